@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ComputeJobSpec says what the buyer asks for.
+type ComputeJobSpec struct {
+	// gpus is what the job needs, all at once.
+	// +required
+	GPUs GPURequest `json:"gpus,omitzero"`
+
+	// bid is what the buyer pays at most, and in what.
+	// +required
+	Bid Bid `json:"bid,omitzero"`
+
+	// placement says where the job may run.
+	// +optional
+	// +kubebuilder:default={}
+	Placement Placement `json:"placement,omitzero"`
+
+	// durationSeconds is how long the job may run: a program is ended then, an interactive cluster lasts until then.
+	// +required
+	// +kubebuilder:validation:Minimum=60
+	// +kubebuilder:validation:Maximum=2592000
+	DurationSeconds int32 `json:"durationSeconds,omitempty"`
+
+	// ray is the Ray cluster that the job runs.
+	// +required
+	Ray RayProgram `json:"ray,omitzero"`
+}
+
+// GPURequest is a gang of equal workers.
+//
+// +kubebuilder:validation:XValidation:rule="self.workers * self.perWorker <= 512",message="a job may ask for at most 512 GPUs: workers times perWorker",fieldPath=".workers"
+type GPURequest struct {
+	// models are the GPU models that the job accepts; every worker gets the same one.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Models []GPUModel `json:"models,omitempty"`
+
+	// workers is how many Ray workers the job needs.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=128
+	Workers int32 `json:"workers,omitempty"`
+
+	// perWorker is how many GPUs each worker needs, on one node.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=16
+	PerWorker int32 `json:"perWorker,omitempty"`
+}
+
+// Bid is what a buyer pays at most, and in what.
+//
+// +kubebuilder:validation:XValidation:rule="double(self.maxPriceUSD) > 0.0",message="maxPriceUSD must be more than 0",fieldPath=".maxPriceUSD"
+// +kubebuilder:validation:XValidation:rule="double(self.budgetUSD) > 0.0",message="budgetUSD must be more than 0",fieldPath=".budgetUSD"
+type Bid struct {
+	// token is what the job is paid in.
+	// +required
+	Token TokenSymbol `json:"token,omitempty"`
+
+	// maxPriceUSD is the highest acceptable price of one GPU for one hour, in US dollars, before fees.
+	// +required
+	MaxPriceUSD USDPrice `json:"maxPriceUSD,omitempty"`
+
+	// budgetUSD is the most that the whole job may cost, in US dollars, fees included.
+	// +required
+	BudgetUSD USDPrice `json:"budgetUSD,omitempty"`
+}
+
+// Placement says where a job may run.
+type Placement struct {
+	// regions are the acceptable regions; any, when empty.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Regions []Region `json:"regions,omitempty"`
+
+	// isolation is the least isolation that the job accepts.
+	// +optional
+	// +kubebuilder:default=Container
+	Isolation Isolation `json:"isolation,omitempty"`
+
+	// tier says whether the supplier may take the GPUs back.
+	// +optional
+	// +kubebuilder:default=Interruptible
+	Tier Tier `json:"tier,omitempty"`
+
+	// egress is what the job's pods must be able to reach.
+	// +optional
+	// +kubebuilder:default=None
+	Egress Egress `json:"egress,omitempty"`
+}
+
+// RayProgram is a Ray cluster, and the program that runs on it if there is one.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.program) || has(self.entrypoint)",message="a program needs an entrypoint, such as: python /bourse/program.py",fieldPath=".entrypoint"
+type RayProgram struct {
+	// image is the container image of head and workers; it must hold Ray.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	Image string `json:"image,omitempty"`
+
+	// version is the Ray version in the image, such as "2.52.0".
+	// +required
+	// +kubebuilder:validation:MinLength=5
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:Pattern=`^[0-9]+\.[0-9]+\.[0-9]+$`
+	Version string `json:"version,omitempty"`
+
+	// entrypoint is the shell command that Ray runs on the head; without it the job is an interactive cluster.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Entrypoint string `json:"entrypoint,omitempty"`
+
+	// program is the text of a file that head and workers find at /bourse/program.py.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32768
+	Program string `json:"program,omitempty"`
+
+	// env are environment variables of head and workers.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Env []EnvVar `json:"env,omitempty"`
+
+	// workerCPU is the CPU of each worker.
+	// +optional
+	// +kubebuilder:default="4"
+	WorkerCPU resource.Quantity `json:"workerCPU,omitzero"`
+
+	// workerMemory is the memory of each worker.
+	// +optional
+	// +kubebuilder:default="16Gi"
+	WorkerMemory resource.Quantity `json:"workerMemory,omitzero"`
+
+	// headCPU is the CPU of the head, which holds no GPU.
+	// +optional
+	// +kubebuilder:default="1"
+	HeadCPU resource.Quantity `json:"headCPU,omitzero"`
+
+	// headMemory is the memory of the head.
+	// +optional
+	// +kubebuilder:default="4Gi"
+	HeadMemory resource.Quantity `json:"headMemory,omitzero"`
+}
+
+// EnvVar is an environment variable.
+type EnvVar struct {
+	// name is the variable's name; those that begin with RAY_ or NVIDIA_ are the operator's own.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_]*$`
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('RAY_') && !self.startsWith('NVIDIA_')",message="names that begin with RAY_ or NVIDIA_ are set by the operator"
+	Name string `json:"name,omitempty"`
+	// value is the variable's value.
+	// +optional
+	// +kubebuilder:validation:MinLength=0
+	// +kubebuilder:validation:MaxLength=4096
+	Value *string `json:"value,omitempty"`
+}
+
+// ComputeJobStatus is what the market last saw of the job.
+type ComputeJobStatus struct {
+	// conditions tell how far the job has come.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// lease is the contract that the job runs on.
+	// +optional
+	Lease *ObjectReference `json:"lease,omitempty"`
+
+	// offer names the offer that was matched.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Offer string `json:"offer,omitempty"`
+
+	// model is the GPU model that was matched.
+	// +optional
+	Model GPUModel `json:"model,omitempty"`
+
+	// gpus is how many GPUs the job asks for in all.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	GPUs int32 `json:"gpus,omitempty"`
+
+	// priceUSD is the agreed price of one GPU for one hour, in US dollars.
+	// +optional
+	PriceUSD USDPrice `json:"priceUSD,omitempty"`
+
+	// attempts counts the leases that were tried, from 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Attempts int32 `json:"attempts,omitempty"`
+
+	// usage is what the job used and paid so far.
+	// +optional
+	Usage *JobUsage `json:"usage,omitempty"`
+}
+
+// JobUsage is what a job used and paid.
+type JobUsage struct {
+	// gpuMilliseconds is GPU time with every worker ready.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	GPUMilliseconds *int64 `json:"gpuMilliseconds,omitempty"`
+	// token is what the amounts are in.
+	// +required
+	Token TokenSymbol `json:"token,omitempty"`
+	// paid is what left the escrow so far, fees included, in base units.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Paid *int64 `json:"paid,omitempty"`
+	// cost is paid as a person reads it, such as "1.25 IO".
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
+	Cost string `json:"cost,omitempty"`
+}
+
+// ComputeJob asks the market for GPUs and runs a Ray cluster on them.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=cj,categories=bourse
+// +kubebuilder:printcolumn:name="GPUs",type=integer,JSONPath=`.status.gpus`
+// +kubebuilder:printcolumn:name="Model",type=string,JSONPath=`.status.model`
+// +kubebuilder:printcolumn:name="USD/h",type=string,JSONPath=`.status.priceUSD`
+// +kubebuilder:printcolumn:name="Token",type=string,JSONPath=`.spec.bid.token`
+// +kubebuilder:printcolumn:name="Cost",type=string,JSONPath=`.status.usage.cost`
+// +kubebuilder:printcolumn:name="Succeeded",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Lease",type=string,priority=1,JSONPath=`.status.lease.name`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Succeeded")].message`
+// +kubebuilder:validation:XValidation:rule="self.spec == oldSelf.spec || !has(oldSelf.status) || !has(oldSelf.status.lease)",message="spec is immutable once the job has a lease: delete the job and make another",fieldPath=".spec"
+type ComputeJob struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec says what the buyer asks for.
+	// +required
+	Spec ComputeJobSpec `json:"spec,omitzero"`
+	// status is what the market last saw of the job.
+	// +optional
+	Status ComputeJobStatus `json:"status,omitempty,omitzero"`
+}
+
+// Conditions returns the job's conditions.
+func (j *ComputeJob) Conditions() *[]metav1.Condition { return &j.Status.Conditions }
+
+// ComputeJobList is a list of ComputeJobs.
+//
+// +kubebuilder:object:root=true
+type ComputeJobList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+	Items           []ComputeJob `json:"items"`
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Conditions have positive polarity and three states with one meaning each: True, it holds; Unknown, it is under way and the
+// reason says what is waited for; False, it cannot hold until someone acts. Reasons are part of the API.
+
+// Conditions of things that live (Market, Member, GPUPool, GPUOffer, GPUNode, StakePosition) are summed up by Ready;
+// those of things that end (ComputeJob, GPULease, Settlement, FeeBurn) by Succeeded.
+const (
+	// Ready is True while a thing that lives does what it is for.
+	Ready = "Ready"
+	// Succeeded is Unknown until a thing that ends has ended, then True or False for good.
+	Succeeded = "Succeeded"
+)
+
+// The reasons of a Market's Ready.
+const (
+	// ReasonVerified says that the program and every mint are on chain as the spec says.
+	ReasonVerified = "Verified"
+	// ReasonChainUnreachable says that the chain could not be asked; nothing is known to be wrong.
+	ReasonChainUnreachable = "ChainUnreachable"
+	// ReasonWrongChain says that the chain's genesis hash is another one.
+	ReasonWrongChain = "WrongChain"
+	// ReasonNoProgram says that no executable program stands at programID.
+	ReasonNoProgram = "NoProgram"
+	// ReasonMintRefused says that a mint is missing, has other decimals, or has an extension or authority that is refused.
+	ReasonMintRefused = "MintRefused"
+)
+
+// The reasons of a Member's Ready.
+const (
+	// ReasonAdmitted says that the member may take part.
+	ReasonAdmitted = "Admitted"
+	// ReasonWalletTaken says that another namespace holds the same wallet.
+	ReasonWalletTaken = "WalletTaken"
+)
+
+// The conditions of a GPUPool besides Ready.
+const (
+	// PoolDiscovered is True while the pool's nodes and GPUs are known.
+	PoolDiscovered = "Discovered"
+	// PoolAdvertised is True while the market knows what is idle.
+	PoolAdvertised = "Advertised"
+)
+
+// The reasons of a GPUPool's conditions.
+const (
+	// ReasonGPUsFound (Discovered) says that nodes with GPUs match the selector.
+	ReasonGPUsFound = "GPUsFound"
+	// ReasonNoNodes (Discovered) says that no node matches the selector.
+	ReasonNoNodes = "NoNodes"
+	// ReasonNoGPUs (Discovered) says that the matching nodes have no GPU that can be sold.
+	ReasonNoGPUs = "NoGPUs"
+	// ReasonOverlap (Discovered) says that another pool selects some of the same nodes.
+	ReasonOverlap = "Overlap"
+	// ReasonOffered (Advertised) says that the offers are published.
+	ReasonOffered = "Offered"
+	// ReasonCooling (Advertised) says that free GPUs are not yet idle for long enough.
+	ReasonCooling = "Cooling"
+	// ReasonBusy (Advertised) says that local work holds every GPU.
+	ReasonBusy = "Busy"
+	// ReasonOnHold (Advertised) says that the pool's mode is Hold.
+	ReasonOnHold = "OnHold"
+	// ReasonNoMember (Advertised, Ready) says that the supplier's namespace in the hub has no admitted Member.
+	ReasonNoMember = "NoMember"
+	// ReasonSelling (Ready) says that the pool is discovered and advertised.
+	ReasonSelling = "Selling"
+)
+
+// The reasons of a GPUOffer's Ready.
+const (
+	// ReasonValid says that the market matches jobs to the offer.
+	ReasonValid = "Valid"
+	// ReasonExpired says that the offer was not renewed in time.
+	ReasonExpired = "Expired"
+	// ReasonUnknownToken says that the market knows none of the offer's tokens.
+	ReasonUnknownToken = "UnknownToken"
+	// ReasonMemberNotReady says that the offer's namespace has no admitted Member.
+	ReasonMemberNotReady = "MemberNotReady"
+)
+
+// The conditions of a ComputeJob besides Succeeded.
+const (
+	// JobAdmitted is True when the market can serve such a job.
+	JobAdmitted = "Admitted"
+	// JobMatched is True while the job has a lease.
+	JobMatched = "Matched"
+	// JobFunded is True when the lease's escrow holds the deposit.
+	JobFunded = "Funded"
+	// JobRunning is True while every Ray worker is ready with its GPUs.
+	JobRunning = "Running"
+)
+
+// The reasons of a ComputeJob's conditions.
+const (
+	// ReasonJobAdmitted (Admitted) says that the job's terms make sense in this market.
+	ReasonJobAdmitted = "TermsAccepted"
+	// ReasonNoMarket (Admitted) says that the hub has no Market that is ready.
+	ReasonNoMarket = "NoMarket"
+	// ReasonTokenUnknown (Admitted) says that the market does not take the job's token.
+	ReasonTokenUnknown = "TokenUnknown"
+	// ReasonBudgetTooSmall (Admitted) says that the budget does not cover the job's term at its highest price.
+	ReasonBudgetTooSmall = "BudgetTooSmall"
+	// ReasonBuyerNotMember (Admitted) says that the job's namespace has no admitted Member.
+	ReasonBuyerNotMember = "BuyerNotMember"
+	// ReasonOfferFound (Matched) says that an offer was found; the message says why that one.
+	ReasonOfferFound = "OfferFound"
+	// ReasonNoOffers (Matched) says that the market has no offer at all.
+	ReasonNoOffers = "NoOffers"
+	// ReasonNoOfferFits (Matched) says that every offer breaks a rule; the message counts them and names the nearest fix.
+	ReasonNoOfferFits = "NoOfferFits"
+	// ReasonAwaitingSupplier (Funded, Running, Succeeded) waits for the supplier's acceptance.
+	ReasonAwaitingSupplier = "AwaitingSupplier"
+	// ReasonAwaitingDeposit (Funded, Running, Succeeded) waits for the buyer's deposit on chain.
+	ReasonAwaitingDeposit = "AwaitingDeposit"
+	// ReasonDeposited (Funded) says that the escrow holds the deposit.
+	ReasonDeposited = "Deposited"
+	// ReasonStarting (Running, Succeeded) waits for the Ray workers.
+	ReasonStarting = "Starting"
+	// ReasonWorkersReady (Running) says that every worker is ready.
+	ReasonWorkersReady = "WorkersReady"
+	// ReasonWorkersNotReady (Running) says that a worker is not ready, and the meter stands still.
+	ReasonWorkersNotReady = "WorkersNotReady"
+	// ReasonEnded (Running) says that the workers are gone for good.
+	ReasonEnded = "Ended"
+	// ReasonMatching (Succeeded) waits for an offer.
+	ReasonMatching = "Matching"
+	// ReasonRunning (Succeeded) says that the job runs.
+	ReasonRunning = "Running"
+	// ReasonSettling (Succeeded) waits for the last claim and the refund.
+	ReasonSettling = "Settling"
+	// ReasonRejected (Succeeded) says that the job was not admitted.
+	ReasonRejected = "Rejected"
+)
+
+// The conditions of a GPULease besides Succeeded.
+const (
+	// LeaseAccepted is True when the supplier holds the capacity.
+	LeaseAccepted = "Accepted"
+	// LeaseFunded is True when the supplier has verified the escrow on chain.
+	LeaseFunded = "Funded"
+	// LeaseRunning is True while every worker is ready with its GPUs.
+	LeaseRunning = "Running"
+	// LeaseSettled is True when everything owed is claimed and the rest refunded.
+	LeaseSettled = "Settled"
+)
+
+// The reasons of a GPULease's conditions, besides those that it shares with a ComputeJob.
+const (
+	// ReasonHolding (Accepted) waits until the scheduler has placed the pods that hold the GPUs.
+	ReasonHolding = "Holding"
+	// ReasonCapacityHeld (Accepted) says that the GPUs are held.
+	ReasonCapacityHeld = "CapacityHeld"
+	// ReasonCapacityGone (Accepted) says that the GPUs were not free any more.
+	ReasonCapacityGone = "CapacityGone"
+	// ReasonTermsRefused (Accepted) says that the lease breaks the pool's own terms.
+	ReasonTermsRefused = "TermsRefused"
+	// ReasonEscrowRefused (Funded) says that the escrow on chain is not what the lease says.
+	ReasonEscrowRefused = "EscrowRefused"
+	// ReasonUnclaimed (Settled) says that a verified promise is not yet claimed.
+	ReasonUnclaimed = "Unclaimed"
+	// ReasonAwaitingVoucher (Settled) waits for the buyer's promise for the newest usage record.
+	ReasonAwaitingVoucher = "AwaitingVoucher"
+	// ReasonClaimed (Settled) says that every promise so far is claimed.
+	ReasonClaimed = "Claimed"
+	// ReasonRefunding (Settled) waits for the refund.
+	ReasonRefunding = "Refunding"
+	// ReasonClosed (Settled) says that the escrow is closed.
+	ReasonClosed = "Closed"
+	// ReasonNothingOwed (Settled) says that the lease ended before its escrow was opened.
+	ReasonNothingOwed = "NothingOwed"
+	// ReasonTransactionFailed (Funded, Settled) says that the chain refused a transaction; the message says why.
+	ReasonTransactionFailed = "TransactionFailed"
+)
+
+// The reasons why a lease ended; those of a lease's end, and of Succeeded on the lease and on its job.
+const (
+	// EndCompleted: the program ended by itself, well.
+	EndCompleted = "Completed"
+	// EndTermReached: an interactive cluster reached the end of its term.
+	EndTermReached = "TermReached"
+	// EndBudgetSpent: the escrow holds nothing more to pay with.
+	EndBudgetSpent = "BudgetSpent"
+	// EndJobDeleted: the buyer deleted the job.
+	EndJobDeleted = "JobDeleted"
+	// EndJobFailed: the program ended by itself, badly, or ran past its term.
+	EndJobFailed = "JobFailed"
+	// EndNotAccepted: the supplier did not accept in time.
+	EndNotAccepted = "NotAccepted"
+	// EndNotFunded: the buyer did not deposit in time.
+	EndNotFunded = "NotFunded"
+	// EndTakenBack: the supplier took an interruptible lease back.
+	EndTakenBack = "TakenBack"
+	// EndStartTimeout: the workers did not become ready in time.
+	EndStartTimeout = "StartTimeout"
+	// EndFault: the lease could not go on; the message says why.
+	EndFault = "Fault"
+)
+
+// The condition of a Voucher, and its reasons.
+const (
+	// VoucherVerified is True when the buyer's signature holds over the newest promise.
+	VoucherVerified = "Verified"
+	// ReasonSignatureHolds says that the signature is the buyer's.
+	ReasonSignatureHolds = "SignatureHolds"
+	// ReasonSignatureRefused says that the signature is not the buyer's over this promise.
+	ReasonSignatureRefused = "SignatureRefused"
+	// ReasonNoPromise waits for the first promise.
+	ReasonNoPromise = "NoPromise"
+)
+
+// The reasons of a Settlement's Succeeded.
+const (
+	// ReasonFinalized says that the transaction is finalized on chain.
+	ReasonFinalized = "Finalized"
+)
+
+// The reasons of a FeeBurn's Succeeded.
+const (
+	// ReasonEpochOpen waits for the end of the epoch.
+	ReasonEpochOpen = "EpochOpen"
+	// ReasonBurned says that the epoch is over and its sum is final.
+	ReasonBurned = "Burned"
+)
