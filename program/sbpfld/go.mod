@@ -1,0 +1,3 @@
+module github.com/bourse-dev/bourse/program/sbpfld
+
+go 1.26.0
