@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+)
+
+// MaxTransactionSize is the greatest transaction that the network carries.
+const MaxTransactionSize = 1232
+
+const (
+	keySize       = 32
+	signatureSize = 64
+	maxKeys       = 256
+)
+
+// ErrTooBig says that a transaction would exceed the network's limit.
+var ErrTooBig = errors.New("transaction is too big")
+
+// ErrMalformed says that bytes are not one well-formed transaction.
+var ErrMalformed = errors.New("malformed transaction")
+
+// Meta is one account of an instruction and what the instruction may do with it.
+type Meta struct {
+	Address  Address
+	Signer   bool
+	Writable bool
+}
+
+// Instruction is one call of a program.
+type Instruction struct {
+	Program  Address
+	Accounts []Meta
+	Data     []byte
+}
+
+// keyTable collects the accounts of a message and the union of their privileges, in order of first use.
+type keyTable struct {
+	place map[Address]int
+	metas []Meta
+}
+
+func (t *keyTable) add(meta Meta) {
+	index, ok := t.place[meta.Address]
+	if !ok {
+		t.place[meta.Address] = len(t.metas)
+		t.metas = append(t.metas, meta)
+		return
+	}
+	t.metas[index].Signer = t.metas[index].Signer || meta.Signer
+	t.metas[index].Writable = t.metas[index].Writable || meta.Writable
+}
+
+// CompileMessage lays out a legacy message, always to the same bytes for the same input. Accounts are ordered: the payer,
+// writable signers, read-only signers, writable, read-only; and by first use within each group, programs last.
+func CompileMessage(payer Address, instructions []Instruction, blockhash Hash) ([]byte, error) {
+	table := keyTable{place: map[Address]int{}}
+	table.add(Meta{Address: payer, Signer: true, Writable: true})
+	for _, instruction := range instructions {
+		for _, meta := range instruction.Accounts {
+			table.add(meta)
+		}
+	}
+	for _, instruction := range instructions {
+		table.add(Meta{Address: instruction.Program})
+	}
+	if len(table.metas) > maxKeys {
+		return nil, fmt.Errorf("compile message: %w: %d accounts", ErrTooBig, len(table.metas))
+	}
+	header, keys := table.order()
+	index := make(map[Address]byte, len(keys))
+	for i, key := range keys {
+		index[key] = byte(i) //nolint:gosec // at most 256 keys, checked above
+	}
+	message := appendLength(header, len(keys))
+	for _, key := range keys {
+		message = append(message, key[:]...)
+	}
+	message = append(message, blockhash[:]...)
+	message = appendLength(message, len(instructions))
+	for _, instruction := range instructions {
+		message = append(message, index[instruction.Program])
+		message = appendLength(message, len(instruction.Accounts))
+		for _, meta := range instruction.Accounts {
+			message = append(message, index[meta.Address])
+		}
+		message = appendLength(message, len(instruction.Data))
+		message = append(message, instruction.Data...)
+	}
+	if len(message) > MaxTransactionSize {
+		return nil, fmt.Errorf("compile message: %w: %d bytes", ErrTooBig, len(message))
+	}
+	return message, nil
+}
+
+// order groups the accounts by privilege and returns the message header with the keys in their final order.
+func (t *keyTable) order() (header []byte, keys []Address) {
+	var groups [4][]Address
+	for _, meta := range t.metas {
+		group := 3
+		switch {
+		case meta.Signer && meta.Writable:
+			group = 0
+		case meta.Signer:
+			group = 1
+		case meta.Writable:
+			group = 2
+		}
+		groups[group] = append(groups[group], meta.Address)
+	}
+	signers, readOnlySigners, readOnly := len(groups[0])+len(groups[1]), len(groups[1]), len(groups[3])
+	for _, group := range groups {
+		keys = append(keys, group...)
+	}
+	//nolint:gosec // at most 256 keys; a header count of 256 would need a message far beyond the size limit
+	return []byte{byte(signers), byte(readOnlySigners), byte(readOnly)}, keys
+}
+
+// appendLength writes a length as the wire has it: seven bits a byte, low bits first.
+func appendLength(to []byte, length int) []byte {
+	for length >= 0x80 {
+		to = append(to, byte(length&0x7f)|0x80)
+		length >>= 7
+	}
+	return append(to, byte(length)) //nolint:gosec // below 0x80 here
+}
+
+// Envelope is one message and the signatures collected for it.
+type Envelope struct {
+	message    []byte
+	signers    []Address
+	signatures map[Address]Signature
+}
+
+// NewEnvelope takes a message that is to be signed and learns from it who must sign.
+func NewEnvelope(message []byte) (*Envelope, error) {
+	parsed, err := decodeMessage(message)
+	if err != nil {
+		return nil, fmt.Errorf("open envelope: %w", err)
+	}
+	return &Envelope{
+		message:    bytes.Clone(message),
+		signers:    parsed.keys[:parsed.signers],
+		signatures: map[Address]Signature{},
+	}, nil
+}
+
+// OpenEnvelope reads a complete transaction, byte for byte, and verifies every signature on it.
+func OpenEnvelope(raw []byte) (*Envelope, error) {
+	_, signatures, message, err := decodeTransaction(raw)
+	if err != nil {
+		return nil, fmt.Errorf("open envelope: %w", err)
+	}
+	envelope, err := NewEnvelope(message)
+	if err != nil {
+		return nil, err
+	}
+	for i, signature := range signatures {
+		if err := envelope.Add(envelope.signers[i], signature); err != nil {
+			return nil, fmt.Errorf("open envelope: %w", err)
+		}
+	}
+	return envelope, nil
+}
+
+// Message returns the bytes to sign.
+func (e *Envelope) Message() []byte { return bytes.Clone(e.message) }
+
+// Signers returns who must sign, the payer first.
+func (e *Envelope) Signers() []Address { return append([]Address(nil), e.signers...) }
+
+// Add stores a signature after verifying it, so that a peer cannot plant a wrong one.
+func (e *Envelope) Add(signer Address, signature Signature) error {
+	required := false
+	for _, address := range e.signers {
+		required = required || address == signer
+	}
+	if !required {
+		return fmt.Errorf("add signature: %s is not a signer", signer)
+	}
+	if !ed25519.Verify(signer[:], e.message, signature[:]) {
+		return fmt.Errorf("add signature: not a signature of %s", signer)
+	}
+	e.signatures[signer] = signature
+	return nil
+}
+
+// ID returns the signature that names the transaction, once its payer signed.
+func (e *Envelope) ID() (Signature, bool) {
+	signature, ok := e.signatures[e.signers[0]]
+	return signature, ok
+}
+
+// Bytes returns the transaction as it is sent. It is an error if a signature is missing or the network would not carry it.
+func (e *Envelope) Bytes() ([]byte, error) {
+	raw := appendLength(nil, len(e.signers))
+	for _, signer := range e.signers {
+		signature, ok := e.signatures[signer]
+		if !ok {
+			return nil, fmt.Errorf("encode transaction: signature of %s is missing", signer)
+		}
+		raw = append(raw, signature[:]...)
+	}
+	return e.finish(raw)
+}
+
+// Unsigned returns the transaction with empty signatures, for a simulation that does not verify them.
+func (e *Envelope) Unsigned() ([]byte, error) {
+	raw := appendLength(nil, len(e.signers))
+	return e.finish(append(raw, make([]byte, signatureSize*len(e.signers))...))
+}
+
+func (e *Envelope) finish(raw []byte) ([]byte, error) {
+	raw = append(raw, e.message...)
+	if len(raw) > MaxTransactionSize {
+		return nil, fmt.Errorf("encode transaction: %w: %d bytes", ErrTooBig, len(raw))
+	}
+	return raw, nil
+}
