@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+
+	"github.com/bourse-dev/bourse/hack/lab/stack"
+)
+
+func up(ctx context.Context, env environment, args []string) error {
+	var options stack.Options
+	var clusters string
+	lab, _, err := parse(env, "up", args, func(flags *flag.FlagSet) {
+		flags.StringVar(&clusters, "clusters", stack.Hub, "comma-separated names of the clusters")
+		flags.StringVar(&options.Mode, "mode", "single", "control planes: single process each, or procs: one process per component")
+	})
+	if err != nil {
+		return err
+	}
+	options.Clusters = strings.Split(clusters, ",")
+	return lab.Up(ctx, options)
+}
+
+func down(ctx context.Context, env environment, args []string) error {
+	lab, _, err := parse(env, "down", args, nil)
+	if err != nil {
+		return err
+	}
+	err = lab.Down(ctx)
+	if errors.Is(err, stack.ErrNoLab) {
+		fmt.Fprintln(env.progress, err)
+		return nil
+	}
+	return err
+}
+
+func status(_ context.Context, env environment, args []string) error {
+	lab, _, err := parse(env, "status", args, nil)
+	if err != nil {
+		return err
+	}
+	running, err := lab.Status(env.out)
+	if err == nil && !running {
+		err = errors.New("not everything runs")
+	}
+	return err
+}
+
+func kubeconfig(_ context.Context, env environment, args []string) error {
+	lab, words, err := parse(env, "kubeconfig", args, nil)
+	if err != nil {
+		return err
+	}
+	name := stack.Hub
+	if len(words) > 0 {
+		name = words[0]
+	}
+	state, err := stack.Read(lab.Dir)
+	if err != nil {
+		return err
+	}
+	cluster, ok := state.Clusters[name]
+	if !ok {
+		return fmt.Errorf("no cluster %s in this lab", name)
+	}
+	fmt.Fprintln(env.out, cluster.Kubeconfig)
+	return nil
+}
+
+func assets(ctx context.Context, env environment, args []string) error {
+	lab, _, err := parse(env, "assets", args, nil)
+	if err != nil {
+		return err
+	}
+	dir, err := lab.Cache.Assets(ctx, lab.Repo)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(env.out, dir)
+	return nil
+}

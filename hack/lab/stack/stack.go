@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/bourse-dev/bourse/hack/lab/build"
+	"github.com/bourse-dev/bourse/hack/lab/process"
+)
+
+// Lab is one lab in one folder.
+type Lab struct {
+	// Dir is the lab's folder, absolute.
+	Dir string
+	// Repo is the root of the source tree.
+	Repo string
+	// Cache holds what is built once.
+	Cache build.Cache
+	// Out gets progress lines.
+	Out io.Writer
+	// Now tells the time.
+	Now func() time.Time
+
+	began time.Time
+	lock  sync.Mutex
+	state State
+}
+
+// step prints what was reached and when.
+func (l *Lab) step(format string, args ...any) {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	fmt.Fprintf(l.Out, "%6.1fs  %s\n", l.Now().Sub(l.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// note changes the state and writes it.
+func (l *Lab) note(change func(*State)) error {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	change(&l.state)
+	return l.state.Write(l.Dir)
+}
+
+func (l *Lab) table() process.Table { return process.Table{Dir: l.Dir} }
+
+func (l *Lab) path(elements ...string) string {
+	return filepath.Join(append([]string{l.Dir}, elements...)...)
+}
+
+// kubectl runs kubectl against a cluster with input as its standard input, and returns its output.
+func (l *Lab) kubectl(ctx context.Context, cluster, input string, args ...string) (string, error) {
+	args = append([]string{"kubectl", "--kubeconfig", l.path("clusters", cluster, "admin.kubeconfig")}, args...)
+	cmd := exec.CommandContext(ctx, l.state.Bin["localcluster"], args...)
+	var out, failure bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &failure
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("kubectl %s: %w: %s", strings.Join(args[3:], " "), err, strings.TrimSpace(failure.String()))
+	}
+	return out.String(), nil
+}
+
+// Down ends every process of the lab and removes its folder.
+func (l *Lab) Down(ctx context.Context) error {
+	l.began = l.Now()
+	state, err := Read(l.Dir)
+	if err != nil {
+		return err
+	}
+	if err := l.downNodes(ctx, state); err != nil {
+		return fmt.Errorf("remove real nodes: %w", err)
+	}
+	records, err := l.table().List()
+	if err != nil {
+		return err
+	}
+	// The data is thrown away with the folder, so nothing needs time to stop well.
+	if err := l.table().Stop(ctx, records, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("stop processes: %w", err)
+	}
+	if err := os.RemoveAll(l.Dir); err != nil {
+		return fmt.Errorf("remove folder: %w", err)
+	}
+	l.step("ended %d processes and removed %s", len(records), l.Dir)
+	return nil
+}
+
+// create makes the lab's folder. It refuses one that holds anything, since Down removes it whole.
+func (l *Lab) create() error {
+	if _, err := Read(l.Dir); err == nil {
+		return fmt.Errorf("a lab is already in %s: end it with `lab down` or choose another --dir", l.Dir)
+	}
+	entries, err := os.ReadDir(l.Dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("read folder: %w", err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("%s is not empty and not a lab", l.Dir)
+	}
+	if err := os.MkdirAll(l.Dir, 0o700); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	l.state = State{Clusters: map[string]Cluster{}, Bin: map[string]string{}, Wallets: map[string]Wallet{}}
+	return l.state.Write(l.Dir)
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stack owns one lab: which parts it has, in which order they start,
+// what they are told about each other, and that nothing of them stays. It does
+// not know how the parts work inside.
+package stack
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// StateFile is the name of the file in the lab's folder that describes the lab.
+const StateFile = "lab.json"
+
+// ErrNoLab tells that a folder holds no lab.
+var ErrNoLab = errors.New("no lab here")
+
+// State describes a running lab to whoever uses it.
+type State struct {
+	Clusters map[string]Cluster `json:"clusters"`
+	Chain    *Chain             `json:"chain,omitempty"`
+	Wallets  map[string]Wallet  `json:"wallets,omitempty"`
+	Bin      map[string]string  `json:"bin"`
+	// Nodes is the folder of the real nodes, if there are any.
+	Nodes string `json:"nodes,omitempty"`
+	// Ready is set when everything that was asked for has started.
+	Ready bool `json:"ready"`
+}
+
+// Cluster is one Kubernetes API.
+type Cluster struct {
+	Kubeconfig string `json:"kubeconfig"`
+	Server     string `json:"server"`
+}
+
+// Chain is the local Solana chain and what was set up on it.
+type Chain struct {
+	RPC         string          `json:"rpc"`
+	WS          string          `json:"ws"`
+	GenesisHash string          `json:"genesisHash"`
+	ProgramID   string          `json:"programID"`
+	Treasury    string          `json:"treasury"`
+	Mints       map[string]Mint `json:"mints"`
+}
+
+// Mint is one token.
+type Mint struct {
+	Address  string `json:"address"`
+	Decimals uint8  `json:"decimals"`
+}
+
+// Wallet is a keypair of the lab.
+type Wallet struct {
+	Address string `json:"address"`
+	Keypair string `json:"keypair"`
+}
+
+// Read returns the state of the lab in dir, or ErrNoLab.
+func Read(dir string) (State, error) {
+	data, err := os.ReadFile(filepath.Join(dir, StateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return State{}, fmt.Errorf("%w: %s", ErrNoLab, dir)
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("read state: %w", err)
+	}
+	var state State
+	if err := json.Unmarshal(data, &state); err != nil {
+		return State{}, fmt.Errorf("parse state: %w", err)
+	}
+	return state, nil
+}
+
+// Write replaces the state of the lab in dir.
+func (s State) Write(dir string) error {
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode state: %w", err)
+	}
+	path := filepath.Join(dir, StateFile)
+	if err := os.WriteFile(path+".new", append(data, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("replace state: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bourse-dev/bourse/hack/lab/build"
+)
+
+// Hub is the cluster that the market runs in, with everything else unless told otherwise.
+const Hub = "hub"
+
+// Options say which parts a lab has.
+type Options struct {
+	// Clusters are the clusters' names; the first must be hub.
+	Clusters []string
+	// Mode is how control planes run: single or procs.
+	Mode string
+}
+
+// clusterName keeps names usable as names of files and processes.
+var clusterName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
+
+// Validate reports what is wrong with the options.
+func (o Options) Validate() error {
+	if len(o.Clusters) == 0 || o.Clusters[0] != Hub {
+		return fmt.Errorf("the first cluster must be %s", Hub)
+	}
+	for i, name := range o.Clusters {
+		if !clusterName.MatchString(name) {
+			return fmt.Errorf("cluster name %q: use lower-case letters, digits and dashes", name)
+		}
+		if slices.Contains(o.Clusters[:i], name) {
+			return fmt.Errorf("cluster %s is named twice", name)
+		}
+	}
+	if o.Mode != "single" && o.Mode != "procs" {
+		return errors.New("mode is single or procs")
+	}
+	return nil
+}
+
+// Up starts a lab and returns when everything in it is ready.
+// When it fails, what has started stays for inspection, until Down.
+func (l *Lab) Up(ctx context.Context, o Options) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	l.began = l.Now()
+	if err := l.create(); err != nil {
+		return err
+	}
+	if err := l.build(ctx, o); err != nil {
+		return err
+	}
+	if err := l.startClusters(ctx, o); err != nil {
+		return err
+	}
+	if err := l.note(func(s *State) { s.Ready = true }); err != nil {
+		return err
+	}
+	l.step("the lab is ready: export KUBECONFIG=%s", l.state.Clusters[Hub].Kubeconfig)
+	return nil
+}
+
+// build makes sure that every program exists, one after the other since each build uses all processors.
+func (l *Lab) build(ctx context.Context, o Options) error {
+	for _, tool := range l.tools(o) {
+		path, err := l.Cache.Path(ctx, tool)
+		if err != nil {
+			return err
+		}
+		if err := l.note(func(s *State) { s.Bin[tool.Name] = path }); err != nil {
+			return err
+		}
+	}
+	bin := l.path("bin")
+	if err := os.MkdirAll(bin, 0o700); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	if err := os.Symlink(l.state.Bin["localcluster"], filepath.Join(bin, "kubectl")); err != nil {
+		return fmt.Errorf("link kubectl: %w", err)
+	}
+	l.step("programs are built")
+	return nil
+}
+
+func (l *Lab) tools(Options) []build.Tool {
+	return []build.Tool{build.Localcluster(l.Repo)}
+}
+
+func (l *Lab) startClusters(ctx context.Context, o Options) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, name := range o.Clusters {
+		group.Go(func() error {
+			if err := l.startCluster(ctx, name, o); err != nil {
+				return fmt.Errorf("start cluster %s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
