@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package meter
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrRefused says that a record claims what cannot be: nobody should pay for it.
+var ErrRefused = errors.New("usage record refused")
+
+// MaxSkew is how far a record may be ahead of the reader's clock.
+const MaxSkew = time.Minute
+
+// Bounds are what the buyer knows by itself.
+type Bounds struct {
+	Funded time.Time // no worker can have been ready before
+	Now    time.Time // no record can reach further, but for the skew
+}
+
+// Verify says whether a buyer should believe a record that follows the last one it believed, nil for none. Records between the two
+// may be missing, since they are cumulative: the link is checked where the two are neighbours. A zero Through in last is not known.
+func (t Terms) Verify(last *Record, next Record, bounds Bounds) error {
+	if err := t.verifyOrder(last, next); err != nil {
+		return err
+	}
+	if err := t.verifyTime(last, next, bounds); err != nil {
+		return err
+	}
+	gross, err := t.Gross(next.GPUMilliseconds)
+	if err != nil {
+		return fmt.Errorf("price usage: %w", err)
+	}
+	if next.Gross != gross {
+		return fmt.Errorf("%w: it costs %s, and the record says %s", ErrRefused, gross, next.Gross)
+	}
+	return nil
+}
+
+func (t Terms) verifyOrder(last *Record, next Record) error {
+	before := orNone(last)
+	switch {
+	case before.Final:
+		return fmt.Errorf("%w: it follows a final one", ErrRefused)
+	case next.Sequence <= before.Sequence:
+		return fmt.Errorf("%w: record %d does not follow %d", ErrRefused, next.Sequence, before.Sequence)
+	case next.Sequence == before.Sequence+1 && next.Digest != next.digest(t.Lease, before.Digest):
+		return fmt.Errorf("%w: its digest does not follow from the record before", ErrRefused)
+	case next.GPUMilliseconds < before.GPUMilliseconds:
+		return fmt.Errorf("%w: GPU time went back from %d to %d ms", ErrRefused, before.GPUMilliseconds, next.GPUMilliseconds)
+	}
+	return nil
+}
+
+func (t Terms) verifyTime(last *Record, next Record, bounds Bounds) error {
+	if ahead := next.Through.Sub(bounds.Now); ahead > MaxSkew {
+		return fmt.Errorf("%w: it counts %s into the future", ErrRefused, ahead)
+	}
+	if next.ReadySince.After(next.Through) {
+		return fmt.Errorf("%w: the workers became ready after what it counts", ErrRefused)
+	}
+	begin, before := whole(bounds.Funded), uint64(0)
+	if last != nil && last.Through.After(begin) {
+		begin, before = last.Through, last.GPUMilliseconds
+	}
+	span := max(0, next.Through.Sub(begin))
+	if most := before + uint64(span.Milliseconds())*uint64(t.GPUs); next.GPUMilliseconds > most {
+		return fmt.Errorf("%w: %d GPU-ms in a time that holds %d", ErrRefused, next.GPUMilliseconds, most)
+	}
+	if most := uint64(t.Term.Milliseconds()) * uint64(t.GPUs); next.GPUMilliseconds > most {
+		return fmt.Errorf("%w: %d GPU-ms in a term that holds %d", ErrRefused, next.GPUMilliseconds, most)
+	}
+	return nil
+}
