@@ -44,8 +44,8 @@ func ClassOf(err error) Class {
 	if failed, ok := errors.AsType[*Error](err); ok {
 		return failed.Class
 	}
-	if _, ok := errors.AsType[*Failure](err); ok {
-		return Failed
+	if failure, ok := errors.AsType[*Failure](err); ok {
+		return classOfFailure(failure)
 	}
 	return Retry
 }

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package escrow
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/money"
+)
+
+// The program's instructions.
+const (
+	opOpen  = 0
+	opClaim = 1
+	opClose = 2
+)
+
+// createIdempotent is the associated token program's instruction that makes an account or leaves the one that is there.
+const createIdempotent = 1
+
+// Open returns the instructions by which the buyer makes the escrow and deposits from its associated token account.
+func Open(t Terms) ([]chain.Instruction, error) {
+	if err := t.Validate(); err != nil {
+		return nil, fmt.Errorf("build open: %w", err)
+	}
+	at, err := t.places()
+	if err != nil {
+		return nil, fmt.Errorf("build open: %w", err)
+	}
+	tokens, err := chain.TokenAddress(t.Buyer, t.Mint)
+	if err != nil {
+		return nil, fmt.Errorf("build open: %w", err)
+	}
+	return []chain.Instruction{{
+		Program: t.Program,
+		Accounts: []chain.Meta{
+			{Address: t.Buyer, Signer: true, Writable: true},
+			{Address: at.lease, Writable: true},
+			{Address: at.vault, Writable: true},
+			{Address: t.Mint},
+			{Address: tokens, Writable: true},
+			{Address: t.Supplier},
+			{Address: t.Treasury},
+			{Address: chain.SystemProgram},
+			{Address: chain.TokenProgram},
+		},
+		Data: openData(t, at),
+	}}, nil
+}
+
+func openData(t Terms, at places) []byte {
+	data := append([]byte{opOpen}, t.ID[:]...)
+	data = binary.LittleEndian.AppendUint64(data, uint64(t.Deposit))
+	data = binary.LittleEndian.AppendUint64(data, uint64(t.Deadline.Unix())) //nolint:gosec // Validate wants it positive
+	data = binary.LittleEndian.AppendUint16(data, t.Fees.BuyerBps)
+	data = binary.LittleEndian.AppendUint16(data, t.Fees.SupplierBps)
+	data = binary.LittleEndian.AppendUint16(data, t.Fees.BurnBps)
+	return append(data, t.Decimals, at.leaseBump, at.vaultBump)
+}
+
+// Claim returns the instructions by which anybody turns the buyer's voucher for a cumulative gross amount into pay, fee and burn.
+// The supplier's and the treasury's associated token accounts are made first where they are missing; the submitter pays for that.
+// The voucher is verified here as the chain will.
+func Claim(t Terms, submitter chain.Address, gross money.Amount, voucher chain.Signature) ([]chain.Instruction, error) {
+	at, err := t.places()
+	if err != nil {
+		return nil, fmt.Errorf("build claim: %w", err)
+	}
+	if err := VerifyVoucher(t.Program, at.lease, t.Buyer, gross, voucher); err != nil {
+		return nil, fmt.Errorf("build claim: %w", err)
+	}
+	split, err := t.Fees.Split(gross)
+	if err != nil {
+		return nil, fmt.Errorf("build claim: %w", err)
+	}
+	if split.Debit > t.Deposit {
+		return nil, fmt.Errorf("build claim: %w: gross %s costs %s of a deposit of %s", ErrTerms, gross, split.Debit, t.Deposit)
+	}
+	supplier, createSupplier, err := tokensOf(submitter, t.Supplier, t.Mint)
+	if err != nil {
+		return nil, fmt.Errorf("build claim: %w", err)
+	}
+	treasury, createTreasury, err := tokensOf(submitter, t.Treasury, t.Mint)
+	if err != nil {
+		return nil, fmt.Errorf("build claim: %w", err)
+	}
+	claim := chain.Instruction{
+		Program: t.Program,
+		Accounts: []chain.Meta{
+			{Address: submitter, Signer: true},
+			{Address: at.lease, Writable: true},
+			{Address: at.vault, Writable: true},
+			{Address: t.Mint, Writable: true},
+			{Address: supplier, Writable: true},
+			{Address: treasury, Writable: true},
+			{Address: chain.InstructionsSysvar},
+			{Address: chain.TokenProgram},
+		},
+		Data: binary.LittleEndian.AppendUint64([]byte{opClaim}, uint64(gross)),
+	}
+	check := voucherCheck(t.Buyer, VoucherMessage(t.Program, at.lease, gross), voucher)
+	return []chain.Instruction{createSupplier, createTreasury, check, claim}, nil
+}
+
+// Close returns the instructions that give the rest of the deposit back to the buyer: by the supplier at any time, by anybody after
+// the deadline. The buyer's associated token account is made first if it is missing; the submitter pays for that.
+func Close(t Terms, submitter chain.Address) ([]chain.Instruction, error) {
+	at, err := t.places()
+	if err != nil {
+		return nil, fmt.Errorf("build close: %w", err)
+	}
+	tokens, create, err := tokensOf(submitter, t.Buyer, t.Mint)
+	if err != nil {
+		return nil, fmt.Errorf("build close: %w", err)
+	}
+	return []chain.Instruction{create, {
+		Program: t.Program,
+		Accounts: []chain.Meta{
+			{Address: submitter, Signer: true},
+			{Address: at.lease, Writable: true},
+			{Address: at.vault, Writable: true},
+			{Address: t.Mint},
+			{Address: tokens, Writable: true},
+			{Address: t.Buyer, Writable: true},
+			{Address: chain.TokenProgram},
+		},
+		Data: []byte{opClose},
+	}}, nil
+}
+
+// tokensOf returns a wallet's associated token account and the instruction that makes it if it is missing.
+func tokensOf(payer, wallet, mint chain.Address) (chain.Address, chain.Instruction, error) {
+	tokens, err := chain.TokenAddress(wallet, mint)
+	if err != nil {
+		return chain.Address{}, chain.Instruction{}, err
+	}
+	return tokens, chain.Instruction{
+		Program: chain.AssociatedProgram,
+		Accounts: []chain.Meta{
+			{Address: payer, Signer: true, Writable: true},
+			{Address: tokens, Writable: true},
+			{Address: wallet},
+			{Address: mint},
+			{Address: chain.SystemProgram},
+			{Address: chain.TokenProgram},
+		},
+		Data: []byte{createIdempotent},
+	}, nil
+}
