@@ -32,7 +32,8 @@ pub fn process(program: &Key, accounts: &[Account], gross: u64) -> Result {
     record.paid = gross;
     check(lease.store(&record), Error::STATE)?;
     let seeds = record.seeds();
-    let vault = Purse { account: vault, mint, decimals: record.decimals, owner: lease, seeds: &seeds, accounts };
+    let vault =
+        Purse { account: vault, mint, decimals: record.decimals, owner: lease, seeds: &seeds, accounts };
     vault.transfer(supplier_tokens, due.supplier)?;
     vault.transfer(treasury_tokens, due.treasury)?;
     vault.burn(due.burn)

@@ -31,7 +31,8 @@ pub fn process(program: &Key, accounts: &[Account]) -> Result {
     record.magic = lease::CLOSED;
     check(lease.store(&record), Error::STATE)?;
     let seeds = record.seeds();
-    let vault = Purse { account: vault, mint, decimals: record.decimals, owner: lease, seeds: &seeds, accounts };
+    let vault =
+        Purse { account: vault, mint, decimals: record.decimals, owner: lease, seeds: &seeds, accounts };
     vault.transfer(buyer_tokens, balance)?;
     vault.close(buyer)
 }

@@ -20,6 +20,9 @@
 //! Not audited.
 #![no_std]
 
+#[cfg(not(any(target_os = "solana", target_arch = "bpf")))]
+extern crate std;
+
 pub mod abi;
 pub mod claim;
 pub mod close;

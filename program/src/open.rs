@@ -88,7 +88,8 @@ pub fn process(program: &Key, accounts: &[Account], data: &[u8]) -> Result {
     };
     create(program, accounts, &record)?;
     check(lease.store(&record), Error::STATE)?;
-    let purse = Purse { account: buyer_tokens, mint, decimals: terms.decimals, owner: buyer, seeds: &[], accounts };
+    let purse =
+        Purse { account: buyer_tokens, mint, decimals: terms.decimals, owner: buyer, seeds: &[], accounts };
     purse.transfer(vault, terms.deposit)
 }
 
@@ -97,11 +98,13 @@ pub fn process(program: &Key, accounts: &[Account], data: &[u8]) -> Result {
 fn create(program: &Key, accounts: &[Account], record: &Lease) -> Result {
     let [buyer, lease, vault, mint, ..] = accounts else { return Err(Error::ARGUMENT) };
     let rent = const { system::rent(lease::SIZE) };
-    Create { payer: buyer, account: lease, size: lease::SIZE, rent, owner: program }.invoke(accounts, &record.seeds())?;
+    Create { payer: buyer, account: lease, size: lease::SIZE, rent, owner: program }
+        .invoke(accounts, &record.seeds())?;
 
     let [tag, key] = lease::vault_seeds(lease.key());
     let seeds = [tag, key, Seed::new(slice::from_ref(&record.vault_bump))];
     let rent = const { system::rent(token::ACCOUNT_SIZE) };
-    Create { payer: buyer, account: vault, size: token::ACCOUNT_SIZE, rent, owner: &token::ID }.invoke(accounts, &seeds)?;
+    Create { payer: buyer, account: vault, size: token::ACCOUNT_SIZE, rent, owner: &token::ID }
+        .invoke(accounts, &seeds)?;
     token::initialize(vault, mint, lease.key(), accounts)
 }
