@@ -16,10 +16,9 @@ const (
 
 // Bounds of a fee schedule, the same as the on-chain program's.
 const (
-	wholeBps    = 10_000
-	MaxFeeBps   = 1_000
-	MaxBurnBps  = wholeBps
-	bpsOfFormat = "%s fee of %d bps exceeds %d"
+	wholeBps   = 10_000
+	MaxFeeBps  = 1_000
+	MaxBurnBps = wholeBps
 )
 
 // ErrFees says that a fee schedule is out of bounds.
@@ -45,10 +44,10 @@ type Split struct {
 // Validate says whether the on-chain program would accept the schedule.
 func (f Fees) Validate() error {
 	if f.BuyerBps > MaxFeeBps {
-		return fmt.Errorf("%w: "+bpsOfFormat, ErrFees, "buyer", f.BuyerBps, MaxFeeBps)
+		return fmt.Errorf("%w: buyer's fee of %d bps exceeds %d", ErrFees, f.BuyerBps, MaxFeeBps)
 	}
 	if f.SupplierBps > MaxFeeBps {
-		return fmt.Errorf("%w: "+bpsOfFormat, ErrFees, "supplier", f.SupplierBps, MaxFeeBps)
+		return fmt.Errorf("%w: supplier's fee of %d bps exceeds %d", ErrFees, f.SupplierBps, MaxFeeBps)
 	}
 	if f.BurnBps > MaxBurnBps {
 		return fmt.Errorf("%w: burn share of %d bps exceeds %d", ErrFees, f.BurnBps, MaxBurnBps)

@@ -42,12 +42,15 @@ type Record struct {
 // State is what became of a record.
 type State string
 
-// The states. Pending is the only one that may change.
+// The states. Pending is the only one that may change, and Forgotten the only one that leaves a question.
 const (
 	Pending State = "Pending" // it may still land
 	Landed  State = "Landed"  // it is finalized and succeeded
 	Failed  State = "Failed"  // it is finalized and failed: nothing but its fee was spent
-	Expired State = "Expired" // it is proven that it can never land: the purpose may be signed anew
+	Expired State = "Expired" // it is proven that it never landed and never can: the purpose may be signed anew
+	// Forgotten is rare: it can no longer land, but the node no longer remembers the time when it could have. Only the account that
+	// it would have changed can tell, read at finalized.
+	Forgotten State = "Forgotten"
 )
 
 // Outcome is what Drive learned.
@@ -165,7 +168,8 @@ func Drive(ctx context.Context, on Chain, record Record) (Outcome, error) {
 //  1. Only finalized counts: what a fork showed may vanish and land again.
 //  2. Unknown is proof of expiry only if the finalized height has passed the last valid one, the node that does not know the
 //     signature has seen every slot up to there, and it still remembers the slot in which the record was signed.
-//  3. Everything else is pending.
+//  3. If only the memory is missing, nothing more can land, but whether it did is for the caller to find out.
+//  4. Everything else is pending.
 func decide(record Record, height chain.Height, status chain.Status) Outcome {
 	if status.Found {
 		switch {
@@ -180,10 +184,14 @@ func decide(record Record, height chain.Height, status chain.Status) Outcome {
 	passed := height.Block > record.LastValidBlockHeight
 	seen := status.Slot >= height.Slot
 	remembers := status.Oldest <= record.Slot
-	if passed && seen && remembers {
+	switch {
+	case !passed || !seen:
+		return Outcome{State: Pending}
+	case !remembers:
+		return Outcome{State: Forgotten}
+	default:
 		return Outcome{State: Expired}
 	}
-	return Outcome{State: Pending}
 }
 
 // open checks that a record is one whole: signed bytes, whose first signature is the recorded one.
