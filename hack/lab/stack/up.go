@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bourse-dev/bourse/hack/lab/build"
+	"github.com/bourse-dev/bourse/hack/lab/fakenode"
 )
 
 // Hub is the cluster that the market runs in, with everything else unless told otherwise.
@@ -25,6 +26,10 @@ type Options struct {
 	Clusters []string
 	// Mode is how control planes run: single or procs.
 	Mode string
+	// FakeNodes is the file that describes the fake GPU nodes; empty for none.
+	FakeNodes string
+	// KubeRay tells whether every cluster has KubeRay.
+	KubeRay bool
 }
 
 // clusterName keeps names usable as names of files and processes.
@@ -55,6 +60,10 @@ func (l *Lab) Up(ctx context.Context, o Options) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
+	fake, err := o.readFakeNodes()
+	if err != nil {
+		return err
+	}
 	l.began = l.Now()
 	if err := l.create(); err != nil {
 		return err
@@ -62,7 +71,7 @@ func (l *Lab) Up(ctx context.Context, o Options) error {
 	if err := l.build(ctx, o); err != nil {
 		return err
 	}
-	if err := l.startClusters(ctx, o); err != nil {
+	if err := l.start(ctx, o, fake); err != nil {
 		return err
 	}
 	if err := l.note(func(s *State) { s.Ready = true }); err != nil {
@@ -94,19 +103,40 @@ func (l *Lab) build(ctx context.Context, o Options) error {
 	return nil
 }
 
-func (l *Lab) tools(Options) []build.Tool {
-	return []build.Tool{build.Localcluster(l.Repo)}
+func (l *Lab) tools(o Options) []build.Tool {
+	tools := []build.Tool{build.Localcluster(l.Repo)}
+	if o.FakeNodes != "" {
+		tools = append(tools, build.Kwok(l.Repo))
+	}
+	if o.KubeRay {
+		tools = append(tools, build.KubeRay(l.Repo))
+	}
+	return tools
 }
 
-func (l *Lab) startClusters(ctx context.Context, o Options) error {
+// start starts the parts. What does not depend on each other starts at the same time.
+func (l *Lab) start(ctx context.Context, o Options, fake fakenode.File) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, name := range o.Clusters {
 		group.Go(func() error {
-			if err := l.startCluster(ctx, name, o); err != nil {
+			if err := l.fillCluster(ctx, name, o, fake); err != nil {
 				return fmt.Errorf("start cluster %s: %w", name, err)
 			}
 			return nil
 		})
+	}
+	return group.Wait()
+}
+
+// fillCluster starts a cluster and everything that belongs to it.
+func (l *Lab) fillCluster(ctx context.Context, name string, o Options, fake fakenode.File) error {
+	if err := l.startCluster(ctx, name, o); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return l.startFakeNodes(ctx, name, fake) })
+	if o.KubeRay {
+		group.Go(func() error { return l.startKubeRay(ctx, name) })
 	}
 	return group.Wait()
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/bourse-dev/bourse/hack/lab/stack"
@@ -15,12 +16,22 @@ import (
 func up(ctx context.Context, env environment, args []string) error {
 	var options stack.Options
 	var clusters string
+	var noFakeNodes bool
 	lab, _, err := parse(env, "up", args, func(flags *flag.FlagSet) {
 		flags.StringVar(&clusters, "clusters", stack.Hub, "comma-separated names of the clusters")
 		flags.StringVar(&options.Mode, "mode", "single", "control planes: single process each, or procs: one process per component")
+		flags.StringVar(&options.FakeNodes, "fake-nodes", "", "file that describes the fake GPU nodes (default "+stack.DefaultFakeNodes+")")
+		flags.BoolVar(&noFakeNodes, "no-fake-nodes", false, "no fake GPU nodes")
+		flags.BoolVar(&options.KubeRay, "kuberay", true, "KubeRay in every cluster")
 	})
 	if err != nil {
 		return err
+	}
+	switch {
+	case noFakeNodes:
+		options.FakeNodes = ""
+	case options.FakeNodes == "":
+		options.FakeNodes = filepath.Join(lab.Repo, stack.DefaultFakeNodes)
 	}
 	options.Clusters = strings.Split(clusters, ",")
 	return lab.Up(ctx, options)

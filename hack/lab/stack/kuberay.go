@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stack
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/bourse-dev/bourse/hack/lab/build"
+	"github.com/bourse-dev/bourse/hack/lab/process"
+)
+
+const (
+	kuberayModule = "github.com/ray-project/kuberay/ray-operator"
+	kuberayWithin = 2 * time.Minute
+)
+
+// startKubeRay installs KubeRay's kinds in a cluster and runs its operator beside it.
+func (l *Lab) startKubeRay(ctx context.Context, cluster string) error {
+	source, err := build.ModuleDir(ctx, filepath.Join(l.Repo, "hack/lab/kuberay"), kuberayModule)
+	if err != nil {
+		return err
+	}
+	// Server-side: the kinds are too large for the annotation of a client-side apply.
+	crds := filepath.Join(source, "config", "crd", "bases")
+	if _, err := l.kubectl(ctx, cluster, "", "apply", "--server-side", "-f", crds); err != nil {
+		return err
+	}
+	if _, err := l.kubectl(ctx, cluster, "", "wait", "--for=condition=Established", "-f", crds, "--timeout=2m"); err != nil {
+		return err
+	}
+	probe, err := freeAddress(ctx)
+	if err != nil {
+		return err
+	}
+	record, err := l.table().Start(process.Spec{
+		Name: "kuberay-" + cluster,
+		Args: []string{
+			l.state.Bin["kuberay"],
+			"--enable-leader-election=false",
+			// Dashboards are reached through the API server, so that neither cluster DNS nor pod addresses are needed.
+			"--use-kubernetes-proxy",
+			"--log-stdout-encoder=console",
+			"--enable-metrics=false",
+			"--metrics-addr=0",
+			"--health-probe-bind-address=" + probe,
+		},
+		Env: []string{
+			"KUBECONFIG=" + l.path("clusters", cluster, "admin.kubeconfig"),
+			// Both need a Ray program in the image and cluster DNS: fake nodes have neither.
+			"ENABLE_INIT_CONTAINER_INJECTION=false",
+			"ENABLE_PROBES_INJECTION=false",
+		},
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, kuberayWithin)
+	defer cancel()
+	if err := record.Await(ctx, func() (bool, error) { return answers(ctx, "http://"+probe+"/readyz"), nil }); err != nil {
+		return err
+	}
+	l.step("cluster %s has KubeRay", cluster)
+	return nil
+}
+
+// freeAddress returns a loopback address with a port that was free just now.
+func freeAddress(ctx context.Context) (string, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find free port: %w", err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		return "", fmt.Errorf("free port: %w", err)
+	}
+	return address, nil
+}
+
+// answers tells whether a GET of url succeeds now.
+func answers(ctx context.Context, url string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	return response.Body.Close() == nil && response.StatusCode == http.StatusOK
+}
