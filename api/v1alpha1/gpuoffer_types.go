@@ -106,7 +106,7 @@ type GPUOfferStatus struct {
 // +kubebuilder:selectablefield:JSONPath=`.spec.model`
 // +kubebuilder:selectablefield:JSONPath=`.spec.region`
 // +kubebuilder:selectablefield:JSONPath=`.spec.pool`
-// +kubebuilder:validation:XValidation:rule="self.spec.pool == oldSelf.spec.pool && self.spec.model == oldSelf.spec.model",message="spec.pool and spec.model are immutable: they are the offer's identity"
+// +kubebuilder:validation:XValidation:rule="self.spec.pool == oldSelf.spec.pool && self.spec.model == oldSelf.spec.model",message="spec.pool and spec.model are immutable: they are the offer's identity",fieldPath=".spec"
 type GPUOffer struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is standard object metadata.

@@ -92,7 +92,7 @@ type IdlePolicy struct {
 
 // PoolTerms bound the leases that a supplier accepts.
 //
-// +kubebuilder:validation:XValidation:rule="self.minDurationSeconds <= self.maxDurationSeconds",message="minDurationSeconds must not exceed maxDurationSeconds",fieldPath=".minDurationSeconds"
+// +kubebuilder:validation:XValidation:rule="!has(self.minDurationSeconds) || !has(self.maxDurationSeconds) || self.minDurationSeconds <= self.maxDurationSeconds",message="minDurationSeconds must not exceed maxDurationSeconds",fieldPath=".minDurationSeconds"
 type PoolTerms struct {
 	// tiers are the kinds of lease that the supplier accepts.
 	// +optional

@@ -144,7 +144,7 @@ type MarketStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Treasury",type=string,priority=1,JSONPath=`.spec.treasury`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
-// +kubebuilder:validation:XValidation:rule="self.spec.genesisHash == oldSelf.spec.genesisHash",message="spec.genesisHash is immutable: make another Market for another chain"
+// +kubebuilder:validation:XValidation:rule="self.spec.genesisHash == oldSelf.spec.genesisHash",message="spec.genesisHash is immutable: make another Market for another chain",fieldPath=".spec.genesisHash"
 type Market struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is standard object metadata.

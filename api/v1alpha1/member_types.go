@@ -42,7 +42,7 @@ type MemberStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Name-Shown",type=string,priority=1,JSONPath=`.spec.displayName`
 // +kubebuilder:selectablefield:JSONPath=`.spec.wallet`
-// +kubebuilder:validation:XValidation:rule="self.spec.wallet == oldSelf.spec.wallet",message="spec.wallet is immutable: a wallet is a member's identity"
+// +kubebuilder:validation:XValidation:rule="self.spec.wallet == oldSelf.spec.wallet",message="spec.wallet is immutable: a wallet is a member's identity",fieldPath=".spec.wallet"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name == 'member'",message="a namespace holds one Member, and it is called member"
 type Member struct {
 	metav1.TypeMeta `json:",inline"`
