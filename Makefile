@@ -1,0 +1,101 @@
+SHELL := /usr/bin/env bash -o pipefail
+.SHELLFLAGS := -ec
+.DEFAULT_GOAL := help
+
+# The flags are part of the build cache's key: every command of this repository uses the same ones, so that Kubernetes is compiled once.
+export GOTOOLCHAIN := local
+export CGO_ENABLED ?= 0
+export GOFLAGS ?= -buildvcs=false -trimpath
+
+TOOL := go tool -modfile=hack/tools/go.mod
+LINT := $(TOOL) golangci-lint-kube-api-linter run
+LAB := go run -C hack/lab ./cmd/lab
+CHART := charts/bourse
+
+##@ Everyday
+.PHONY: help
+help: ## List the targets.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2} /^##@ / {printf "\n%s\n", substr($$0, 5)}' Makefile
+
+.PHONY: demo
+demo: ## Show a job's whole life, on chain included, in a lab on this machine. No root. KEEP=1 leaves it up.
+	go run ./hack/demo $(if $(KEEP),--keep)
+
+.PHONY: demo-ray
+demo-ray: ## The same for a real Ray program on real kubelets. Needs root on Linux. KEEP=1 leaves it up.
+	go run ./hack/demo --ray $(if $(KEEP),--keep)
+
+.PHONY: test
+test: unit program-test integration e2e ## Run all tests. This is what CI runs.
+
+.PHONY: check
+check: verify lint test ## All that must hold before a push.
+
+##@ Tests, by tier
+.PHONY: unit
+unit: ## The pure core and the controllers, with the race detector.
+	CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname -- -race -shuffle=on $$(go list ./... | grep -v /test/)
+	cd program/sbpfld && go test ./...
+	cd hack/lab/chain && npm ci --silent --no-fund --no-audit && node --test
+
+.PHONY: program-test
+program-test: ## The on-chain program: natively, against its mutants, and rebuilt from source.
+	$(MAKE) -C program test mutants verify
+
+.PHONY: integration
+integration: ## Against a real API server, and the money against the local chain.
+	KUBEBUILDER_ASSETS=$$($(LAB) assets) $(TOOL) gotestsum --format pkgname -- -count=1 ./test/integration/... ./test/chart/...
+	cd hack/lab && $(TOOL) gotestsum --format pkgname -- -count=1 ./...
+
+.PHONY: e2e
+e2e: ## The real binaries in the lab: the demo's flow, faults, and real Ray where root allows.
+	$(TOOL) gotestsum --format standard-verbose -- -count=1 -timeout 40m ./test/e2e/...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (30s).
+	@for pkg in $$(grep -rl --include=*_test.go 'func Fuzz' internal | xargs -n1 dirname | sort -u); do \
+		for f in $$(grep -rhoE 'func Fuzz\w+' $$pkg | awk '{print $$2}'); do go test ./$$pkg -run '^$$' -fuzz "^$$f\$$" -fuzztime $${FUZZTIME:-30s}; done; done
+
+.PHONY: bench
+bench: ## Run the core's benchmarks.
+	go test ./internal/... -run '^$$' -bench . -benchmem
+
+##@ Code
+.PHONY: build
+build: ## Build the manager into bin/.
+	go build -ldflags='-s -w' -o bin/ ./cmd/...
+
+.PHONY: generate
+generate: ## Regenerate deep copies, CRDs, roles, the chart's copies and the API reference.
+	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
+	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
+	hack/generate-chart.sh
+	$(TOOL) crd-ref-docs --log-level=ERROR --config=hack/crd-ref-docs.yaml --source-path=api --renderer=markdown --output-path=docs/api.md
+
+.PHONY: fmt
+fmt: ## Format the code and fix what the linter can.
+	$(LINT) --fix ./...
+
+.PHONY: lint
+lint: ## Lint the code, the API and the chart.
+	$(LINT) ./...
+	$(LINT) --config .golangci-kal.yaml ./api/...
+	$(TOOL) helm lint --strict $(CHART)
+
+.PHONY: verify
+verify: generate ## Fail if generated files or modules are not as committed.
+	go mod tidy -diff
+	@git diff --exit-code --stat -- . && test -z "$$(git status --porcelain)"
+
+.PHONY: program
+program: ## Rebuild the on-chain program and its hash.
+	$(MAKE) -C program
+
+##@ Lab
+.PHONY: lab-up
+lab-up: ## Start the lab in .lab and leave it running.
+	$(LAB) up --dir $(CURDIR)/.lab
+
+.PHONY: lab-down
+lab-down: ## End the lab in .lab and remove it.
+	$(LAB) down --dir $(CURDIR)/.lab
