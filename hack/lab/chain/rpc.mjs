@@ -107,7 +107,8 @@ export class Rpc {
 
   /** @param {any} request */
   async #result(request) {
-    const { method, params = [] } = request ?? {};
+    const { method } = request ?? {};
+    const params = request?.params ?? [];
     if (typeof method !== 'string' || !Array.isArray(params)) throw new RpcError(CODE.invalidRequest, 'Invalid request');
     const sending = method === 'sendTransaction';
     if (!sending && !Object.hasOwn(methods, method)) throw new RpcError(CODE.methodNotFound, 'Method not found');

@@ -250,14 +250,14 @@ export class Runtime {
   }
 
   /**
-   * Loads a program without a deployment.
+   * Loads a program without a deployment, under the loader that keeps code in the program's own account.
    *
    * @param {string} key
    * @param {Uint8Array} elf
    */
   addProgram(key, elf) {
     try {
-      this.svm.addProgram(addressBytes(key), elf);
+      this.svm.addProgramWithLoader(addressBytes(key), elf, addressBytes(PROGRAM.loader));
     } catch (cause) {
       throw invalidParams(`load program ${key}: ${cause.message}`);
     }

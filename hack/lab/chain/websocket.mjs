@@ -91,7 +91,8 @@ export class Subscriptions {
     client.send(stringify({ jsonrpc: '2.0', ...answer, id }));
   }
 
-  #call(client, { method, params = [] }) {
+  #call(client, { method, params: given }) {
+    const params = given ?? [];
     const [, kind, action] = /^([a-z]+)(Subscribe|Unsubscribe)$/.exec(method) ?? [];
     if (!Object.hasOwn(TARGETS, kind)) throw new RpcError(CODE.methodNotFound, 'Method not found');
     if (action === 'Unsubscribe') return this.#unsubscribe(client, params[0]);
