@@ -30,10 +30,14 @@ type Options struct {
 	FakeNodes string
 	// KubeRay tells whether every cluster has KubeRay.
 	KubeRay bool
+	// Chain tells whether the lab has a local Solana chain.
+	Chain bool
+	// SlotMS is the length of the chain's slots in milliseconds.
+	SlotMS int
 }
 
-// clusterName keeps names usable as names of files and processes.
-var clusterName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
+// partName keeps the names of clusters and wallets usable as names of files and processes.
+var partName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
 
 // Validate reports what is wrong with the options.
 func (o Options) Validate() error {
@@ -41,12 +45,15 @@ func (o Options) Validate() error {
 		return fmt.Errorf("the first cluster must be %s", Hub)
 	}
 	for i, name := range o.Clusters {
-		if !clusterName.MatchString(name) {
+		if !partName.MatchString(name) {
 			return fmt.Errorf("cluster name %q: use lower-case letters, digits and dashes", name)
 		}
 		if slices.Contains(o.Clusters[:i], name) {
 			return fmt.Errorf("cluster %s is named twice", name)
 		}
+	}
+	if o.Chain && o.SlotMS < 10 {
+		return errors.New("slots of less than 10 ms are too short for this chain")
 	}
 	if o.Mode != "single" && o.Mode != "procs" {
 		return errors.New("mode is single or procs")
@@ -117,6 +124,9 @@ func (l *Lab) tools(o Options) []build.Tool {
 // start starts the parts. What does not depend on each other starts at the same time.
 func (l *Lab) start(ctx context.Context, o Options, fake fakenode.File) error {
 	group, ctx := errgroup.WithContext(ctx)
+	if o.Chain {
+		group.Go(func() error { return l.startChain(ctx, o) })
+	}
 	for _, name := range o.Clusters {
 		group.Go(func() error {
 			if err := l.fillCluster(ctx, name, o, fake); err != nil {

@@ -23,6 +23,8 @@ func up(ctx context.Context, env environment, args []string) error {
 		flags.StringVar(&options.FakeNodes, "fake-nodes", "", "file that describes the fake GPU nodes (default "+stack.DefaultFakeNodes+")")
 		flags.BoolVar(&noFakeNodes, "no-fake-nodes", false, "no fake GPU nodes")
 		flags.BoolVar(&options.KubeRay, "kuberay", true, "KubeRay in every cluster")
+		flags.BoolVar(&options.Chain, "chain", true, "a local Solana chain with the program, test tokens and funded wallets")
+		flags.IntVar(&options.SlotMS, "slot-ms", 100, "length of the chain's slots in milliseconds (a real one's: 400)")
 	})
 	if err != nil {
 		return err
@@ -93,5 +95,49 @@ func assets(ctx context.Context, env environment, args []string) error {
 		return err
 	}
 	fmt.Fprintln(env.out, dir)
+	return nil
+}
+
+func wallet(_ context.Context, env environment, args []string) error {
+	lab, words, err := parse(env, "wallet", args, nil)
+	if err != nil {
+		return err
+	}
+	if len(words) != 1 {
+		return errors.New("name one wallet")
+	}
+	made, err := lab.Wallet(words[0])
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(env.out, made.Address, made.Keypair)
+	return nil
+}
+
+func fund(ctx context.Context, env environment, args []string) error {
+	var sol uint64
+	var tokens list
+	lab, words, err := parse(env, "fund", args, func(flags *flag.FlagSet) {
+		flags.Uint64Var(&sol, "sol", 0, "whole SOL")
+		flags.Var(&tokens, "token", "SYMBOL=AMOUNT, for example IO=1000.5; may be repeated")
+	})
+	if err != nil {
+		return err
+	}
+	if len(words) != 1 || sol == 0 && len(tokens) == 0 {
+		return errors.New("name one wallet and what it gets: lab fund NAME --sol 10 --token IO=1000")
+	}
+	return lab.Fund(ctx, words[0], sol, tokens)
+}
+
+// list is a flag that may be repeated.
+type list []string
+
+// String joins what was given.
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+// Set adds one more.
+func (l *list) Set(value string) error {
+	*l = append(*l, value)
 	return nil
 }

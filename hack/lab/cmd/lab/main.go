@@ -44,7 +44,8 @@ type environment struct {
 
 func main() {
 	commands := map[string]command{
-		"up": up, "down": down, "status": status, "kubeconfig": kubeconfig, "assets": assets,
+		"up": up, "down": down, "status": status, "kubeconfig": kubeconfig,
+		"wallet": wallet, "fund": fund, "assets": assets,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
 		fmt.Fprint(os.Stderr, usage)
