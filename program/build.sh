@@ -4,8 +4,8 @@
 # Builds the on-chain program with Debian's Rust compiler for BPF.
 #
 #   build.sh            build out/bourse.v0.so and out/bourse.v3.so
-#   build.sh update     build, then take the result as the committed bourse.so
-#   build.sh verify     build, then compare the result with the committed bourse.so
+#   build.sh update     build, then take the results as the committed bourse.so (v0) and bourse.v3.so
+#   build.sh verify     build, then compare the results with the committed files
 #   build.sh compiler   only fetch the compiler and print its rustc
 #
 # Nothing is installed: the packages are unpacked into the user's cache. Their versions are in
@@ -147,7 +147,8 @@ build() {
 
 update() {
   cp out/bourse.v0.so bourse.so
-  sha256sum bourse.so >bourse.so.sha256
+  cp out/bourse.v3.so bourse.v3.so
+  for file in bourse.so bourse.v3.so; do sha256sum "$file" >"$file.sha256"; done
   {
     echo "# What made bourse.so: Debian 12 packages, written by build.sh update."
     describe
@@ -156,7 +157,7 @@ update() {
 }
 
 verify() {
-  sha256sum --quiet -c bourse.so.sha256 || fail "bourse.so does not match bourse.so.sha256"
+  sha256sum --quiet -c bourse.so.sha256 bourse.v3.so.sha256 || fail "the committed files do not match their hashes"
   if ! diff <(grep -v '^#' "$record") <(describe) >out/toolchain.diff; then
     {
       echo "WARNING: this compiler is not the one that made bourse.so ('<' recorded, '>' here):"
@@ -165,7 +166,7 @@ verify() {
     } >&2
     return 2
   fi
-  if ! cmp out/bourse.v0.so bourse.so; then
+  if ! cmp out/bourse.v0.so bourse.so || ! cmp out/bourse.v3.so bourse.v3.so; then
     echo "build.sh: the sources do not give bourse.so (same compiler): run build.sh update or undo the change" >&2
     return 1
   fi

@@ -255,7 +255,7 @@ fn claim_needs_the_check_right_before_it() {
     let no = Error::VOUCHER.code();
     with(&[check.clone(), own.clone()], 1, 0);
     with(&[other.clone(), check.clone(), own.clone(), other.clone()], 2, 0);
-    with(&[own.clone()], 0, no);
+    with(std::slice::from_ref(&own), 0, no);
     with(&[own.clone(), check.clone()], 0, no);
     with(&[check.clone(), other, own.clone()], 2, no);
     with(&[check.clone(), own.clone(), own.clone()], 2, no);

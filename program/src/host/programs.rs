@@ -40,23 +40,22 @@ fn word(data: &[u8], at: usize) -> u64 {
 fn call_system(accounts: &[Called], data: &[u8]) -> Result {
     match (data[0], accounts) {
         (1, [account]) => {
-            need(account.signer && account.writable && *account.owner() == system::ID, INVALID)?;
-            *account.owner() = data[4..36].try_into().unwrap();
+            need(account.signer && account.writable && account.owner() == system::ID, INVALID)?;
+            account.set_owner(&data[4..36].try_into().unwrap());
             Ok(())
         }
         (2, [from, to]) => {
             let lamports = word(data, 4);
-            need(from.signer && from.writable && to.writable && *from.owner() == system::ID, INVALID)?;
-            need(*from.lamports() >= lamports, INSUFFICIENT)?;
-            *from.lamports() -= lamports;
-            *to.lamports() += lamports;
+            need(from.signer && from.writable && to.writable && from.owner() == system::ID, INVALID)?;
+            need(from.lamports() >= lamports, INSUFFICIENT)?;
+            from.set_lamports(from.lamports() - lamports);
+            to.set_lamports(to.lamports() + lamports);
             Ok(())
         }
         (8, [account]) => {
             need(account.signer && account.writable, INVALID)?;
-            need(*account.owner() == system::ID && *account.len() == 0, INVALID)?;
-            *account.len() = word(data, 4);
-            account.data().fill(0);
+            need(account.owner() == system::ID && account.len() == 0, INVALID)?;
+            account.resize(word(data, 4));
             Ok(())
         }
         _ => Err(INVALID),
@@ -68,10 +67,10 @@ fn call_token(accounts: &[Called], data: &[u8]) -> Result {
         (9, [account, to, owner]) => {
             check_source(account, owner)?;
             need(to.writable && amount(account) == 0, NOT_EMPTY)?;
-            *to.lamports() += core::mem::take(account.lamports());
-            account.data().fill(0);
-            *account.len() = 0;
-            *account.owner() = system::ID;
+            to.set_lamports(to.lamports() + account.lamports());
+            account.set_lamports(0);
+            account.resize(0);
+            account.set_owner(&system::ID);
             Ok(())
         }
         (12, [from, mint, to, owner]) => {
@@ -81,8 +80,8 @@ fn call_token(accounts: &[Called], data: &[u8]) -> Result {
             check_account(from, &mint.key())?;
             check_mint(mint, data[9])?;
             need(to.writable && amount(from) >= value, INSUFFICIENT)?;
-            set(from.data(), 64, amount(from) - value);
-            set(to.data(), 64, amount(to) + value);
+            set(from, 64, amount(from) - value);
+            set(to, 64, amount(to) + value);
             Ok(())
         }
         (15, [from, mint, owner]) => {
@@ -91,19 +90,18 @@ fn call_token(accounts: &[Called], data: &[u8]) -> Result {
             check_account(from, &mint.key())?;
             check_mint(mint, data[9])?;
             need(mint.writable && amount(from) >= value, INSUFFICIENT)?;
-            set(from.data(), 64, amount(from) - value);
-            let supply = word(mint.data(), 36);
-            set(mint.data(), 36, supply - value);
+            set(from, 64, amount(from) - value);
+            set(mint, 36, word(&mint.data(), 36) - value);
             Ok(())
         }
         (18, [account, mint]) => {
-            need(account.writable && *account.owner() == token::ID, INVALID)?;
-            need(*account.len() == token::ACCOUNT_SIZE && account.data().iter().all(|b| *b == 0), INVALID)?;
-            need(*account.lamports() >= system::rent(token::ACCOUNT_SIZE), INVALID)?;
-            need(*mint.owner() == token::ID && *mint.len() == token::MINT_SIZE, MINT_MISMATCH)?;
-            account.data()[..32].copy_from_slice(&mint.key());
-            account.data()[32..64].copy_from_slice(&data[1..33]);
-            account.data()[108] = 1;
+            need(account.writable && account.owner() == token::ID, INVALID)?;
+            need(account.len() == token::ACCOUNT_SIZE && account.data().iter().all(|b| *b == 0), INVALID)?;
+            need(account.lamports() >= system::rent(token::ACCOUNT_SIZE), INVALID)?;
+            need(mint.owner() == token::ID && mint.len() == token::MINT_SIZE, MINT_MISMATCH)?;
+            account.write(0, &mint.key());
+            account.write(32, &data[1..33]);
+            account.write(108, &[1]);
             Ok(())
         }
         _ => Err(INVALID),
@@ -111,28 +109,25 @@ fn call_token(accounts: &[Called], data: &[u8]) -> Result {
 }
 
 fn amount(account: &Called) -> u64 {
-    word(account.data(), 64)
+    word(&account.data(), 64)
 }
 
-fn set(data: &mut [u8], at: usize, value: u64) {
-    data[at..at + 8].copy_from_slice(&value.to_le_bytes());
+fn set(account: &Called, at: usize, value: u64) {
+    account.write(at, &value.to_le_bytes());
 }
 
 fn check_account(account: &Called, mint: &Key) -> Result {
-    need(*account.owner() == token::ID && *account.len() == token::ACCOUNT_SIZE, INVALID)?;
+    need(account.owner() == token::ID && account.len() == token::ACCOUNT_SIZE, INVALID)?;
     need(account.data()[..32] == *mint, MINT_MISMATCH)?;
     need(account.data()[108] == 1, FROZEN)
 }
 
 fn check_source(account: &Called, owner: &Called) -> Result {
-    need(
-        account.writable && *account.owner() == token::ID && *account.len() == token::ACCOUNT_SIZE,
-        INVALID,
-    )?;
+    need(account.writable && account.owner() == token::ID && account.len() == token::ACCOUNT_SIZE, INVALID)?;
     need(owner.signer && account.data()[32..64] == owner.key(), OWNER_MISMATCH)
 }
 
 fn check_mint(mint: &Called, decimals: u8) -> Result {
-    need(*mint.owner() == token::ID && *mint.len() == token::MINT_SIZE, MINT_MISMATCH)?;
+    need(mint.owner() == token::ID && mint.len() == token::MINT_SIZE, MINT_MISMATCH)?;
     need(mint.data()[44] == decimals, DECIMALS)
 }

@@ -134,18 +134,36 @@ impl Called {
     pub(super) fn key(&self) -> Key {
         unsafe { *(*self.info).key }
     }
-    pub(super) fn owner(&self) -> &mut Key {
-        unsafe { &mut *(*self.info).owner }
+    pub(super) fn owner(&self) -> Key {
+        unsafe { *(*self.info).owner }
     }
-    pub(super) fn lamports(&self) -> &mut u64 {
-        unsafe { &mut *(*self.info).lamports }
+    pub(super) fn set_owner(&self, owner: &Key) {
+        unsafe { *(*self.info).owner = *owner }
+    }
+    pub(super) fn lamports(&self) -> u64 {
+        unsafe { *(*self.info).lamports }
+    }
+    pub(super) fn set_lamports(&self, lamports: u64) {
+        unsafe { *(*self.info).lamports = lamports }
     }
     /// The length, which the runtime keeps before the data.
-    pub(super) fn len(&self) -> &mut u64 {
-        unsafe { &mut *((*self.info).data.sub(8) as *mut u64) }
+    pub(super) fn len(&self) -> u64 {
+        unsafe { *((*self.info).data.sub(8) as *const u64) }
     }
-    pub(super) fn data(&self) -> &mut [u8] {
-        unsafe { slice::from_raw_parts_mut((*self.info).data, *self.len() as usize) }
+    /// Sets the length and clears the data.
+    pub(super) fn resize(&self, len: u64) {
+        unsafe {
+            *((*self.info).data.sub(8) as *mut u64) = len;
+            (*self.info).data.write_bytes(0, len as usize);
+        }
+    }
+    /// A copy of the data.
+    pub(super) fn data(&self) -> Vec<u8> {
+        unsafe { slice::from_raw_parts((*self.info).data, self.len() as usize) }.to_vec()
+    }
+    pub(super) fn write(&self, at: usize, bytes: &[u8]) {
+        assert!(at + bytes.len() <= self.len() as usize);
+        unsafe { (*self.info).data.add(at).copy_from(bytes.as_ptr(), bytes.len()) };
     }
 }
 
