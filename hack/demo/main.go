@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command demo starts the lab, shows the whole life of two interactive jobs or of a real Ray program, checks the money by
+// reading the chain, and removes everything again.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/bourse-dev/bourse/test/e2e/story"
+)
+
+const samples = "config/samples"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) (err error) {
+	keep := flag.Bool("keep", false, "leave the lab up at the end")
+	ray := flag.Bool("ray", false, "run a real Ray program on real kubelets; needs root on Linux")
+	dir := flag.String("dir", ".lab", "the lab's folder")
+	flag.Parse()
+	folder, err := filepath.Abs(*dir)
+	if err != nil {
+		return err
+	}
+	args := []string{"up", "--dir", folder}
+	if *ray {
+		args = append(args, "--real-nodes", "2", "--no-fake-nodes")
+	}
+	defer func() {
+		if *keep {
+			fmt.Printf("\nThe lab is still up. Next:\n  export KUBECONFIG=$(go run -C hack/lab ./cmd/lab kubeconfig --dir %[1]s)\n  go run -C hack/lab ./cmd/lab status --dir %[1]s\n  go run -C hack/lab ./cmd/lab down --dir %[1]s\n", folder)
+			return
+		}
+		// The lab must go even when the demo was interrupted.
+		err = errors.Join(err, lab(context.WithoutCancel(ctx), "down", "--dir", folder))
+	}()
+	if err := lab(ctx, args...); err != nil {
+		return err
+	}
+	opened, err := story.Open(folder)
+	if err != nil {
+		return err
+	}
+	teller := story.NewTeller(os.Stdout, time.Now)
+	if *ray {
+		return batch(ctx, teller, opened)
+	}
+	return interactive(ctx, teller, opened)
+}
+
+// lab runs the lab's own command.
+func lab(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "-C", "hack/lab", "./cmd/lab"}, args...)...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("lab %s: %w", args[0], err)
+	}
+	return nil
+}
+
+// interactive shows two interactive Ray clusters, one paid in each token.
+func interactive(ctx context.Context, t *story.Teller, lab *story.Lab) error {
+	if err := t.Offers(ctx, lab, 2); err != nil {
+		return err
+	}
+	before, err := story.NewLedger(lab).Supplies(ctx, lab)
+	if err != nil {
+		return err
+	}
+	t.Title("Two jobs: match, acceptance, escrow, Ray cluster")
+	var jobs []*story.Job
+	for _, file := range []string{"computejob-interactive-io.yaml", "computejob-interactive-usdc.yaml"} {
+		job, err := story.Apply(ctx, lab, filepath.Join(samples, file))
+		if err != nil {
+			return err
+		}
+		t.Say("applied %s: %s", file, job)
+		jobs = append(jobs, job)
+	}
+	if err := t.Running(ctx, lab, jobs...); err != nil {
+		return err
+	}
+	t.Title("Metering, vouchers, claims; at the end of the term the refund")
+	if err := t.Finished(ctx, lab, jobs...); err != nil {
+		return err
+	}
+	t.Title("The chain's own word")
+	return t.Audit(ctx, lab, before, jobs...)
+}
+
+// batch shows a real Ray program on real kubelets.
+func batch(ctx context.Context, t *story.Teller, lab *story.Lab) error {
+	if err := t.Offers(ctx, lab, 1); err != nil {
+		return err
+	}
+	before, err := story.NewLedger(lab).Supplies(ctx, lab)
+	if err != nil {
+		return err
+	}
+	t.Title("A Ray program: match, acceptance, escrow, Ray job")
+	job, err := story.Apply(ctx, lab, filepath.Join(samples, "computejob-ray-batch.yaml"))
+	if err != nil {
+		return err
+	}
+	if err := t.Running(ctx, lab, job); err != nil {
+		return err
+	}
+	t.Title("The program's own output")
+	if err := t.Output(ctx, lab, job); err != nil {
+		return err
+	}
+	t.Title("Metering, voucher, claim, refund")
+	if err := t.Finished(ctx, lab, job); err != nil {
+		return err
+	}
+	t.Title("The chain's own word")
+	return t.Audit(ctx, lab, before, job)
+}

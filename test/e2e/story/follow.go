@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package story
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+)
+
+// pollEvery is how often the API is read.
+const pollEvery = 250 * time.Millisecond
+
+// Teller prints each fact once, with the time since it began.
+type Teller struct {
+	out   io.Writer
+	now   func() time.Time
+	start time.Time
+	told  map[string]string
+}
+
+// NewTeller tells to out.
+func NewTeller(out io.Writer, now func() time.Time) *Teller {
+	return &Teller{out: out, now: now, start: now(), told: map[string]string{}}
+}
+
+// Say prints a line with the time.
+func (t *Teller) Say(format string, args ...any) {
+	fmt.Fprintf(t.out, "%7.1fs  %s\n", t.now().Sub(t.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// Title prints a heading.
+func (t *Teller) Title(text string) { fmt.Fprintf(t.out, "\n== %s\n", text) }
+
+// once prints the line when what is known under key has changed.
+func (t *Teller) once(key, value, format string, args ...any) {
+	if value == "" || t.told[key] == value {
+		return
+	}
+	t.told[key] = value
+	t.Say(format, args...)
+}
+
+// Table prints what kubectl shows.
+func (t *Teller) Table(ctx context.Context, lab *Lab, args ...string) error {
+	out, err := lab.Kubectl(ctx, args...)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(t.out, "\n$ kubectl %s\n%s\n", strings.Join(args, " "), out)
+	return nil
+}
+
+// Wait polls until done says so, or the time is up; the error names what was waited for.
+func (t *Teller) Wait(ctx context.Context, what string, limit time.Duration, done func(context.Context) (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	var last error
+	for {
+		ok, err := done(ctx)
+		if ok {
+			return nil
+		}
+		if err != nil && ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("wait for %s: %w", what, ctx.Err()), last)
+		case <-tick.C:
+		}
+	}
+}
+
+// Job is one ComputeJob whose life is followed.
+type Job struct {
+	client.ObjectKey
+	// Object and Lease are as last read; Lease is nil until the job is matched.
+	Object *boursev1.ComputeJob
+	Lease  *boursev1.GPULease
+}
+
+// Look reads the job, its lease and what belongs to it, and tells what is new.
+func (t *Teller) Look(ctx context.Context, lab *Lab, job *Job) error {
+	object := &boursev1.ComputeJob{}
+	if err := lab.Client.Get(ctx, job.ObjectKey, object); err != nil {
+		return fmt.Errorf("get job: %w", err)
+	}
+	job.Object = object
+	t.conditions("job/"+job.Name, object, boursev1.JobAdmitted, boursev1.JobMatched, boursev1.JobFunded, boursev1.JobRunning)
+	if object.Status.Lease == nil {
+		return nil
+	}
+	lease := &boursev1.GPULease{}
+	key := client.ObjectKey{Namespace: object.Status.Lease.Namespace, Name: object.Status.Lease.Name}
+	if err := lab.Client.Get(ctx, key, lease); err != nil {
+		return fmt.Errorf("get lease: %w", err)
+	}
+	job.Lease = lease
+	t.lease(job.Name, lease)
+	if err := t.voucher(ctx, lab, job); err != nil {
+		return err
+	}
+	if err := t.settlements(ctx, lab, job); err != nil {
+		return err
+	}
+	t.conditions("job/"+job.Name, object, boursev1.Succeeded)
+	return nil
+}
+
+// conditions tells of the conditions whose status or reason is new.
+func (t *Teller) conditions(who string, obj interface{ Conditions() *[]metav1.Condition }, kinds ...string) {
+	for _, kind := range kinds {
+		if c := meta.FindStatusCondition(*obj.Conditions(), kind); c != nil {
+			t.once(who+kind, string(c.Status)+c.Reason+c.Message, "%-16s %s %s %s: %s", who, c.Type, mark(c.Status), c.Reason, c.Message)
+		}
+	}
+}
+
+func mark(status metav1.ConditionStatus) string {
+	switch status {
+	case metav1.ConditionTrue:
+		return "✔"
+	case metav1.ConditionFalse:
+		return "✘"
+	default:
+		return "…"
+	}
+}
+
+func (t *Teller) lease(name string, lease *boursev1.GPULease) {
+	who := "lease of " + name
+	t.conditions(who, lease, boursev1.LeaseAccepted, boursev1.LeaseFunded, boursev1.LeaseRunning)
+	if u := lease.Status.Usage; u != nil {
+		t.once(who+"usage", fmt.Sprint(u.Sequence), "%-16s metered: record %d, %d GPU-ms in Ready, gross %d base units (%s)", who, u.Sequence, *u.GPUMilliseconds, *u.Gross, u.Final)
+	}
+	if tx := lease.Status.Transaction; tx != nil {
+		t.once(who+"tx", string(tx.Signature)+string(tx.State), "%-16s %s %s: %s", who, tx.Purpose, tx.State, tx.Signature)
+	}
+}
+
+func (t *Teller) voucher(ctx context.Context, lab *Lab, job *Job) error {
+	voucher := &boursev1.Voucher{}
+	err := lab.Client.Get(ctx, client.ObjectKey{Namespace: job.Namespace, Name: job.Lease.Name}, voucher)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("get voucher: %w", err)
+	}
+	if err != nil {
+		return nil //nolint:nilerr // the buyer has not written it yet
+	}
+	who := "voucher of " + job.Name
+	if tx := voucher.Spec.Deposit; tx != nil {
+		t.once(who+"deposit", string(tx.Signature)+string(tx.State), "%-16s escrow %s, %s %s: %s", who, job.Lease.Spec.Escrow.Address, tx.Purpose, tx.State, tx.Signature)
+	}
+	if voucher.Spec.Gross != nil {
+		t.once(who+"promise", fmt.Sprint(voucher.Spec.Sequence), "%-16s promise %d: cumulatively %d base units, signed", who, voucher.Spec.Sequence, *voucher.Spec.Gross)
+	}
+	return nil
+}
+
+func (t *Teller) settlements(ctx context.Context, lab *Lab, job *Job) error {
+	list, err := Settlements(ctx, lab, job)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		t.once("settlement/"+s.Name, "seen", "settlement       %s period %d: %s (supplier %d, treasury %d, burned %d, refunded %d)", s.Spec.Kind, s.Spec.Period, s.Spec.Amount, *s.Spec.SupplierPaid, *s.Spec.TreasuryPaid, *s.Spec.Burned, *s.Spec.Refunded)
+	}
+	return nil
+}
+
+// Settlements are the public records of the job's lease.
+func Settlements(ctx context.Context, lab *Lab, job *Job) ([]boursev1.Settlement, error) {
+	list := &boursev1.SettlementList{}
+	err := lab.Client.List(ctx, list, client.InNamespace(boursev1.PublicNamespace), client.MatchingFields{"spec.lease.name": job.Lease.Name})
+	if err != nil {
+		return nil, fmt.Errorf("list settlements: %w", err)
+	}
+	return list.Items, nil
+}
+
+// Ended says whether the job has ended and its refund is on record.
+func (t *Teller) Ended(ctx context.Context, lab *Lab, job *Job) (bool, error) {
+	if err := t.Look(ctx, lab, job); err != nil {
+		return false, err
+	}
+	c := meta.FindStatusCondition(job.Object.Status.Conditions, boursev1.Succeeded)
+	if c == nil || c.Status == metav1.ConditionUnknown || job.Lease == nil {
+		return false, nil
+	}
+	list, err := Settlements(ctx, lab, job)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range list {
+		if s.Spec.Kind == boursev1.SettlementRefund {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Pods are the pods of the job's lease.
+func Pods(ctx context.Context, lab *Lab, job *Job) ([]corev1.Pod, error) {
+	list := &corev1.PodList{}
+	if err := lab.Client.List(ctx, list, client.InNamespace(job.Lease.Status.Namespace)); err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	return list.Items, nil
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package story
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+)
+
+// The limits are for a busy machine: nothing waits for them when all goes well.
+const (
+	startLimit = 5 * time.Minute
+	endLimit   = 10 * time.Minute
+)
+
+// Apply applies a file with one ComputeJob and returns the job.
+func Apply(ctx context.Context, lab *Lab, path string) (*Job, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	object := &boursev1.ComputeJob{}
+	if err := yaml.Unmarshal(text, object); err != nil {
+		return nil, fmt.Errorf("parse %s: %w", path, err)
+	}
+	if object.Kind != "ComputeJob" {
+		return nil, fmt.Errorf("%s holds a %s, want a ComputeJob", path, object.Kind)
+	}
+	if _, err := lab.Kubectl(ctx, "apply", "-f", path); err != nil {
+		return nil, err
+	}
+	return &Job{ObjectKey: client.ObjectKeyFromObject(object)}, nil
+}
+
+// Offers waits until every pool sells and shows what the market has.
+func (t *Teller) Offers(ctx context.Context, lab *Lab, pools int) error {
+	t.Title("Offers: what the pools' idle GPUs are to the market")
+	err := t.Wait(ctx, "the pools' offers", startLimit, func(ctx context.Context) (bool, error) {
+		list := &boursev1.GPUPoolList{}
+		if err := lab.Client.List(ctx, list); err != nil {
+			return false, err
+		}
+		selling := 0
+		for i := range list.Items {
+			pool := &list.Items[i]
+			t.conditions("pool/"+pool.Name, pool, boursev1.PoolDiscovered, boursev1.PoolAdvertised)
+			if meta.IsStatusConditionTrue(pool.Status.Conditions, boursev1.Ready) {
+				selling++
+			}
+		}
+		return selling >= pools, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.Table(ctx, lab, "get", "gpupools"); err != nil {
+		return err
+	}
+	return t.Table(ctx, lab, "get", "gpuoffers", "-A")
+}
+
+// Running follows the jobs until all of them run, and shows their pods.
+func (t *Teller) Running(ctx context.Context, lab *Lab, jobs ...*Job) error {
+	err := t.Wait(ctx, "the jobs to run", startLimit, func(ctx context.Context) (bool, error) {
+		running := 0
+		for _, job := range jobs {
+			if err := t.Look(ctx, lab, job); err != nil {
+				return false, err
+			}
+			if meta.IsStatusConditionTrue(job.Object.Status.Conditions, boursev1.JobRunning) || terminal(job) {
+				running++
+			}
+		}
+		return running == len(jobs), nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.Table(ctx, lab, "get", "computejobs,gpuleases", "-A"); err != nil {
+		return err
+	}
+	for _, job := range jobs {
+		if terminal(job) {
+			return errors.New(job.Name + " ended before it ran")
+		}
+		if err := t.Table(ctx, lab, "get", "pods", "-o", "wide", "-n", job.Lease.Status.Namespace); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Finished follows the jobs until all of them have ended well and are refunded.
+func (t *Teller) Finished(ctx context.Context, lab *Lab, jobs ...*Job) error {
+	err := t.Wait(ctx, "the jobs to end", endLimit, func(ctx context.Context) (bool, error) {
+		ended := 0
+		for _, job := range jobs {
+			done, err := t.Ended(ctx, lab, job)
+			if err != nil {
+				return false, err
+			}
+			if done {
+				ended++
+			}
+		}
+		return ended == len(jobs), nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, job := range jobs {
+		if !meta.IsStatusConditionTrue(job.Object.Status.Conditions, boursev1.Succeeded) {
+			c := meta.FindStatusCondition(job.Object.Status.Conditions, boursev1.Succeeded)
+			return fmt.Errorf("%s did not succeed: %s: %s", job.Name, c.Reason, c.Message)
+		}
+	}
+	return t.Table(ctx, lab, "get", "computejobs,gpuleases,vouchers,settlements,feeburns", "-A")
+}
+
+func terminal(job *Job) bool {
+	c := meta.FindStatusCondition(job.Object.Status.Conditions, boursev1.Succeeded)
+	return c != nil && c.Status != "Unknown"
+}
