@@ -60,9 +60,9 @@ func run(ctx context.Context) (err error) {
 	}
 	teller := story.NewTeller(os.Stdout, time.Now)
 	if *ray {
-		return batch(ctx, teller, opened)
+		return teller.Batch(ctx, opened, samples)
 	}
-	return interactive(ctx, teller, opened)
+	return teller.Interactive(ctx, opened, samples)
 }
 
 // lab runs the lab's own command.
@@ -74,63 +74,4 @@ func lab(ctx context.Context, args ...string) error {
 		return fmt.Errorf("lab %s: %w", args[0], err)
 	}
 	return nil
-}
-
-// interactive shows two interactive Ray clusters, one paid in each token.
-func interactive(ctx context.Context, t *story.Teller, lab *story.Lab) error {
-	if err := t.Offers(ctx, lab, 2); err != nil {
-		return err
-	}
-	before, err := story.NewLedger(lab).Supplies(ctx, lab)
-	if err != nil {
-		return err
-	}
-	t.Title("Two jobs: match, acceptance, escrow, Ray cluster")
-	var jobs []*story.Job
-	for _, file := range []string{"computejob-interactive-io.yaml", "computejob-interactive-usdc.yaml"} {
-		job, err := story.Apply(ctx, lab, filepath.Join(samples, file))
-		if err != nil {
-			return err
-		}
-		t.Say("applied %s: %s", file, job)
-		jobs = append(jobs, job)
-	}
-	if err := t.Running(ctx, lab, jobs...); err != nil {
-		return err
-	}
-	t.Title("Metering, vouchers, claims; at the end of the term the refund")
-	if err := t.Finished(ctx, lab, jobs...); err != nil {
-		return err
-	}
-	t.Title("The chain's own word")
-	return t.Audit(ctx, lab, before, jobs...)
-}
-
-// batch shows a real Ray program on real kubelets.
-func batch(ctx context.Context, t *story.Teller, lab *story.Lab) error {
-	if err := t.Offers(ctx, lab, 1); err != nil {
-		return err
-	}
-	before, err := story.NewLedger(lab).Supplies(ctx, lab)
-	if err != nil {
-		return err
-	}
-	t.Title("A Ray program: match, acceptance, escrow, Ray job")
-	job, err := story.Apply(ctx, lab, filepath.Join(samples, "computejob-ray-batch.yaml"))
-	if err != nil {
-		return err
-	}
-	if err := t.Running(ctx, lab, job); err != nil {
-		return err
-	}
-	t.Title("The program's own output")
-	if err := t.Output(ctx, lab, job); err != nil {
-		return err
-	}
-	t.Title("Metering, voucher, claim, refund")
-	if err := t.Finished(ctx, lab, job); err != nil {
-		return err
-	}
-	t.Title("The chain's own word")
-	return t.Audit(ctx, lab, before, job)
 }

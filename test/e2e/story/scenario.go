@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -22,8 +23,67 @@ const (
 	endLimit   = 10 * time.Minute
 )
 
+// Interactive shows two interactive Ray clusters, one paid in each token. The samples are in the folder.
+func (t *Teller) Interactive(ctx context.Context, lab *Lab, samples string) error {
+	if err := t.Offers(ctx, lab, 2); err != nil {
+		return err
+	}
+	before, err := NewLedger(lab).Supplies(ctx, lab)
+	if err != nil {
+		return err
+	}
+	t.Title("Two jobs: match, acceptance, escrow, Ray cluster")
+	var jobs []*Job
+	for _, file := range []string{"computejob-interactive-io.yaml", "computejob-interactive-usdc.yaml"} {
+		job, err := t.Apply(ctx, lab, filepath.Join(samples, file))
+		if err != nil {
+			return err
+		}
+		jobs = append(jobs, job)
+	}
+	if err := t.Running(ctx, lab, jobs...); err != nil {
+		return err
+	}
+	t.Title("Metering, vouchers, claims; at the end of the term the refund")
+	return t.settle(ctx, lab, before, jobs...)
+}
+
+// Batch shows a real Ray program on real kubelets, with what it prints. The sample is in the folder.
+func (t *Teller) Batch(ctx context.Context, lab *Lab, samples string) error {
+	if err := t.Offers(ctx, lab, 1); err != nil {
+		return err
+	}
+	before, err := NewLedger(lab).Supplies(ctx, lab)
+	if err != nil {
+		return err
+	}
+	t.Title("A Ray program: match, acceptance, escrow, Ray job")
+	job, err := t.Apply(ctx, lab, filepath.Join(samples, "computejob-ray-batch.yaml"))
+	if err != nil {
+		return err
+	}
+	if err := t.Running(ctx, lab, job); err != nil {
+		return err
+	}
+	t.Title("The program's own output")
+	if err := t.Output(ctx, lab, job); err != nil {
+		return err
+	}
+	t.Title("Metering, voucher, claim, refund")
+	return t.settle(ctx, lab, before, job)
+}
+
+// settle follows the jobs to their end and audits them.
+func (t *Teller) settle(ctx context.Context, lab *Lab, before map[string]uint64, jobs ...*Job) error {
+	if err := t.Finished(ctx, lab, jobs...); err != nil {
+		return err
+	}
+	t.Title("The chain's own word")
+	return t.Audit(ctx, lab, before, jobs...)
+}
+
 // Apply applies a file with one ComputeJob and returns the job.
-func Apply(ctx context.Context, lab *Lab, path string) (*Job, error) {
+func (t *Teller) Apply(ctx context.Context, lab *Lab, path string) (*Job, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)
@@ -38,7 +98,9 @@ func Apply(ctx context.Context, lab *Lab, path string) (*Job, error) {
 	if _, err := lab.Kubectl(ctx, "apply", "-f", path); err != nil {
 		return nil, err
 	}
-	return &Job{ObjectKey: client.ObjectKeyFromObject(object)}, nil
+	job := &Job{ObjectKey: client.ObjectKeyFromObject(object)}
+	t.Say("applied %s: %s", filepath.Base(path), job)
+	return job, nil
 }
 
 // Offers waits until every pool sells and shows what the market has.

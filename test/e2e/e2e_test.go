@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package e2e runs the real binaries in the lab: the demo's flow, what the operator must survive, and real Ray.
+package e2e
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/bourse-dev/bourse/test/e2e/story"
+)
+
+var (
+	labModule = filepath.Join("..", "..", "hack", "lab")
+	samples   = filepath.Join("..", "..", "config", "samples")
+)
+
+// up starts a lab of the test's own and removes it when the test ends.
+func up(t *testing.T, args ...string) *story.Lab {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "lab")
+	t.Cleanup(func() {
+		// The test's own context has ended by then, and the lab must go all the same.
+		if err := command(context.Background(), t, "down", "--dir", dir); err != nil {
+			t.Errorf("lab down: %v", err)
+		}
+	})
+	if err := command(t.Context(), t, append([]string{"up", "--dir", dir}, args...)...); err != nil {
+		t.Fatalf("lab up: %v", err)
+	}
+	lab, err := story.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lab
+}
+
+// command runs the lab's own command.
+func command(ctx context.Context, t *testing.T, args ...string) error {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "-C", labModule, "./cmd/lab"}, args...)...)
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	return cmd.Run()
+}
+
+func TestInteractiveJobsArePaidToTheBaseUnit(t *testing.T) {
+	lab := up(t)
+	if err := story.NewTeller(t.Output(), time.Now).Interactive(t.Context(), lab, samples); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRealRayProgramEarnsItsSupplierTokens(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		t.Skip("SKIPPED: real kubelets need root on Linux; run `sudo make demo-ray` or the tests as root")
+	}
+	lab := up(t, "--real-nodes", "2", "--no-fake-nodes")
+	if err := story.NewTeller(t.Output(), time.Now).Batch(t.Context(), lab, samples); err != nil {
+		t.Fatal(err)
+	}
+}
