@@ -24,6 +24,8 @@ const (
 	ReasonWrongChain = "WrongChain"
 	// ReasonNoProgram says that no executable program stands at programID.
 	ReasonNoProgram = "NoProgram"
+	// ReasonTreasuryInvalid says that the treasury is not a Solana address.
+	ReasonTreasuryInvalid = "TreasuryInvalid"
 	// ReasonMintRefused says that a mint is missing, has other decimals, or has an extension or authority that is refused.
 	ReasonMintRefused = "MintRefused"
 )
@@ -34,6 +36,8 @@ const (
 	ReasonAdmitted = "Admitted"
 	// ReasonWalletTaken says that another namespace holds the same wallet.
 	ReasonWalletTaken = "WalletTaken"
+	// ReasonWalletInvalid says that the wallet is not a Solana address.
+	ReasonWalletInvalid = "WalletInvalid"
 )
 
 // The conditions of a GPUPool besides Ready.
@@ -96,7 +100,7 @@ const (
 const (
 	// ReasonJobAdmitted (Admitted) says that the job's terms make sense in this market.
 	ReasonJobAdmitted = "TermsAccepted"
-	// ReasonNoMarket (Admitted) says that the hub has no Market that is ready.
+	// ReasonNoMarket (Admitted, and an offer's Ready) says that the hub has no Market that is ready.
 	ReasonNoMarket = "NoMarket"
 	// ReasonTokenUnknown (Admitted) says that the market does not take the job's token.
 	ReasonTokenUnknown = "TokenUnknown"
@@ -104,6 +108,10 @@ const (
 	ReasonBudgetTooSmall = "BudgetTooSmall"
 	// ReasonBuyerNotMember (Admitted) says that the job's namespace has no admitted Member.
 	ReasonBuyerNotMember = "BuyerNotMember"
+	// ReasonLeasing (Matched) says that an offer was chosen and its lease is being written; the message says why that one.
+	ReasonLeasing = "Leasing"
+	// ReasonRematching (Matched) says that the supplier did not accept the lease, and another offer is looked for.
+	ReasonRematching = "Rematching"
 	// ReasonOfferFound (Matched) says that an offer was found; the message says why that one.
 	ReasonOfferFound = "OfferFound"
 	// ReasonNoOffers (Matched) says that the market has no offer at all.
@@ -114,6 +122,8 @@ const (
 	ReasonAwaitingSupplier = "AwaitingSupplier"
 	// ReasonAwaitingDeposit (Funded, Running, Succeeded) waits for the buyer's deposit on chain.
 	ReasonAwaitingDeposit = "AwaitingDeposit"
+	// ReasonDepositRefused (Funded) says that the buyer's own operator refuses to pay for the lease; the message says why.
+	ReasonDepositRefused = "DepositRefused"
 	// ReasonDeposited (Funded) says that the escrow holds the deposit.
 	ReasonDeposited = "Deposited"
 	// ReasonStarting (Running, Succeeded) waits for the Ray workers.
@@ -206,6 +216,8 @@ const (
 	ReasonSignatureHolds = "SignatureHolds"
 	// ReasonSignatureRefused says that the signature is not the buyer's over this promise.
 	ReasonSignatureRefused = "SignatureRefused"
+	// ReasonLeaseUnknown says that the lease which the voucher names is not there, or is not this buyer's.
+	ReasonLeaseUnknown = "LeaseUnknown"
 	// ReasonNoPromise waits for the first promise.
 	ReasonNoPromise = "NoPromise"
 )

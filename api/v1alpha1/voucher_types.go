@@ -24,6 +24,16 @@ type VoucherSpec struct {
 	// +optional
 	Deposit *Transaction `json:"deposit,omitempty"`
 
+	// refund is the transaction that closes an escrow whose deadline has passed, written down before it is sent.
+	// +optional
+	Refund *Transaction `json:"refund,omitempty"`
+
+	// refusal says why the buyer does not deposit, or promises no more.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Refusal string `json:"refusal,omitempty"`
+
 	// sequence is that of the usage record which the promise answers.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -68,6 +78,7 @@ type VoucherStatus struct {
 // +kubebuilder:printcolumn:name="Verified",type=string,JSONPath=`.status.conditions[?(@.type=="Verified")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Escrow",type=string,priority=1,JSONPath=`.spec.escrow`
+// +kubebuilder:printcolumn:name="Refusal",type=string,priority=1,JSONPath=`.spec.refusal`
 // +kubebuilder:validation:XValidation:rule="self.spec.lease == oldSelf.spec.lease && self.spec.escrow == oldSelf.spec.escrow && self.spec.programID == oldSelf.spec.programID",message="lease, escrow and programID are immutable",fieldPath=".spec"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.spec.gross) || (has(self.spec.gross) && self.spec.gross >= oldSelf.spec.gross && self.spec.sequence >= oldSelf.spec.sequence)",message="a promise is cumulative: sequence and gross never decrease",fieldPath=".spec.gross"
 type Voucher struct {

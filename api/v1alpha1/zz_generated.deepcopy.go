@@ -1722,6 +1722,11 @@ func (in *VoucherSpec) DeepCopyInto(out *VoucherSpec) {
 		*out = new(Transaction)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.Refund != nil {
+		in, out := &in.Refund, &out.Refund
+		*out = new(Transaction)
+		(*in).DeepCopyInto(*out)
+	}
 	if in.Gross != nil {
 		in, out := &in.Gross, &out.Gross
 		*out = new(int64)

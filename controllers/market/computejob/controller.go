@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package computejob finds each ComputeJob an offer, writes the lease, and tells the job what becomes of it.
+// It does not know how a supplier runs a lease, nor who pays for it and how.
+package computejob
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/kube"
+)
+
+// Finalizer keeps a job that has a lease until the lease has ended, or for as long as releaseWithin.
+const Finalizer = "bourse.dev/lease"
+
+// Reconciler reconciles ComputeJobs. It must run one pass at a time: two jobs matched at once could get the same GPUs.
+type Reconciler struct {
+	Teller *kube.Teller
+	Hub    client.Client // reads may be stale
+	Live   client.Reader // reads are not
+	Now    func() time.Time
+
+	assumed assumptions
+}
+
+// +kubebuilder:rbac:groups=bourse.dev,resources=computejobs,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=bourse.dev,resources=computejobs/status,verbs=get;patch
+// +kubebuilder:rbac:groups=bourse.dev,resources=gpuoffers;members;markets;vouchers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// SetupWithManager adds the controller to a manager of the hub.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	for _, index := range indexes() {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, index.of, index.name, index.values); err != nil {
+			return fmt.Errorf("index %s: %w", index.name, err)
+		}
+	}
+	return r.watch(ctrl.NewControllerManagedBy(mgr).
+		Named("computejob").
+		For(&boursev1.ComputeJob{}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 1})).
+		Complete(reconcile.AsReconciler(r.Hub, r))
+}
+
+// Reconcile takes a job as far as it can go now.
+func (r *Reconciler) Reconcile(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
+	switch {
+	case !job.DeletionTimestamp.IsZero():
+		return kube.Run(ctx, r.Teller, job, r.release)
+	case ended(job):
+		return reconcile.Result{}, nil
+	default:
+		return kube.Run(ctx, r.Teller, job, r.admit, r.match, r.place, r.follow)
+	}
+}
+
+// ended says whether nothing can become of the job any more. A rejected job can still be edited.
+func ended(job *boursev1.ComputeJob) bool {
+	succeeded := meta.FindStatusCondition(job.Status.Conditions, boursev1.Succeeded)
+	if succeeded == nil || succeeded.Reason == boursev1.ReasonRejected {
+		return false
+	}
+	return kube.IsTrue(job, boursev1.Succeeded) || kube.IsFalse(job, boursev1.Succeeded)
+}
+
+// waiting says on each of the job's later conditions that it is under way, and what is waited for.
+func waiting(job *boursev1.ComputeJob, reason, message string) {
+	for _, condition := range []string{boursev1.JobFunded, boursev1.JobRunning, boursev1.Succeeded} {
+		kube.Waiting(job, condition, reason, message)
+	}
+}
+
+func keyOf(ref *boursev1.ObjectReference) types.NamespacedName {
+	return types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}
+}

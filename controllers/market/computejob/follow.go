@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package computejob
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/money"
+)
+
+// acceptGrace is how long after acceptBy the market ends a lease that its supplier says nothing about.
+const acceptGrace = 30 * time.Second
+
+const awaitingSupplier = "The supplier has not accepted the lease yet"
+
+// follow tells the job what becomes of its lease, and matches it again when the supplier did not accept.
+func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
+	if job.Status.Lease == nil || !kube.IsTrue(job, boursev1.JobMatched) {
+		return reconcile.Result{}, nil
+	}
+	lease, err := r.lease(ctx, job.Status.Lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if lease == nil || lease.Spec.Job.UID != string(job.UID) {
+		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The lease is gone")
+		kube.Failed(job, boursev1.Succeeded, boursev1.EndFault, "The lease was deleted before it ended")
+		return reconcile.Result{}, nil
+	}
+	if refusedBySupplier(lease) {
+		forget(job, refusalMessage(lease))
+		return reconcile.Result{RequeueAfter: journalled}, nil
+	}
+	deposit, err := r.deposit(ctx, job, lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := mirror(job, lease, deposit); err != nil {
+		return reconcile.Result{}, err
+	}
+	return r.expire(ctx, lease)
+}
+
+// lease reads a lease, from the API server itself when the cache does not have it; nil says that there is none.
+func (r *Reconciler) lease(ctx context.Context, ref *boursev1.ObjectReference) (*boursev1.GPULease, error) {
+	var lease boursev1.GPULease
+	err := r.Hub.Get(ctx, keyOf(ref), &lease)
+	if apierrors.IsNotFound(err) {
+		err = r.Live.Get(ctx, keyOf(ref), &lease)
+	}
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // absence is an answer here
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get lease: %w", err)
+	}
+	return &lease, nil
+}
+
+func (r *Reconciler) leasesOf(ctx context.Context, job *boursev1.ComputeJob) ([]boursev1.GPULease, error) {
+	var leases boursev1.GPULeaseList
+	if err := r.Hub.List(ctx, &leases, client.MatchingFields{byJob: string(job.UID)}); err != nil {
+		return nil, fmt.Errorf("list leases of job: %w", err)
+	}
+	return leases.Items, nil
+}
+
+// deposit returns the buyer's transaction that opens the lease's escrow, or nil while there is none.
+func (r *Reconciler) deposit(ctx context.Context, job *boursev1.ComputeJob, lease *boursev1.GPULease) (*boursev1.Transaction, error) {
+	var voucher boursev1.Voucher
+	err := r.Hub.Get(ctx, client.ObjectKey{Namespace: job.Namespace, Name: lease.Name}, &voucher)
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // absence is an answer here
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get voucher: %w", err)
+	}
+	return voucher.Spec.Deposit, nil
+}
+
+// refusedBySupplier says whether the lease ended because its supplier did not accept it.
+func refusedBySupplier(lease *boursev1.GPULease) bool {
+	if lease.Status.End != nil {
+		return lease.Status.End.Reason == boursev1.EndNotAccepted
+	}
+	return lease.Spec.State == boursev1.LeaseEnded && lease.Spec.EndReason == boursev1.EndNotAccepted
+}
+
+func refusalMessage(lease *boursev1.GPULease) string {
+	accepted := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseAccepted)
+	if accepted == nil || accepted.Status != metav1.ConditionFalse {
+		return fmt.Sprintf("The supplier of offer %s did not answer in time", lease.Spec.Offer)
+	}
+	return fmt.Sprintf("The supplier of offer %s refused: %s: %s", lease.Spec.Offer, accepted.Reason, accepted.Message)
+}
+
+// expire ends a lease that its supplier says nothing about. A supplier that accepts at the same moment wins: the write is locked.
+func (r *Reconciler) expire(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if kube.IsTrue(lease, boursev1.LeaseAccepted) || !open(lease) {
+		return reconcile.Result{}, nil
+	}
+	if left := lease.Spec.AcceptBy.Add(acceptGrace).Sub(r.Now()); left > 0 {
+		return reconcile.Result{RequeueAfter: left}, nil
+	}
+	return reconcile.Result{}, r.end(ctx, lease, boursev1.EndNotAccepted)
+}
+
+// end tells the supplier to release the lease. A conflict is no error: what changed in the lease brings its job back.
+func (r *Reconciler) end(ctx context.Context, lease *boursev1.GPULease, reason string) error {
+	next := lease.DeepCopy()
+	next.Spec.State, next.Spec.EndReason = boursev1.LeaseEnded, reason
+	lock := client.MergeFromWithOptions(lease, client.MergeFromWithOptimisticLock{})
+	err := r.Hub.Patch(ctx, next, lock)
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("end lease: %w", err)
+	}
+	return nil
+}
+
+// mirror tells the job what its lease's conditions say.
+func mirror(job *boursev1.ComputeJob, lease *boursev1.GPULease, deposit *boursev1.Transaction) error {
+	if err := mirrorUsage(job, lease); err != nil {
+		return err
+	}
+	switch {
+	case mirrorEnd(job, lease):
+	case !kube.IsTrue(lease, boursev1.LeaseAccepted):
+		waiting(job, boursev1.ReasonAwaitingSupplier, awaitingSupplier)
+	case !kube.IsTrue(lease, boursev1.LeaseFunded):
+		mirrorFunding(job, lease, deposit)
+	default:
+		kube.True(job, boursev1.JobFunded, boursev1.ReasonDeposited, "The escrow holds the deposit")
+		mirrorRunning(job, lease)
+	}
+	return nil
+}
+
+// mirrorEnd says whether the lease is at its end, and tells the job.
+func mirrorEnd(job *boursev1.ComputeJob, lease *boursev1.GPULease) bool {
+	succeeded := meta.FindStatusCondition(lease.Status.Conditions, boursev1.Succeeded)
+	over := succeeded != nil && succeeded.Status != metav1.ConditionUnknown
+	if lease.Status.End == nil && !over {
+		return false
+	}
+	if kube.IsTrue(lease, boursev1.LeaseFunded) {
+		kube.True(job, boursev1.JobFunded, boursev1.ReasonDeposited, "The escrow holds the deposit")
+	} else if !kube.IsTrue(job, boursev1.JobFunded) {
+		kube.Failed(job, boursev1.JobFunded, boursev1.ReasonEnded, "The lease ended before its escrow was opened")
+	}
+	kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The workers are gone")
+	if !over {
+		kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonSettling, "The last claim and the refund are under way")
+		return true
+	}
+	if succeeded.Status == metav1.ConditionTrue {
+		kube.True(job, boursev1.Succeeded, succeeded.Reason, succeeded.Message)
+	} else {
+		kube.Failed(job, boursev1.Succeeded, succeeded.Reason, succeeded.Message)
+	}
+	return true
+}
+
+func mirrorFunding(job *boursev1.ComputeJob, lease *boursev1.GPULease, deposit *boursev1.Transaction) {
+	waiting(job, boursev1.ReasonAwaitingDeposit, "The supplier holds the GPUs and waits for the deposit")
+	if deposit != nil && deposit.State == boursev1.TransactionFailed {
+		kube.Failed(job, boursev1.JobFunded, boursev1.ReasonTransactionFailed, "The deposit failed: "+deposit.Error)
+		return
+	}
+	if funded := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseFunded); funded != nil && funded.Status == metav1.ConditionFalse {
+		kube.Failed(job, boursev1.JobFunded, funded.Reason, funded.Message)
+	}
+}
+
+func mirrorRunning(job *boursev1.ComputeJob, lease *boursev1.GPULease) {
+	running := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning)
+	switch {
+	case running == nil:
+		kube.Waiting(job, boursev1.JobRunning, boursev1.ReasonStarting, "The Ray workers are being started")
+		kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonStarting, "The Ray workers are being started")
+	case running.Status == metav1.ConditionTrue:
+		kube.True(job, boursev1.JobRunning, running.Reason, running.Message)
+		kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonRunning, "The job runs")
+	case running.Status == metav1.ConditionFalse:
+		kube.Failed(job, boursev1.JobRunning, running.Reason, running.Message)
+		kube.Waiting(job, boursev1.Succeeded, running.Reason, running.Message)
+	default:
+		kube.Waiting(job, boursev1.JobRunning, running.Reason, running.Message)
+		kube.Waiting(job, boursev1.Succeeded, running.Reason, running.Message)
+	}
+}
+
+// mirrorUsage tells the job what it used, and what left the escrow for it with fees.
+func mirrorUsage(job *boursev1.ComputeJob, lease *boursev1.GPULease) error {
+	if lease.Status.Usage == nil && lease.Status.Paid == nil {
+		return nil
+	}
+	fees, err := contract.Fees(&lease.Spec.Payment)
+	if err != nil {
+		return err
+	}
+	token, err := contract.Token(&lease.Spec.Payment)
+	if err != nil {
+		return err
+	}
+	var gross int64
+	if lease.Status.Paid != nil {
+		gross = max(0, *lease.Status.Paid)
+	}
+	split, err := fees.Split(money.Amount(gross)) //nolint:gosec // not negative
+	if err != nil {
+		return fmt.Errorf("split what was paid: %w", err)
+	}
+	paid, err := contract.Signed(split.Debit)
+	if err != nil {
+		return err
+	}
+	var used int64
+	if lease.Status.Usage != nil && lease.Status.Usage.GPUMilliseconds != nil {
+		used = *lease.Status.Usage.GPUMilliseconds
+	}
+	job.Status.Usage = &boursev1.JobUsage{
+		GPUMilliseconds: &used, Token: lease.Spec.Payment.Token, Paid: &paid, Cost: token.Format(split.Debit),
+	}
+	return nil
+}
+
+// why repeats the reason that the choice was made for.
+func why(job *boursev1.ComputeJob) string {
+	if matched := meta.FindStatusCondition(job.Status.Conditions, boursev1.JobMatched); matched != nil {
+		return matched.Message
+	}
+	return fmt.Sprintf("Offer %s of %s", job.Status.Offer, job.Status.Lease.Namespace)
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package computejob
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/escrow"
+	"github.com/bourse-dev/bourse/internal/kube"
+)
+
+const (
+	// acceptWithin is how long a supplier has to accept a lease.
+	acceptWithin = 30 * time.Second
+	// startAllowance is how long deposit, image and pods may take before the term begins, on the escrow's deadline.
+	startAllowance = 10 * time.Minute
+)
+
+// errChanged says that the choice cannot be kept: what it was made on has changed since.
+var errChanged = errors.New("what the choice was made on has changed")
+
+// place writes the lease that was chosen. Its name is written down already, so it is made once whatever happens in between.
+func (r *Reconciler) place(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
+	if job.Status.Lease == nil || kube.IsTrue(job, boursev1.JobMatched) {
+		return reconcile.Result{}, nil
+	}
+	var lease boursev1.GPULease
+	err := r.Live.Get(ctx, keyOf(job.Status.Lease), &lease)
+	switch {
+	case apierrors.IsNotFound(err):
+		err = r.write(ctx, job)
+	case err == nil && lease.Spec.Job.UID != string(job.UID):
+		err = fmt.Errorf("%w: the name %s is taken", errChanged, lease.Name)
+	}
+	switch {
+	case errors.Is(err, errChanged):
+		r.assumed.drop(job)
+		forget(job, "The offer changed before its lease was written")
+		return reconcile.Result{RequeueAfter: journalled}, nil
+	case err != nil:
+		return reconcile.Result{}, fmt.Errorf("place job: %w", err)
+	}
+	kube.True(job, boursev1.JobMatched, boursev1.ReasonOfferFound, why(job))
+	return reconcile.Result{}, nil
+}
+
+// write makes the lease.
+func (r *Reconciler) write(ctx context.Context, job *boursev1.ComputeJob) error {
+	lease, err := r.draft(ctx, job)
+	if err != nil {
+		return err
+	}
+	if err := r.Hub.Create(ctx, lease); err != nil {
+		return fmt.Errorf("create lease: %w", err)
+	}
+	logMatch(ctx, job)
+	return nil
+}
+
+// draft is the contract between the job and its chosen offer, under the market's rules as they are now.
+func (r *Reconciler) draft(ctx context.Context, job *boursev1.ComputeJob) (*boursev1.GPULease, error) {
+	offer, err := r.chosenOffer(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	market, err := r.market(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if market == nil {
+		return nil, fmt.Errorf("%w: no market is ready", errChanged)
+	}
+	buyer, err := r.member(ctx, job.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	supplier, err := r.member(ctx, offer.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	if buyer == nil || supplier == nil {
+		return nil, fmt.Errorf("%w: a member is not admitted any more", errChanged)
+	}
+	payment, err := paymentOf(job, market)
+	if err != nil {
+		return nil, err
+	}
+	lease := r.blank(job, offer, market)
+	lease.Spec.Buyer, lease.Spec.Supplier = buyer.Spec.Wallet, supplier.Spec.Wallet
+	lease.Spec.Payment = payment
+	return lease, r.addEscrow(lease, market)
+}
+
+// chosenOffer returns the offer that the job chose, as long as it is what was chosen.
+func (r *Reconciler) chosenOffer(ctx context.Context, job *boursev1.ComputeJob) (*boursev1.GPUOffer, error) {
+	var offer boursev1.GPUOffer
+	err := r.Hub.Get(ctx, client.ObjectKey{Namespace: job.Status.Lease.Namespace, Name: job.Status.Offer}, &offer)
+	if apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("%w: the offer is gone", errChanged)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get offer: %w", err)
+	}
+	if !counts(&offer, r.Now()) || offer.Spec.PriceUSD != job.Status.PriceUSD || offer.Spec.Model != job.Status.Model {
+		return nil, fmt.Errorf("%w: the offer is another", errChanged)
+	}
+	return &offer, nil
+}
+
+// paymentOf prices the lease; a price that the job's budget does not cover any more is errChanged.
+func paymentOf(job *boursev1.ComputeJob, market *boursev1.Market) (boursev1.LeasePayment, error) {
+	token := tokenOf(market, job.Spec.Bid.Token)
+	if token == nil {
+		return boursev1.LeasePayment{}, fmt.Errorf("%w: the market does not take %s any more", errChanged, job.Spec.Bid.Token)
+	}
+	q, err := quoteFor(job, market, token, job.Status.PriceUSD)
+	if err != nil {
+		return boursev1.LeasePayment{}, err
+	}
+	if q.deposit > q.budget {
+		return boursev1.LeasePayment{}, fmt.Errorf("%w: the budget does not cover the deposit any more", errChanged)
+	}
+	perHour, err := contract.Signed(q.perHour)
+	if err != nil {
+		return boursev1.LeasePayment{}, err
+	}
+	deposit, err := contract.Signed(q.deposit)
+	if err != nil {
+		return boursev1.LeasePayment{}, err
+	}
+	return boursev1.LeasePayment{
+		Market:           market.Name,
+		MarketGeneration: market.Generation,
+		Token:            token.Symbol,
+		Mint:             token.Mint,
+		Decimals:         new(value(token.Decimals)),
+		PriceUSD:         job.Status.PriceUSD,
+		PricePerGPUHour:  perHour,
+		BuyerFeeBps:      new(int32(q.fees.BuyerBps)),
+		SupplierFeeBps:   new(int32(q.fees.SupplierBps)),
+		BurnBps:          new(int32(q.fees.BurnBps)),
+		Treasury:         market.Spec.Treasury,
+		Deposit:          deposit,
+	}, nil
+}
+
+// blank is the lease without its parties, payment and escrow.
+func (r *Reconciler) blank(job *boursev1.ComputeJob, offer *boursev1.GPUOffer, market *boursev1.Market) *boursev1.GPULease {
+	return &boursev1.GPULease{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: job.Status.Lease.Namespace,
+			Name:      job.Status.Lease.Name,
+			Labels: map[string]string{
+				boursev1.LabelJobUID:       label(string(job.UID)),
+				boursev1.LabelJobName:      label(job.Name),
+				boursev1.LabelJobNamespace: label(job.Namespace),
+			},
+		},
+		Spec: boursev1.GPULeaseSpec{
+			Job:       boursev1.JobReference{Namespace: job.Namespace, Name: job.Name, UID: string(job.UID)},
+			Offer:     offer.Name,
+			Pool:      offer.Spec.Pool,
+			Model:     offer.Spec.Model,
+			Workers:   job.Spec.GPUs.Workers,
+			PerWorker: job.Spec.GPUs.PerWorker,
+			Terms: boursev1.LeaseTerms{
+				Tier:            job.Spec.Placement.Tier,
+				Isolation:       offer.Spec.Terms.Isolation,
+				Egress:          job.Spec.Placement.Egress,
+				DurationSeconds: job.Spec.DurationSeconds,
+				NoticeSeconds:   offer.Spec.Terms.NoticeSeconds,
+				PeriodSeconds:   market.Spec.Settlement.PeriodSeconds,
+			},
+			Ray:      *job.Spec.Ray.DeepCopy(),
+			AcceptBy: metav1.NewTime(r.Now().Add(acceptWithin).UTC().Truncate(time.Second)),
+			State:    boursev1.LeaseActive,
+		},
+	}
+}
+
+// addEscrow says where on chain the lease's deposit goes, and until when it may be claimed.
+func (r *Reconciler) addEscrow(lease *boursev1.GPULease, market *boursev1.Market) error {
+	id := escrow.LeaseID(string(market.UID), lease.Namespace, lease.Name, lease.Spec.Job.UID)
+	open := startAllowance + time.Duration(lease.Spec.Terms.DurationSeconds)*time.Second +
+		time.Duration(market.Spec.Settlement.GraceSeconds)*time.Second
+	lease.Spec.Escrow = boursev1.LeaseEscrow{
+		ProgramID: market.Spec.ProgramID,
+		ID:        hex.EncodeToString(id[:]),
+		Deadline:  metav1.NewTime(r.Now().Add(open).UTC().Truncate(time.Second)),
+	}
+	terms, err := contract.Escrow(lease)
+	if err != nil {
+		return err
+	}
+	address, err := terms.Address()
+	if err != nil {
+		return err
+	}
+	lease.Spec.Escrow.Address = boursev1.SolanaAddress(address.String())
+	return nil
+}
+
+// label cuts a text to what a label's value may hold.
+func label(text string) string {
+	const most = 63
+	return strings.Trim(text[:min(len(text), most)], "-._")
+}

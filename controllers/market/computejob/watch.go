@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package computejob
+
+import (
+	"context"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/kube"
+)
+
+// The indexes that matching reads, and their one value where they only pick.
+const (
+	byJob       = "spec.job.uid"
+	byOpen      = "lease.open"
+	byUnmatched = "job.unmatched"
+	picked      = "true"
+)
+
+type index struct {
+	of     client.Object
+	name   string
+	values client.IndexerFunc
+}
+
+// indexes are the fields that the controller finds objects by.
+func indexes() []index {
+	return []index{
+		{&boursev1.GPULease{}, byJob, func(obj client.Object) []string {
+			if lease, ok := obj.(*boursev1.GPULease); ok {
+				return []string{lease.Spec.Job.UID}
+			}
+			return nil
+		}},
+		{&boursev1.GPULease{}, byOpen, func(obj client.Object) []string {
+			if lease, ok := obj.(*boursev1.GPULease); ok && open(lease) {
+				return []string{picked}
+			}
+			return nil
+		}},
+		{&boursev1.ComputeJob{}, byUnmatched, func(obj client.Object) []string {
+			if job, ok := obj.(*boursev1.ComputeJob); ok && unmatched(job) {
+				return []string{picked}
+			}
+			return nil
+		}},
+	}
+}
+
+// open says whether a lease may still get or hold GPUs.
+func open(lease *boursev1.GPULease) bool {
+	return lease.Spec.State != boursev1.LeaseEnded && lease.Status.End == nil
+}
+
+func unmatched(job *boursev1.ComputeJob) bool {
+	return job.Status.Lease == nil && job.DeletionTimestamp.IsZero() && !ended(job)
+}
+
+// watch names whose changes may move a job: its lease and its voucher, the offers while it has none, and who may take part.
+func (r *Reconciler) watch(b *ctrl.Builder) *ctrl.Builder {
+	return b.
+		Watches(&boursev1.GPULease{}, handler.EnqueueRequestsFromMapFunc(jobOfLease)).
+		Watches(&boursev1.Voucher{}, handler.EnqueueRequestsFromMapFunc(r.jobOfVoucher)).
+		Watches(&boursev1.GPUOffer{}, handler.EnqueueRequestsFromMapFunc(
+			func(ctx context.Context, _ client.Object) []reconcile.Request { return r.unmatchedJobs(ctx) },
+		), builder.WithPredicates(offerChanged())).
+		Watches(&boursev1.Market{}, handler.EnqueueRequestsFromMapFunc(
+			func(ctx context.Context, _ client.Object) []reconcile.Request { return r.unmatchedJobs(ctx) },
+		)).
+		Watches(&boursev1.Member{}, handler.EnqueueRequestsFromMapFunc(
+			func(ctx context.Context, member client.Object) []reconcile.Request {
+				return r.unmatchedJobs(ctx, client.InNamespace(member.GetNamespace()))
+			},
+		))
+}
+
+// offerChanged passes what can make an offer fit: a new one, and a change other than its renewal.
+func offerChanged() predicate.Predicate {
+	return predicate.Funcs{
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, isOffer := e.ObjectOld.(*boursev1.GPUOffer)
+			after, stillOffer := e.ObjectNew.(*boursev1.GPUOffer)
+			if !isOffer || !stillOffer {
+				return false
+			}
+			if kube.IsTrue(before, boursev1.Ready) != kube.IsTrue(after, boursev1.Ready) {
+				return true
+			}
+			was := before.Spec.DeepCopy()
+			was.ValidUntil = metav1.Time{}
+			is := after.Spec.DeepCopy()
+			is.ValidUntil = metav1.Time{}
+			return !apiequality.Semantic.DeepEqual(was, is)
+		},
+	}
+}
+
+func (r *Reconciler) unmatchedJobs(ctx context.Context, options ...client.ListOption) []reconcile.Request {
+	var jobs boursev1.ComputeJobList
+	if err := r.Hub.List(ctx, &jobs, append(options, client.MatchingFields{byUnmatched: picked})...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Could not list the jobs to match again")
+		return nil
+	}
+	requests := make([]reconcile.Request, 0, len(jobs.Items))
+	for i := range jobs.Items {
+		key := types.NamespacedName{Namespace: jobs.Items[i].Namespace, Name: jobs.Items[i].Name}
+		requests = append(requests, reconcile.Request{NamespacedName: key})
+	}
+	return requests
+}
+
+func jobOfLease(_ context.Context, obj client.Object) []reconcile.Request {
+	lease, ok := obj.(*boursev1.GPULease)
+	if !ok {
+		return nil
+	}
+	key := types.NamespacedName{Namespace: lease.Spec.Job.Namespace, Name: lease.Spec.Job.Name}
+	return []reconcile.Request{{NamespacedName: key}}
+}
+
+func (r *Reconciler) jobOfVoucher(ctx context.Context, obj client.Object) []reconcile.Request {
+	voucher, ok := obj.(*boursev1.Voucher)
+	if !ok {
+		return nil
+	}
+	var lease boursev1.GPULease
+	if err := r.Hub.Get(ctx, keyOf(&voucher.Spec.Lease), &lease); err != nil {
+		return nil // a voucher without a lease moves no job
+	}
+	return jobOfLease(ctx, &lease)
+}

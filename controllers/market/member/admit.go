@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package member
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/kube"
+)
+
+// admit lets a member take part unless an older one holds the same wallet.
+func (r *Reconciler) admit(ctx context.Context, member *boursev1.Member) (reconcile.Result, error) {
+	if _, err := chain.ParseAddress(string(member.Spec.Wallet)); err != nil {
+		kube.Failed(member, boursev1.Ready, boursev1.ReasonWalletInvalid, "The wallet is not a Solana address")
+		return reconcile.Result{}, nil
+	}
+	rivals, err := r.sameWallet(ctx, member)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	for i := range rivals {
+		if older(&rivals[i], member) {
+			kube.Failed(member, boursev1.Ready, boursev1.ReasonWalletTaken, "Another namespace holds this wallet")
+			return reconcile.Result{}, nil
+		}
+	}
+	kube.True(member, boursev1.Ready, boursev1.ReasonAdmitted, "The member may buy and sell")
+	return reconcile.Result{}, nil
+}
+
+// older orders members by age, and those of one age by namespace.
+func older(a, b *boursev1.Member) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Namespace < b.Namespace
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package member admits members to the market: one wallet, one namespace. It does not know what a member buys or sells.
+package member
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/kube"
+)
+
+// byWallet indexes members by their wallet.
+const byWallet = "spec.wallet"
+
+// Reconciler reconciles Members.
+type Reconciler struct {
+	Teller *kube.Teller
+	Hub    client.Client
+}
+
+// +kubebuilder:rbac:groups=bourse.dev,resources=members,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=members/status,verbs=get;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// SetupWithManager adds the controller to a manager of the hub.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &boursev1.Member{}, byWallet, walletOf); err != nil {
+		return fmt.Errorf("index members: %w", err)
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("member").
+		For(&boursev1.Member{}).
+		Watches(&boursev1.Member{}, handler.EnqueueRequestsFromMapFunc(r.rivals)).
+		Complete(reconcile.AsReconciler(r.Hub, r))
+}
+
+// Reconcile decides whether the member may take part.
+func (r *Reconciler) Reconcile(ctx context.Context, member *boursev1.Member) (reconcile.Result, error) {
+	if !member.DeletionTimestamp.IsZero() {
+		return reconcile.Result{}, nil
+	}
+	return kube.Run(ctx, r.Teller, member, r.admit)
+}
+
+// rivals are the other members with the same wallet: one of them may be admitted when the member is gone.
+func (r *Reconciler) rivals(ctx context.Context, obj client.Object) []reconcile.Request {
+	member, ok := obj.(*boursev1.Member)
+	if !ok {
+		return nil
+	}
+	members, err := r.sameWallet(ctx, member)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Could not find the members with the same wallet")
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range members {
+		if members[i].Namespace != member.Namespace {
+			requests = append(requests, reconcile.Request{
+				NamespacedName: types.NamespacedName{Namespace: members[i].Namespace, Name: members[i].Name},
+			})
+		}
+	}
+	return requests
+}
+
+func (r *Reconciler) sameWallet(ctx context.Context, member *boursev1.Member) ([]boursev1.Member, error) {
+	var members boursev1.MemberList
+	if err := r.Hub.List(ctx, &members, client.MatchingFields{byWallet: string(member.Spec.Wallet)}); err != nil {
+		return nil, fmt.Errorf("list members: %w", err)
+	}
+	return members.Items, nil
+}
+
+func walletOf(obj client.Object) []string {
+	member, ok := obj.(*boursev1.Member)
+	if !ok {
+		return nil
+	}
+	return []string{string(member.Spec.Wallet)}
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settlement
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/escrow"
+	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/money"
+)
+
+// How often an open escrow is read. Anybody may submit a claim, so no status announces every one of them.
+const (
+	readEvery  = time.Minute
+	behindBy   = 5 * time.Second // while the lease says more than is recorded
+	forgetting = time.Hour       // after the deadline of an escrow that was never opened
+)
+
+var (
+	errNoTime = errors.New("the node does not know the block's time")
+	errOther  = errors.New("a settlement of this name records something else")
+)
+
+// funded says whether the lease came so far that its escrow may have been opened.
+func funded(lease *boursev1.GPULease) bool {
+	return kube.IsTrue(lease, boursev1.LeaseAccepted) || kube.IsTrue(lease, boursev1.LeaseFunded) || lease.Status.Paid != nil
+}
+
+// record writes a Settlement for each finalized claim and for the refund, numbered in the order of the chain.
+func (r *Reconciler) record(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	known, err := r.known(ctx, lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	for i := range known {
+		if err := r.confirm(ctx, &known[i]); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	if closed(known) {
+		return reconcile.Result{}, nil
+	}
+	since, err := newest(known)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	terms, err := contract.Escrow(lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	movements, err := escrow.ReadMovements(ctx, r.Chain, terms, since)
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("read escrow: %w", err)
+	}
+	for _, movement := range movements {
+		if movement.Kind == escrow.KindOpen {
+			continue
+		}
+		settlement, err := draft(lease, movement, len(known)+1)
+		if err != nil {
+			return reconcile.Result{}, err
+		}
+		if settlement, err = r.write(ctx, settlement); err != nil {
+			return reconcile.Result{}, err
+		}
+		if err := r.confirm(ctx, settlement); err != nil {
+			return reconcile.Result{}, err
+		}
+		known = append(known, *settlement)
+	}
+	return reconcile.Result{RequeueAfter: r.again(lease, known)}, nil
+}
+
+// known returns the lease's settlements in order, without gaps: a cache that lags behind only makes the rest be read again.
+func (r *Reconciler) known(ctx context.Context, lease *boursev1.GPULease) ([]boursev1.Settlement, error) {
+	var list boursev1.SettlementList
+	if err := r.Hub.List(ctx, &list, client.InNamespace(boursev1.PublicNamespace),
+		client.MatchingFields{byLease: lease.Namespace + "/" + lease.Name}); err != nil {
+		return nil, fmt.Errorf("list settlements: %w", err)
+	}
+	slices.SortFunc(list.Items, func(a, b boursev1.Settlement) int { return cmp.Compare(a.Spec.Period, b.Spec.Period) })
+	for i := range list.Items {
+		if int(list.Items[i].Spec.Period) != i+1 {
+			return list.Items[:i], nil
+		}
+	}
+	return list.Items, nil
+}
+
+func closed(known []boursev1.Settlement) bool {
+	return len(known) > 0 && known[len(known)-1].Spec.Kind == boursev1.SettlementRefund
+}
+
+// newest is the last movement that was recorded, or the zero one.
+func newest(known []boursev1.Settlement) (escrow.Movement, error) {
+	if len(known) == 0 {
+		return escrow.Movement{}, nil
+	}
+	last := &known[len(known)-1].Spec
+	signature, err := chain.ParseSignature(string(last.Transaction))
+	if err != nil {
+		return escrow.Movement{}, fmt.Errorf("read settlement: %w", err)
+	}
+	movement := escrow.Movement{Kind: escrow.KindClaim, Signature: signature}
+	if last.GrossTotal != nil && *last.GrossTotal > 0 {
+		movement.Gross = money.Amount(*last.GrossTotal)
+	}
+	return movement, nil
+}
+
+// draft is the record of one movement.
+func draft(lease *boursev1.GPULease, movement escrow.Movement, period int) (*boursev1.Settlement, error) {
+	if movement.Time.IsZero() {
+		return nil, fmt.Errorf("record slot %d: %w", movement.Slot, errNoTime)
+	}
+	token, err := contract.Token(&lease.Spec.Payment)
+	if err != nil {
+		return nil, err
+	}
+	debit, err := money.Sum(movement.Supplier, movement.Treasury, movement.Burn)
+	if err != nil {
+		return nil, err
+	}
+	kind, shown := boursev1.SettlementClaim, debit
+	if movement.Kind == escrow.KindClose {
+		kind, shown = boursev1.SettlementRefund, movement.Refund
+	}
+	for _, amount := range []money.Amount{movement.Gross, debit, movement.Refund, money.Amount(movement.Slot)} {
+		if amount > math.MaxInt64 {
+			return nil, fmt.Errorf("record movement: %w", money.ErrOverflow)
+		}
+	}
+	//nolint:gosec // every amount is checked above, and the parts of the debit are no larger than it; nobody claims 2^31 times
+	return &boursev1.Settlement{
+		ObjectMeta: metav1.ObjectMeta{Namespace: boursev1.PublicNamespace, Name: fmt.Sprintf("%s-%d", lease.Name, period)},
+		Spec: boursev1.SettlementSpec{
+			Lease:        boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name},
+			Job:          boursev1.ObjectReference{Namespace: lease.Spec.Job.Namespace, Name: lease.Spec.Job.Name},
+			Kind:         kind,
+			Period:       int32(period),
+			Token:        lease.Spec.Payment.Token,
+			Mint:         lease.Spec.Payment.Mint,
+			GrossTotal:   new(int64(movement.Gross)),
+			Debit:        new(int64(debit)),
+			SupplierPaid: new(int64(movement.Supplier)),
+			TreasuryPaid: new(int64(movement.Treasury)),
+			Burned:       new(int64(movement.Burn)),
+			Refunded:     new(int64(movement.Refund)),
+			Amount:       token.Format(shown),
+			Transaction:  boursev1.SolanaSignature(movement.Signature.String()),
+			Slot:         new(int64(movement.Slot)),
+			Time:         metav1.NewTime(movement.Time.UTC()),
+		},
+	}, nil
+}
+
+// write creates the settlement. One that is there already must say the same.
+func (r *Reconciler) write(ctx context.Context, settlement *boursev1.Settlement) (*boursev1.Settlement, error) {
+	err := r.Hub.Create(ctx, settlement)
+	if err == nil {
+		return settlement, nil
+	}
+	if !apierrors.IsAlreadyExists(err) {
+		return nil, fmt.Errorf("create settlement: %w", err)
+	}
+	var found boursev1.Settlement
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(settlement), &found); err != nil {
+		return nil, fmt.Errorf("get settlement: %w", err)
+	}
+	if !apiequality.Semantic.DeepEqual(found.Spec, settlement.Spec) {
+		return nil, fmt.Errorf("%w: %s", errOther, found.Name)
+	}
+	return &found, nil
+}
+
+// confirm says on the settlement that its transaction is final: it was read from the finalized chain.
+func (r *Reconciler) confirm(ctx context.Context, settlement *boursev1.Settlement) error {
+	before := settlement.DeepCopy()
+	kube.True(settlement, boursev1.Succeeded, boursev1.ReasonFinalized, "The transaction is finalized on chain")
+	return r.Teller.Write(ctx, before, settlement)
+}
+
+// again says when to read the escrow again; zero when nothing can come any more.
+func (r *Reconciler) again(lease *boursev1.GPULease, known []boursev1.Settlement) time.Duration {
+	if closed(known) {
+		return 0
+	}
+	if len(known) == 0 && lease.Status.End != nil && r.Now().After(lease.Spec.Escrow.Deadline.Add(forgetting)) {
+		return 0
+	}
+	if behind(lease, known) {
+		return behindBy
+	}
+	return readEvery
+}
+
+// behind says whether the lease tells of money that is not recorded yet.
+func behind(lease *boursev1.GPULease, known []boursev1.Settlement) bool {
+	settled := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseSettled)
+	if settled != nil && settled.Reason == boursev1.ReasonClosed {
+		return true
+	}
+	if lease.Status.Paid == nil {
+		return false
+	}
+	return len(known) == 0 && *lease.Status.Paid > 0 || len(known) > 0 && *lease.Status.Paid > *known[len(known)-1].Spec.GrossTotal
+}
