@@ -79,7 +79,7 @@ func (t Table) Start(s Spec) (Record, error) {
 		return Record{}, fmt.Errorf("start %s: %w", s.Name, err)
 	}
 	record.PID = cmd.Process.Pid
-	if record.Born, err = born(record.PID); err != nil {
+	if record.Born, _, err = born(record.PID); err != nil {
 		return record, errors.Join(fmt.Errorf("read birth of %s: %w", s.Name, err), cmd.Process.Kill())
 	}
 	// Reap it, should it end while this command still runs.
@@ -135,8 +135,8 @@ func (t Table) Stop(ctx context.Context, records []Record, signal syscall.Signal
 
 // Alive tells whether the very process that was started still runs.
 func (r Record) Alive() bool {
-	now, err := born(r.PID)
-	return err == nil && now == r.Born
+	now, alive, err := born(r.PID)
+	return err == nil && alive && now == r.Born
 }
 
 // Await polls until done says so. It ends early when the process or ctx does, with the end of the log.
@@ -197,25 +197,27 @@ func (t Table) save(r Record) error {
 	return os.WriteFile(t.path("proc", r.Name+".json"), append(data, '\n'), 0o600)
 }
 
-// born returns when a living process started, in clock ticks since boot. A zombie does not live.
-func born(pid int) (uint64, error) {
+// born returns when a process started, in clock ticks since boot, and whether it
+// still lives: one that has ended stays until its parent looks.
+func born(pid int) (start uint64, alive bool, err error) {
 	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
-		return 0, err
+		return 0, false, fmt.Errorf("read process state: %w", err)
 	}
 	return parseStat(string(data))
 }
 
-// parseStat reads the start time from a line of /proc/PID/stat. The program's
-// name, in parentheses, may itself hold spaces and parentheses.
-func parseStat(line string) (uint64, error) {
-	const state, start = 0, 19
+// parseStat reads a line of /proc/PID/stat. The program's name, in
+// parentheses, may itself hold spaces and parentheses.
+func parseStat(line string) (start uint64, alive bool, err error) {
+	const stateField, startField = 0, 19
 	fields := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
-	if len(fields) <= start {
-		return 0, fmt.Errorf("parse process state %q: too short", line)
+	if len(fields) <= startField {
+		return 0, false, fmt.Errorf("parse process state %q: too short", line)
 	}
-	if fields[state] == "Z" || fields[state] == "X" {
-		return 0, os.ErrProcessDone
+	start, err = strconv.ParseUint(fields[startField], 10, 64)
+	if err != nil {
+		return 0, false, fmt.Errorf("parse process state %q: %w", line, err)
 	}
-	return strconv.ParseUint(fields[start], 10, 64)
+	return start, fields[stateField] != "Z" && fields[stateField] != "X", nil
 }

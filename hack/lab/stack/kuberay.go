@@ -25,12 +25,7 @@ func (l *Lab) startKubeRay(ctx context.Context, cluster string) error {
 	if err != nil {
 		return err
 	}
-	// Server-side: the kinds are too large for the annotation of a client-side apply.
-	crds := filepath.Join(source, "config", "crd", "bases")
-	if _, err := l.kubectl(ctx, cluster, "", "apply", "--server-side", "-f", crds); err != nil {
-		return err
-	}
-	if _, err := l.kubectl(ctx, cluster, "", "wait", "--for=condition=Established", "-f", crds, "--timeout=2m"); err != nil {
+	if err := l.applyKubeRayKinds(ctx, cluster, filepath.Join(source, "config", "crd", "bases")); err != nil {
 		return err
 	}
 	probe, err := freeAddress(ctx)
@@ -65,6 +60,23 @@ func (l *Lab) startKubeRay(ctx context.Context, cluster string) error {
 		return err
 	}
 	l.step("cluster %s has KubeRay", cluster)
+	return nil
+}
+
+// applyKubeRayKinds installs the kinds that the operator works on, from the folder of its module.
+func (l *Lab) applyKubeRayKinds(ctx context.Context, cluster, folder string) error {
+	// Server-side, since the kinds are too large for the annotation of a client-side apply.
+	apply := []string{"apply", "--server-side", "--validate=false"}
+	wait := []string{"wait", "--for=condition=Established", "--timeout=2m", "crd"}
+	for _, kind := range []string{"rayclusters", "rayjobs", "rayservices"} {
+		apply = append(apply, "-f", filepath.Join(folder, "ray.io_"+kind+".yaml"))
+		wait = append(wait, kind+".ray.io")
+	}
+	for _, args := range [][]string{apply, wait} {
+		if _, err := l.kubectl(ctx, cluster, "", args...); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

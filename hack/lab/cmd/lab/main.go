@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -73,7 +74,8 @@ func parse(env environment, name string, args []string, define func(*flag.FlagSe
 		return nil, nil, err
 	}
 	if *repo == "" {
-		if *repo, err = findRepo(); err != nil {
+		// Commands that only use a running lab work everywhere.
+		if *repo, err = findRepo(); err != nil && *dir == "" {
 			return nil, nil, err
 		}
 	}
@@ -124,7 +126,7 @@ func findRepo() (string, error) {
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", fmt.Errorf("not inside Bourse's source tree: use --repo")
+			return "", errors.New("not inside Bourse's source tree: use --repo or --dir")
 		}
 		dir = parent
 	}
