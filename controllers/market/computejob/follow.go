@@ -42,11 +42,11 @@ func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reco
 		forget(job, refusalMessage(lease))
 		return reconcile.Result{RequeueAfter: journalled}, nil
 	}
-	deposit, err := r.deposit(ctx, job, lease)
+	voucher, err := r.voucher(ctx, job, lease)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if err := mirror(job, lease, deposit); err != nil {
+	if err := mirror(job, lease, voucher); err != nil {
 		return reconcile.Result{}, err
 	}
 	return r.expire(ctx, lease)
@@ -76,17 +76,14 @@ func (r *Reconciler) leasesOf(ctx context.Context, job *boursev1.ComputeJob) ([]
 	return leases.Items, nil
 }
 
-// deposit returns the buyer's transaction that opens the lease's escrow, or nil while there is none.
-func (r *Reconciler) deposit(ctx context.Context, job *boursev1.ComputeJob, lease *boursev1.GPULease) (*boursev1.Transaction, error) {
+// voucher returns what the buyer says of its payment; an empty one while it says nothing.
+func (r *Reconciler) voucher(ctx context.Context, job *boursev1.ComputeJob, lease *boursev1.GPULease) (*boursev1.Voucher, error) {
 	var voucher boursev1.Voucher
 	err := r.Hub.Get(ctx, client.ObjectKey{Namespace: job.Namespace, Name: lease.Name}, &voucher)
-	if apierrors.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // absence is an answer here
-	}
-	if err != nil {
+	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("get voucher: %w", err)
 	}
-	return voucher.Spec.Deposit, nil
+	return &voucher, nil
 }
 
 // refusedBySupplier says whether the lease ended because its supplier did not accept it.
@@ -132,7 +129,7 @@ func (r *Reconciler) end(ctx context.Context, lease *boursev1.GPULease, reason s
 }
 
 // mirror tells the job what its lease's conditions say.
-func mirror(job *boursev1.ComputeJob, lease *boursev1.GPULease, deposit *boursev1.Transaction) error {
+func mirror(job *boursev1.ComputeJob, lease *boursev1.GPULease, voucher *boursev1.Voucher) error {
 	if err := mirrorUsage(job, lease); err != nil {
 		return err
 	}
@@ -141,7 +138,7 @@ func mirror(job *boursev1.ComputeJob, lease *boursev1.GPULease, deposit *boursev
 	case !kube.IsTrue(lease, boursev1.LeaseAccepted):
 		waiting(job, boursev1.ReasonAwaitingSupplier, awaitingSupplier)
 	case !kube.IsTrue(lease, boursev1.LeaseFunded):
-		mirrorFunding(job, lease, deposit)
+		mirrorFunding(job, lease, voucher)
 	default:
 		kube.True(job, boursev1.JobFunded, boursev1.ReasonDeposited, "The escrow holds the deposit")
 		mirrorRunning(job, lease)
@@ -174,9 +171,13 @@ func mirrorEnd(job *boursev1.ComputeJob, lease *boursev1.GPULease) bool {
 	return true
 }
 
-func mirrorFunding(job *boursev1.ComputeJob, lease *boursev1.GPULease, deposit *boursev1.Transaction) {
+func mirrorFunding(job *boursev1.ComputeJob, lease *boursev1.GPULease, voucher *boursev1.Voucher) {
 	waiting(job, boursev1.ReasonAwaitingDeposit, "The supplier holds the GPUs and waits for the deposit")
-	if deposit != nil && deposit.State == boursev1.TransactionFailed {
+	switch deposit := voucher.Spec.Deposit; {
+	case voucher.Spec.Refusal != "":
+		kube.Failed(job, boursev1.JobFunded, boursev1.ReasonDepositRefused, voucher.Spec.Refusal)
+		return
+	case deposit != nil && deposit.State == boursev1.TransactionFailed:
 		kube.Failed(job, boursev1.JobFunded, boursev1.ReasonTransactionFailed, "The deposit failed: "+deposit.Error)
 		return
 	}

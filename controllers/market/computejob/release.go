@@ -46,7 +46,7 @@ func (r *Reconciler) releaseLease(ctx context.Context, job *boursev1.ComputeJob)
 		return true, nil
 	}
 	if kube.IsTrue(lease, boursev1.Succeeded) || kube.IsFalse(lease, boursev1.Succeeded) {
-		return true, mirror(job, lease, nil)
+		return true, mirror(job, lease, &boursev1.Voucher{})
 	}
 	if lease.Spec.State != boursev1.LeaseEnded {
 		if err := r.end(ctx, lease, boursev1.EndJobDeleted); err != nil {

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package voucher pays for a buyer's leases: it checks each against what the job asked for, opens its escrow, promises what usage
+// records prove, and takes back what an abandoned escrow still holds. It trusts neither the market nor the supplier, and it knows
+// nothing of what runs on a lease.
+package voucher
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/outbox"
+	"github.com/bourse-dev/bourse/internal/signer"
+)
+
+// Chain is what the buyer needs of the chain. Every method returns an error whenever it cannot tell.
+type Chain interface {
+	outbox.Chain
+	GenesisHash(ctx context.Context) (chain.Hash, error)
+	Accounts(ctx context.Context, level chain.Commitment, addresses ...chain.Address) ([]chain.Account, error)
+}
+
+// Reconciler pays for the GPULeases of one wallet.
+type Reconciler struct {
+	Hub      client.Client
+	HubCache cache.Cache
+	Chain    Chain
+	Signer   signer.Signer
+	Now      func() time.Time
+}
+
+const (
+	// drive is how often a transaction that may be on its way is looked after.
+	drive = time.Second
+	// retry is how often the buyer tries again what it could not do now.
+	retry = 10 * time.Second
+)
+
+// +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases;computejobs;markets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=vouchers,verbs=get;list;watch;create;patch
+
+// SetupWithManager adds the controller to a manager. What it watches is in the hub, which may be another API server.
+func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("buyer-voucher").
+		WatchesRawSource(source.Kind(r.HubCache, &boursev1.GPULease{}, handler.TypedEnqueueRequestsFromMapFunc(r.mine))).
+		WatchesRawSource(source.Kind(r.HubCache, &boursev1.Voucher{}, handler.TypedEnqueueRequestsFromMapFunc(leaseOfVoucher))).
+		Complete(reconcile.AsReconciler(r.Hub, r))
+}
+
+// mine is the lease itself if this wallet pays for it.
+func (r *Reconciler) mine(_ context.Context, lease *boursev1.GPULease) []reconcile.Request {
+	if string(lease.Spec.Buyer) != r.Signer.PublicKey().String() {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(lease)}}
+}
+
+func leaseOfVoucher(_ context.Context, voucher *boursev1.Voucher) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{
+		Namespace: voucher.Spec.Lease.Namespace, Name: voucher.Spec.Lease.Name,
+	}}}
+}
+
+// Reconcile does for a lease what its buyer owes it now. It writes the voucher's spec, and nothing on the lease.
+func (r *Reconciler) Reconcile(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if string(lease.Spec.Buyer) != r.Signer.PublicKey().String() {
+		return reconcile.Result{}, nil
+	}
+	voucher, err := r.voucher(ctx, lease)
+	if err != nil || voucher == nil {
+		return reconcile.Result{}, err
+	}
+	of := func(phase func(context.Context, *boursev1.GPULease, *boursev1.Voucher) (reconcile.Result, error)) kube.Phase[*boursev1.Voucher] {
+		return func(ctx context.Context, voucher *boursev1.Voucher) (reconcile.Result, error) {
+			return phase(ctx, lease, voucher)
+		}
+	}
+	return kube.Run(ctx, &kube.SpecWriter{Client: r.Hub}, voucher, of(r.fund), of(r.promise), of(r.reclaim))
+}
+
+// voucher returns the lease's voucher. It makes it when the lease wants its deposit; before that there is none.
+func (r *Reconciler) voucher(ctx context.Context, lease *boursev1.GPULease) (*boursev1.Voucher, error) {
+	var voucher boursev1.Voucher
+	err := r.Hub.Get(ctx, types.NamespacedName{Namespace: lease.Spec.Job.Namespace, Name: lease.Name}, &voucher)
+	if err == nil {
+		if !paysFor(&voucher, lease) {
+			return nil, fmt.Errorf("find voucher: %s pays for another lease", voucher.Name)
+		}
+		return &voucher, nil
+	}
+	if !apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("get voucher: %w", err)
+	}
+	if !r.wantsDeposit(lease) {
+		return nil, nil //nolint:nilnil // nothing is owed yet
+	}
+	voucher = boursev1.Voucher{
+		ObjectMeta: metav1.ObjectMeta{Namespace: lease.Spec.Job.Namespace, Name: lease.Name},
+		Spec: boursev1.VoucherSpec{
+			Lease:     boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name},
+			Escrow:    lease.Spec.Escrow.Address,
+			ProgramID: lease.Spec.Escrow.ProgramID,
+		},
+	}
+	err = r.Hub.Create(ctx, &voucher)
+	if apierrors.IsAlreadyExists(err) {
+		return nil, nil //nolint:nilnil // the cache is behind: the voucher's own event comes next
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create voucher: %w", err)
+	}
+	return &voucher, nil
+}
+
+func paysFor(voucher *boursev1.Voucher, lease *boursev1.GPULease) bool {
+	return voucher.Spec.Lease == boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name} &&
+		voucher.Spec.Escrow == lease.Spec.Escrow.Address && voucher.Spec.ProgramID == lease.Spec.Escrow.ProgramID
+}

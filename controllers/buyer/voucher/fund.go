@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package voucher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/escrow"
+	"github.com/bourse-dev/bourse/internal/kube"
+)
+
+const (
+	// fundWithin is how long after acceptBy a deposit is still begun.
+	fundWithin = 5 * time.Minute
+	// mostDeposits is how often a deposit is signed: each attempt that fails on the chain costs its fee.
+	mostDeposits = 5
+)
+
+// wantsDeposit says whether the lease waits for its deposit now.
+func (r *Reconciler) wantsDeposit(lease *boursev1.GPULease) bool {
+	return kube.IsTrue(lease, boursev1.LeaseAccepted) && lease.DeletionTimestamp.IsZero() && lease.Spec.State != boursev1.LeaseEnded &&
+		lease.Status.End == nil && r.Now().Before(lease.Spec.AcceptBy.Add(fundWithin))
+}
+
+// fund opens the lease's escrow: it signs the deposit and writes it down, and only in a later pass sends it.
+func (r *Reconciler) fund(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) (reconcile.Result, error) {
+	tx := voucher.Spec.Deposit
+	switch {
+	case tx != nil && tx.State == boursev1.TransactionLanded:
+		return reconcile.Result{}, nil
+	case tx != nil && tx.State == boursev1.TransactionSigned:
+		return r.land(ctx, lease, tx)
+	case !r.wantsDeposit(lease) || tx != nil && tx.Attempt >= mostDeposits:
+		return reconcile.Result{}, nil
+	default:
+		return r.deposit(ctx, lease, voucher)
+	}
+}
+
+// deposit signs the transaction that opens the escrow, after the buyer's own checks.
+func (r *Reconciler) deposit(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) (reconcile.Result, error) {
+	err := r.approve(ctx, lease)
+	if refused, ok := errors.AsType[refusal](err); ok {
+		voucher.Spec.Refusal = refused.Error()
+		return reconcile.Result{RequeueAfter: retry}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	terms, err := contract.Escrow(lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	instructions, err := escrow.Open(terms)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	attempt := int32(1)
+	if voucher.Spec.Deposit != nil {
+		attempt = voucher.Spec.Deposit.Attempt + 1
+	}
+	tx, err := r.sign(ctx, boursev1.TransactionOpen, instructions, attempt)
+	if failure, ok := errors.AsType[*chain.Failure](err); ok {
+		voucher.Spec.Refusal = "The deposit would fail on chain: " + failure.Error()
+		return reconcile.Result{RequeueAfter: retry}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	voucher.Spec.Deposit, voucher.Spec.Refusal = tx, ""
+	return reconcile.Result{RequeueAfter: drive}, nil
+}
+
+// land sends a journalled deposit until the chain has decided about it.
+func (r *Reconciler) land(ctx context.Context, lease *boursev1.GPULease, tx *boursev1.Transaction) (reconcile.Result, error) {
+	opened := func(ctx context.Context) (bool, error) {
+		facts, err := r.inspect(ctx, lease)
+		if errors.Is(err, escrow.Absent) {
+			return false, nil
+		}
+		return facts.Deposit > 0, err
+	}
+	if err := r.drive(ctx, tx, opened); err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: drive}, nil
+}
+
+// inspect reads the lease's escrow as it is finalized. A closed one is no error.
+func (r *Reconciler) inspect(ctx context.Context, lease *boursev1.GPULease) (escrow.Facts, error) {
+	terms, err := contract.Escrow(lease)
+	if err != nil {
+		return escrow.Facts{}, err
+	}
+	address, err := terms.Address()
+	if err != nil {
+		return escrow.Facts{}, err
+	}
+	vault, err := terms.Vault()
+	if err != nil {
+		return escrow.Facts{}, err
+	}
+	accounts, err := r.Chain.Accounts(ctx, chain.Finalized, address, vault)
+	if err != nil {
+		return escrow.Facts{}, fmt.Errorf("read escrow: %w", err)
+	}
+	facts, err := escrow.Verify(terms, accounts[0], accounts[1])
+	if errors.Is(err, escrow.Closed) {
+		return facts, nil
+	}
+	return facts, err
+}

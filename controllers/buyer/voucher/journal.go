@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package voucher
+
+import (
+	"context"
+	"fmt"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/outbox"
+)
+
+// errorText is as much of an error as a transaction's record holds.
+const errorText = 256
+
+// sign prepares a transaction that is to be written down before it is sent.
+func (r *Reconciler) sign(
+	ctx context.Context, purpose boursev1.TransactionPurpose, instructions []chain.Instruction, attempt int32,
+) (*boursev1.Transaction, error) {
+	record, err := outbox.Prepare(ctx, r.Chain, r.Signer, string(purpose), instructions, attempt)
+	if err != nil {
+		return nil, err
+	}
+	return contract.Journal(record)
+}
+
+// drive takes a written-down transaction one step further, and notes in it what the chain decided. When the node has forgotten
+// whether it landed, done reads from the account itself whether its effect is there.
+func (r *Reconciler) drive(ctx context.Context, tx *boursev1.Transaction, done func(context.Context) (bool, error)) error {
+	record, err := contract.Journalled(tx)
+	if err != nil {
+		return err
+	}
+	outcome, err := outbox.Drive(ctx, r.Chain, record)
+	if err != nil {
+		return err
+	}
+	switch outcome.State {
+	case outbox.Landed:
+		settle(tx, boursev1.TransactionLanded, "")
+	case outbox.Failed:
+		settle(tx, boursev1.TransactionFailed, outcome.Failure.Error())
+	case outbox.Expired:
+		settle(tx, boursev1.TransactionFailed, "It expired before it landed")
+	case outbox.Forgotten:
+		landed, err := done(ctx)
+		if err != nil {
+			return fmt.Errorf("find out what became of %s: %w", tx.Signature, err)
+		}
+		if landed {
+			settle(tx, boursev1.TransactionLanded, "")
+		} else {
+			settle(tx, boursev1.TransactionFailed, "It did not land in time")
+		}
+	case outbox.Pending: // the same bytes again, next time
+	}
+	return nil
+}
+
+func settle(tx *boursev1.Transaction, state boursev1.TransactionState, problem string) {
+	tx.State, tx.Raw = state, ""
+	tx.Error = problem[:min(len(problem), errorText)]
+}

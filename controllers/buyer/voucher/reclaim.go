@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package voucher
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/escrow"
+)
+
+const (
+	// afterDeadline allows for the difference between our clock and the chain's.
+	afterDeadline = 2 * time.Minute
+	// mostRefunds is how often a refund is signed.
+	mostRefunds = 20
+)
+
+// reclaim takes back what an escrow still holds after its deadline, when the supplier did not close it. Nobody's leave is needed.
+func (r *Reconciler) reclaim(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) (reconcile.Result, error) {
+	tx := voucher.Spec.Refund
+	opened := voucher.Spec.Deposit != nil && voucher.Spec.Deposit.State == boursev1.TransactionLanded
+	switch {
+	case !opened || closedBySupplier(lease) || tx != nil && tx.State == boursev1.TransactionLanded:
+		return reconcile.Result{}, nil
+	case tx != nil && tx.State == boursev1.TransactionSigned:
+		return reconcile.Result{RequeueAfter: drive}, r.drive(ctx, tx, func(ctx context.Context) (bool, error) {
+			facts, err := r.inspect(ctx, lease)
+			return facts.Closed, err
+		})
+	case tx != nil && tx.Attempt >= mostRefunds:
+		return reconcile.Result{}, nil
+	}
+	if left := lease.Spec.Escrow.Deadline.Add(afterDeadline).Sub(r.Now()); left > 0 {
+		return reconcile.Result{RequeueAfter: left}, nil
+	}
+	facts, err := r.inspect(ctx, lease)
+	if err != nil || facts.Closed {
+		return reconcile.Result{}, err
+	}
+	return r.refund(ctx, lease, voucher)
+}
+
+// refund signs the transaction that closes the escrow.
+func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) (reconcile.Result, error) {
+	terms, err := contract.Escrow(lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	instructions, err := escrow.Close(terms, r.Signer.PublicKey())
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	attempt := int32(1)
+	if voucher.Spec.Refund != nil {
+		attempt = voucher.Spec.Refund.Attempt + 1
+	}
+	tx, err := r.sign(ctx, boursev1.TransactionClose, instructions, attempt)
+	if failure, ok := errors.AsType[*chain.Failure](err); ok {
+		voucher.Spec.Refusal = "The refund would fail on chain: " + failure.Error()
+		return reconcile.Result{RequeueAfter: afterDeadline}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	voucher.Spec.Refund, voucher.Spec.Refusal = tx, ""
+	return reconcile.Result{RequeueAfter: drive}, nil
+}
+
+// closedBySupplier says whether the lease tells that its escrow is closed or was never opened.
+func closedBySupplier(lease *boursev1.GPULease) bool {
+	settled := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseSettled)
+	return settled != nil && settled.Reason == boursev1.ReasonClosed
+}
