@@ -14,6 +14,9 @@ import (
 // entrypoint is the symbol where the virtual machine enters a program.
 const entrypoint = "entrypoint"
 
+// maxAlign is the strictest alignment of constants: more than any type has.
+const maxAlign = 64
+
 // object is a relocatable object, reduced to the sections that entrypoint reaches.
 type object struct {
 	sections []*section // In the order of the file.
@@ -153,6 +156,9 @@ func readSection(index int, s *elf.Section) (*section, error) {
 	constant := strings.HasPrefix(s.Name, ".rodata") || strings.HasPrefix(s.Name, ".data.rel.ro")
 	if s.Type != elf.SHT_PROGBITS || s.Flags&elf.SHF_ALLOC == 0 || !code && !constant {
 		return nil, fmt.Errorf("section %s: only code and read-only data are supported", s.Name)
+	}
+	if s.Addralign > maxAlign {
+		return nil, fmt.Errorf("section %s: alignment of %d is not supported", s.Name, s.Addralign)
 	}
 	data, err := s.Data()
 	if err != nil {

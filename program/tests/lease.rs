@@ -262,6 +262,24 @@ fn claim_needs_the_check_right_before_it() {
     with(&[([55; 32], check.1), own], 1, no);
 }
 
+/// The first instruction has none before it. Where the offset of one would be is the number of instructions, which
+/// the sender of a transaction chooses: it must not be taken for the place of a check that nobody made.
+#[test]
+fn the_first_instruction_is_refused_whatever_the_sysvar_holds() {
+    let world = World::opened();
+    let check = ed25519(&BUYER, &world.message(1_000));
+    let mut data = 6u16.to_le_bytes().to_vec();
+    data.extend([0; 4]);
+    data.extend([0, 0]);
+    data.extend(voucher::ED25519);
+    data.extend((check.len() as u16).to_le_bytes());
+    data.extend(check);
+    data.extend(0u16.to_le_bytes());
+    let mut sysvar = world.proof(1_000);
+    sysvar.data = data;
+    refused(&world, world.claim_accounts(SUPPLIER, sysvar), &claim_data(1_000), Error::VOUCHER);
+}
+
 #[test]
 fn claim_reads_no_further_than_the_sysvar() {
     let world = World::opened();
@@ -378,4 +396,15 @@ fn unknown_instructions_are_refused() {
     }
     let crowd: Vec<State> = (0..17).map(|i| State::wallet([i; 32], 1)).collect();
     refused(&world, crowd, &[2], Error::ARGUMENT);
+}
+
+#[test]
+fn an_account_cannot_be_the_copy_of_a_later_one() {
+    for first in [0u64, 1, 0xfe] {
+        // One account, which is said to be a copy; no data; the program's address.
+        let mut words = [0u64; 8];
+        (words[0], words[1]) = (1, first);
+        let seen = unsafe { bourse::abi::with_input(words.as_mut_ptr() as *mut u8, |_, _, _| Ok(())) };
+        assert_eq!(seen, Err(Error::ARGUMENT));
+    }
 }
