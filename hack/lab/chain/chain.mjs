@@ -8,11 +8,12 @@
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 
-import { addressBytes, base58, parseTransaction, PROGRAM, sha256 } from './codec.mjs';
-import { CODE, describe, invalidParams, RpcError } from './errors.mjs';
+import { addressBytes, base58, PROGRAM, sha256 } from './codec.mjs';
+import { invalidParams } from './errors.mjs';
 import { execute, nonceAccount } from './execute.mjs';
 import { Faucet, FAUCET_LAMPORTS } from './faucet.mjs';
 import { Ledger } from './ledger.mjs';
+import { parseTransaction } from './message.mjs';
 import { Runtime, RUNTIME } from './runtime.mjs';
 import { packAccounts, Store, unpackAccounts } from './store.mjs';
 
@@ -32,7 +33,7 @@ export class Chain extends EventEmitter {
     super();
     this.setMaxListeners(0);
     this.now = now;
-    /** @type {{tx: import('./codec.mjs').Transaction, from: number}[]} */
+    /** @type {{tx: import('./message.mjs').Transaction, from: number}[]} */
     this.pending = [];
     this.stats = { landed: 0, refused: 0, expired: 0, duplicate: 0 };
     this.store = dir === null ? null : new Store(dir);
@@ -77,7 +78,7 @@ export class Chain extends EventEmitter {
     this.count = snapshot.count;
     this.genesis = snapshot.genesis;
     this.genesisTime = snapshot.genesisTime;
-    this.ledger = new Ledger({ ...lags, blocks: snapshot.blocks });
+    this.ledger = new Ledger({ ...lags, blocks: snapshot.blocks, root: snapshot.root });
     for (const [slot, accounts] of snapshot.before) this.ledger.before.set(slot, unpackAccounts(accounts));
     for (const entry of snapshot.entries) this.ledger.add(entry);
     this.#enter(snapshot.slot);
@@ -110,6 +111,7 @@ export class Chain extends EventEmitter {
       genesis: this.genesis,
       genesisTime: this.genesisTime,
       blocks: this.ledger.blocks,
+      root: this.ledger.root.slot,
       before: [...this.ledger.before].map(([slot, accounts]) => [slot, packAccounts(accounts)]),
       entries: [...this.ledger.entries.values()],
     });
@@ -170,7 +172,7 @@ export class Chain extends EventEmitter {
   }
 
   /**
-   * @param {import('./codec.mjs').Transaction} tx
+   * @param {import('./message.mjs').Transaction} tx
    * @param {Set<string>} taken Messages that are in the open slot already.
    * @returns {import('./ledger.mjs').Entry | null}
    */
@@ -187,7 +189,7 @@ export class Chain extends EventEmitter {
   /**
    * Says whether a transaction's blockhash, or its durable nonce, is good.
    *
-   * @param {import('./codec.mjs').Message} message
+   * @param {import('./message.mjs').Message} message
    * @param {import('./ledger.mjs').Commitment} [commitment]
    */
   current(message, commitment) {
@@ -197,7 +199,7 @@ export class Chain extends EventEmitter {
   /**
    * Gives a transaction to the leaders.
    *
-   * @param {import('./codec.mjs').Transaction} tx
+   * @param {import('./message.mjs').Transaction} tx
    * @param {number} [delay] Slots until it can land.
    */
   submit(tx, delay = 0) {
@@ -214,7 +216,7 @@ export class Chain extends EventEmitter {
   /**
    * @param {string} to
    * @param {bigint} lamports
-   * @returns {import('./codec.mjs').Transaction} The transaction that will pay it.
+   * @returns {import('./message.mjs').Transaction} The transaction that will pay it.
    */
   airdrop(to, lamports) {
     const tx = this.faucet.pay(to, lamports, this.ledger.head.hash);
@@ -247,48 +249,6 @@ export class Chain extends EventEmitter {
   }
 
   /**
-   * Simulates a transaction on the state of a commitment level (programs and time are always the newest).
-   *
-   * @param {import('./codec.mjs').Transaction} tx
-   * @param {{commitment: import('./ledger.mjs').Commitment, verify: boolean}} options
-   */
-  simulate(tx, { commitment, verify }) {
-    const loaded = this.runtime.lookup(tx.message);
-    const now = new Map();
-    for (const key of [...tx.message.keys, ...loaded?.writable ?? [], ...loaded?.readonly ?? []]) {
-      const old = this.ledger.difference(key, commitment);
-      if (old === undefined || old?.executable) continue;
-      const account = this.runtime.get(key);
-      if (account?.executable) continue;
-      now.set(key, account);
-      this.runtime.put(key, old);
-    }
-    try {
-      return this.runtime.simulate(tx.raw, verify);
-    } finally {
-      this.runtime.putAll(now);
-    }
-  }
-
-  /**
-   * Does what a node does before it accepts a transaction.
-   *
-   * @param {import('./codec.mjs').Transaction} tx
-   * @param {import('./ledger.mjs').Commitment} commitment
-   */
-  preflight(tx, commitment) {
-    const result = this.simulate(tx, { commitment, verify: true });
-    if (result.err === 'SignatureFailure') throw new RpcError(CODE.signature, 'Transaction signature verification failure');
-    let { err, logs, units } = result;
-    if (this.ledger.ids.has(tx.id)) [err, logs, units] = ['AlreadyProcessed', [], 0];
-    else if (!this.current(tx.message, commitment)) [err, logs, units] = ['BlockhashNotFound', [], 0];
-    if (err === null) return;
-    throw new RpcError(CODE.preflight, `Transaction simulation failed: ${describe(err)}`, {
-      err, logs, accounts: null, unitsConsumed: units, returnData: null, innerInstructions: null,
-    });
-  }
-
-  /**
    * Moves to another fork: every block after a slot is gone. Slot numbers go on, the block height falls back, and
    * blockhashes of the lost blocks are unknown.
    *
@@ -307,7 +267,7 @@ export class Chain extends EventEmitter {
 
   /**
    * @param {number} slot
-   * @returns {import('./codec.mjs').Transaction[]}
+   * @returns {import('./message.mjs').Transaction[]}
    */
   #unwind(slot) {
     const { lost, accounts } = this.ledger.unwind(slot);

@@ -69,24 +69,6 @@ MaxAccountsDataAllocationsExceeded MaxAccountsExceeded MaxInstructionTraceLength
 BuiltinProgramsMustConsumeComputeUnits BorshIoError`.trim().split(/\s+/);
 
 /**
- * Errors with which a transaction is not taken into a block at all: nobody pays a fee for it.
- * Every other error lands: the fee is paid and the failure is recorded.
- */
-const NOT_INCLUDED = new Set(`
-AccountLoadedTwice AccountNotFound InsufficientFundsForFee InvalidAccountForFee AlreadyProcessed BlockhashNotFound
-MissingSignatureForFee InvalidAccountIndex SignatureFailure SanitizeFailure TooManyAccountLocks UnsupportedVersion
-AddressLookupTableNotFound InvalidAddressLookupTableOwner InvalidAddressLookupTableData InvalidAddressLookupTableIndex
-`.trim().split(/\s+/));
-
-/**
- * @param {unknown} error What the JSON form of a transaction error is.
- * @returns {boolean}
- */
-export function neverLands(error) {
-  return typeof error === 'string' && NOT_INCLUDED.has(error);
-}
-
-/**
  * @param {any} error The runtime's instruction error.
  * @returns {string | {Custom: number} | {BorshIoError: string}}
  */

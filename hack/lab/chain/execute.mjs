@@ -4,14 +4,17 @@
  * @file Puts one transaction into the open slot and writes down what it did, as nodes report it.
  */
 
-import { addressBytes, base58, isWritable, memos, PROGRAM, sha256, view } from './codec.mjs';
-import { neverLands } from './errors.mjs';
+import { addressBytes, base58, PROGRAM, sha256, view } from './codec.mjs';
 import { computeBudget, fee } from './fee.mjs';
+import { isWritable, memos } from './message.mjs';
 import { nonceState } from './runtime.mjs';
 import { tokenAccount, tokenMint, uiAmount } from './token.mjs';
 
 const ADVANCE_NONCE = 4;
 const NONCE_OFFSET = 40;
+
+/** Failures to load that a node takes into a block for the fee alone; the runtime refuses them and takes no fee. */
+const FEE_ONLY = new Set(['ProgramAccountNotFound', 'InvalidProgramForExecution', 'MaxLoadedAccountsDataSizeExceeded']);
 
 /**
  * The value that a durable nonce advances to in the open slot.
@@ -26,7 +29,7 @@ function nextNonce(runtime) {
  * Finds the nonce account of a durable-nonce transaction that is valid now.
  *
  * @param {import('./runtime.mjs').Runtime} runtime
- * @param {import('./codec.mjs').Message} message
+ * @param {import('./message.mjs').Message} message
  * @returns {string | null} Its address; null when the transaction is no such one.
  */
 export function nonceAccount(runtime, message) {
@@ -93,10 +96,63 @@ function advanceNonce(runtime, key) {
 }
 
 /**
+ * Names a failure to load as nodes do: the runtime does not tell a missing program from one that cannot run.
+ *
+ * @param {import('./runtime.mjs').Runtime} runtime
+ * @param {import('./message.mjs').Message} message
+ * @param {string | object | null} err
+ */
+export function loadFailure(runtime, message, err) {
+  if (err !== 'InvalidProgramForExecution') return err;
+  const missing = message.instructions.some((ix) => runtime.get(message.keys[ix.programIdIndex]) === null);
+  return missing ? 'ProgramAccountNotFound' : err;
+}
+
+/**
+ * Makes sure that the fee of a failed transaction is paid.
+ *
+ * @param {import('./runtime.mjs').Runtime} runtime
+ * @param {import('./message.mjs').Message} message
+ * @param {string | object} err
+ * @param {import('./runtime.mjs').Account | null} payer The payer's account before the transaction.
+ * @returns {boolean} False when the transaction cannot be in a block.
+ */
+function chargeFailure(runtime, message, err, payer) {
+  if (payer === null) return false;
+  const [key] = message.keys;
+  const now = runtime.get(key);
+  if (now === null || now.lamports !== payer.lamports) return true; // the runtime has taken the fee
+  const rest = payer.lamports - fee(message);
+  const exempt = rest === 0n || rest >= runtime.rent(payer.data.length);
+  if (!FEE_ONLY.has(err) || rest < 0n || !exempt) return false;
+  runtime.put(key, { ...payer, lamports: rest });
+  return true;
+}
+
+/**
+ * @param {import('./runtime.mjs').Outcome} result
+ * @param {ReturnType<typeof balances>} before
+ * @param {ReturnType<typeof balances>} after
+ */
+function report(result, before, after) {
+  return {
+    preBalances: before.lamports,
+    postBalances: after.lamports,
+    preTokenBalances: before.tokens,
+    postTokenBalances: after.tokens,
+    innerInstructions: result.inner,
+    logMessages: result.logs,
+    computeUnitsConsumed: result.units,
+    rewards: [],
+    ...(result.returnData ? { returnData: result.returnData } : {}),
+  };
+}
+
+/**
  * Executes a transaction in the open slot.
  *
  * @param {import('./chain.mjs').Chain} chain
- * @param {import('./codec.mjs').Transaction} tx
+ * @param {import('./message.mjs').Transaction} tx
  * @returns {import('./ledger.mjs').Entry | null} Null when it cannot be in a block, so that it had no effect.
  */
 export function execute(chain, tx) {
@@ -108,38 +164,30 @@ export function execute(chain, tx) {
   const keys = [...message.keys, ...loaded.writable, ...loaded.readonly];
   const before = balances(runtime, keys);
   const result = runtime.send(tx.raw);
-  if (neverLands(result.err)) return null;
+  const err = loadFailure(runtime, message, result.err);
+  if (err !== null && !chargeFailure(runtime, message, err, before.accounts.get(message.keys[0]))) return null;
   keys.forEach((key, index) => {
     if (isWritable(message, index, loaded.writable.length)) ledger.remember(chain.slot, key, before.accounts.get(key));
   });
-  if (result.err !== null && nonce !== null) advanceNonce(runtime, nonce);
-  const after = balances(runtime, keys);
+  if (err !== null && nonce !== null) advanceNonce(runtime, nonce);
   return {
     signature: tx.signature,
     id: tx.id,
     slot: chain.slot,
     height: ledger.head.height + 1,
     time: chain.time,
-    err: result.err,
+    err,
     raw: Buffer.from(tx.raw).toString('base64'),
     version: message.version,
     keys,
     price: Number(computeBudget(message).price),
     memo: memos(message).map((text) => `[${Buffer.byteLength(text)}] ${text}`).join('; ') || null,
     meta: {
-      err: result.err,
-      status: result.err === null ? { Ok: null } : { Err: result.err },
+      err,
+      status: err === null ? { Ok: null } : { Err: err },
       fee: Number(fee(message)),
-      preBalances: before.lamports,
-      postBalances: after.lamports,
-      preTokenBalances: before.tokens,
-      postTokenBalances: after.tokens,
-      innerInstructions: result.inner,
-      logMessages: result.logs,
-      computeUnitsConsumed: result.units,
       loadedAddresses: loaded,
-      rewards: [],
-      ...(result.returnData ? { returnData: result.returnData } : {}),
+      ...report(result, before, balances(runtime, keys)),
     },
   };
 }

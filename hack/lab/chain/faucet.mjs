@@ -6,7 +6,8 @@
 
 import { createPrivateKey, createPublicKey, randomUUID, sign } from 'node:crypto';
 
-import { addressBytes, base58, parseTransaction, PROGRAM, sha256 } from './codec.mjs';
+import { addressBytes, base58, PROGRAM, sha256 } from './codec.mjs';
+import { parseTransaction } from './message.mjs';
 
 /** What the faucet starts with: small enough that every balance of the chain is exact in JavaScript's numbers. */
 export const FAUCET_LAMPORTS = 4_000_000_000_000_000n;
@@ -29,7 +30,7 @@ export class Faucet {
    * @param {string} to
    * @param {bigint} lamports
    * @param {string} blockhash
-   * @returns {import('./codec.mjs').Transaction}
+   * @returns {import('./message.mjs').Transaction}
    */
   pay(to, lamports, blockhash) {
     const amount = Buffer.alloc(12);

@@ -26,7 +26,8 @@ const ACTIONS = {
   close: 'notify', // closes the connection instead
 };
 
-const FIELDS = new Set(['action', 'method', 'account', 'memo', 'times', 'skip', 'slots', 'ms', 'status', 'retryAfter', 'code', 'message', 'data']);
+const NUMBERS = ['times', 'skip', 'slots', 'ms', 'status', 'retryAfter', 'code'];
+const FIELDS = new Set(['action', 'method', 'account', 'memo', 'message', 'data', ...NUMBERS]);
 
 /**
  * @typedef {object} Rule
@@ -59,9 +60,11 @@ export class Faults {
    * @returns {number} The rule's id.
    */
   add(rule) {
-    if (!Object.hasOwn(ACTIONS, rule?.action)) throw invalidParams(`unknown action ${rule?.action}: one of ${Object.keys(ACTIONS).join(', ')}`);
+    if (!Object.hasOwn(ACTIONS, rule?.action)) {
+      throw invalidParams(`unknown action ${rule?.action}: one of ${Object.keys(ACTIONS).join(', ')}`);
+    }
     for (const field of Object.keys(rule)) if (!FIELDS.has(field)) throw invalidParams(`unknown field ${field} in a rule`);
-    for (const field of ['times', 'skip', 'slots', 'ms', 'status']) {
+    for (const field of NUMBERS) {
       if (rule[field] !== undefined && !Number.isSafeInteger(rule[field])) throw invalidParams(`${field} must be a whole number`);
     }
     const id = this.nextId++;

@@ -15,7 +15,7 @@ const PRECOMPILES = new Set([PROGRAM.ed25519, PROGRAM.secp256k1, PROGRAM.secp256
 const BUILTINS = new Set([...PRECOMPILES, PROGRAM.system, PROGRAM.computeBudget, PROGRAM.upgradeableLoader, PROGRAM.vote]);
 
 /**
- * @param {import('./codec.mjs').Message} message
+ * @param {import('./message.mjs').Message} message
  * @returns {{units: bigint, price: bigint}} Compute units asked for, and micro-lamports offered for each.
  */
 export function computeBudget(message) {
@@ -33,7 +33,7 @@ export function computeBudget(message) {
 }
 
 /**
- * @param {import('./codec.mjs').Message} message
+ * @param {import('./message.mjs').Message} message
  * @returns {bigint} Lamports.
  */
 export function fee(message) {

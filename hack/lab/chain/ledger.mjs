@@ -18,6 +18,9 @@ export const STATUS_BLOCKS = 300;
 const KEPT_BLOCKS = 2048;
 const PRUNE_STEP = 512;
 
+/** The longest way to finality, so that blocks that are not final are never pruned. */
+const MAX_LAG = 1024;
+
 /**
  * @typedef {'processed' | 'confirmed' | 'finalized'} Commitment
  *
@@ -51,13 +54,16 @@ export class Ledger {
    * @param {number} options.confirmLag Blocks after which a block is confirmed.
    * @param {number} options.finalLag Blocks after which a block is finalized.
    * @param {Block[]} options.blocks Oldest first, at least one.
+   * @param {number} [options.root] The slot that is finalized already.
    */
-  constructor({ confirmLag, finalLag, blocks }) {
-    if (!(confirmLag >= 0 && finalLag >= confirmLag)) {
-      throw new RangeError(`final lag (${finalLag}) must not be less than confirm lag (${confirmLag})`);
+  constructor({ confirmLag, finalLag, blocks, root = blocks[0].slot }) {
+    if (!(confirmLag >= 0 && finalLag >= confirmLag && finalLag <= MAX_LAG)) {
+      throw new RangeError(`lags must be ordered, confirm ${confirmLag} <= final ${finalLag} <= ${MAX_LAG}`);
     }
     this.lag = { processed: 0, confirmed: confirmLag, finalized: finalLag };
     this.blocks = blocks;
+    /** The finalized block: what is final stays so, even when a rollback makes the chain shorter. */
+    this.root = blocks.find((block) => block.slot === root);
     /** @type {Map<number, Map<string, import('./runtime.mjs').Account | null>>} Accounts as they were before a slot. */
     this.before = new Map();
     /** @type {Map<string, Entry>} */
@@ -75,7 +81,8 @@ export class Ledger {
    * @returns {Block} The newest block of that level.
    */
   at(commitment) {
-    return this.blocks[Math.max(0, this.blocks.length - 1 - this.lag[commitment])];
+    const block = this.blocks[Math.max(0, this.blocks.length - 1 - this.lag[commitment])];
+    return block.slot < this.root.slot ? this.root : block;
   }
 
   /**
@@ -169,9 +176,9 @@ export class Ledger {
     };
     this.blocks.push(block);
     if (this.blocks.length > KEPT_BLOCKS + PRUNE_STEP) this.blocks.splice(0, PRUNE_STEP);
-    const root = this.at('finalized').slot;
+    this.root = this.at('finalized');
     for (const changedIn of this.before.keys()) {
-      if (changedIn > root) break;
+      if (changedIn > this.root.slot) break;
       this.before.delete(changedIn);
     }
     return block;
@@ -207,8 +214,8 @@ export class Ledger {
    *   no longer in any block, oldest first, and the accounts as they must be again.
    */
   unwind(slot) {
-    if (!Number.isInteger(slot) || slot < this.at('finalized').slot) {
-      throw invalidParams(`cannot roll back to slot ${slot}: slot ${this.at('finalized').slot} is finalized`);
+    if (!Number.isInteger(slot) || slot < this.root.slot) {
+      throw invalidParams(`cannot roll back to slot ${slot}: slot ${this.root.slot} is finalized`);
     }
     const accounts = new Map();
     for (const [changedIn, before] of this.before) {
@@ -256,7 +263,7 @@ export class Ledger {
    * @returns {Commitment}
    */
   level(entry) {
-    if (entry.slot <= this.at('finalized').slot) return 'finalized';
+    if (entry.slot <= this.root.slot) return 'finalized';
     return entry.slot <= this.at('confirmed').slot ? 'confirmed' : 'processed';
   }
 

@@ -4,10 +4,11 @@
  * @file JSON-RPC methods about the cluster, its blocks and its fees.
  */
 
-import { fromBase58, parseMessage } from './codec.mjs';
+import { fromBase58 } from './codec.mjs';
 import { CODE, invalidParams, RpcError } from './errors.mjs';
 import { fee } from './fee.mjs';
 import { MAX_AGE } from './ledger.mjs';
+import { parseMessage } from './message.mjs';
 import { address, atMost, commitmentOf, withContext } from './query.mjs';
 import { RUNTIME, SLOTS_PER_EPOCH } from './runtime.mjs';
 

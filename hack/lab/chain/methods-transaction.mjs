@@ -4,11 +4,13 @@
  * @file JSON-RPC methods about transactions: simulated, sent, and found again.
  */
 
-import { base58, decodeTransaction, parseTransaction } from './codec.mjs';
+import { base58 } from './codec.mjs';
 import { CODE, invalidParams, RpcError } from './errors.mjs';
 import { FAUCET_LAMPORTS } from './faucet.mjs';
 import { MAX_AGE } from './ledger.mjs';
+import { decodeTransaction, parseTransaction } from './message.mjs';
 import { address, atMost, commitmentOf, encodeAccount, landedCommitment, signature, withContext } from './query.mjs';
+import { preflight, simulate } from './simulate.mjs';
 
 const MAX_STATUSES = 256;
 const MAX_HISTORY = 1000;
@@ -72,8 +74,7 @@ export const transactionMethods = {
         err: 'BlockhashNotFound', logs: [], accounts: null, unitsConsumed: 0, returnData: null, innerInstructions: null,
       });
     }
-    const result = chain.simulate(tx, { commitment, verify });
-    if (result.err === 'SignatureFailure') throw new RpcError(CODE.signature, 'Transaction signature verification failure');
+    const result = simulate(chain, tx, { commitment, verify });
     const { head } = chain.ledger;
     return withContext(chain, commitment, {
       err: result.err,
@@ -115,7 +116,8 @@ export const transactionMethods = {
     if (!entry) return null;
     const supported = options?.maxSupportedTransactionVersion;
     if (entry.version !== 'legacy' && (supported === undefined || supported < entry.version)) {
-      throw new RpcError(CODE.unsupportedVersion, `Transaction version (${entry.version}) is not supported by the requesting client. Please try the request again with the following configuration parameter: "maxSupportedTransactionVersion": ${entry.version}`);
+      throw new RpcError(CODE.unsupportedVersion, `Transaction version (${entry.version}) is not supported by the requesting client. `
+        + `Please try the request again with the following configuration parameter: "maxSupportedTransactionVersion": ${entry.version}`);
     }
     return {
       slot: entry.slot,
@@ -127,7 +129,9 @@ export const transactionMethods = {
   },
 
   requestAirdrop(chain, key, lamports) {
-    if (!Number.isSafeInteger(lamports) || lamports < 0 || lamports > FAUCET_LAMPORTS) throw invalidParams('expected lamports that the faucet has');
+    if (!Number.isSafeInteger(lamports) || lamports < 0 || lamports > FAUCET_LAMPORTS) {
+      throw invalidParams('expected lamports that the faucet has');
+    }
     return chain.airdrop(address(key), BigInt(lamports)).signature;
   },
 };
@@ -136,7 +140,7 @@ export const transactionMethods = {
  * Takes a transaction in, as sendTransaction does.
  *
  * @param {import('./chain.mjs').Chain} chain
- * @param {import('./codec.mjs').Transaction} tx
+ * @param {import('./message.mjs').Transaction} tx
  * @param {any} options
  * @param {import('./fault.mjs').Rule | null} fault What goes wrong on its way to the leaders.
  * @returns {string} Its signature.
@@ -145,7 +149,7 @@ export function sendTransaction(chain, tx, options, fault) {
   const commitment = commitmentOf(chain, {
     commitment: options?.preflightCommitment, minContextSlot: options?.minContextSlot,
   });
-  if (options?.skipPreflight !== true) chain.preflight(tx, commitment);
+  if (options?.skipPreflight !== true) preflight(chain, tx, commitment);
   if (fault?.action !== 'drop') chain.submit(tx, fault?.action === 'delay' ? fault.slots ?? 10 : 0);
   return tx.signature;
 }

@@ -89,7 +89,8 @@ function encodeData(data, options) {
   if (encoding === 'base64') return [Buffer.from(slice).toString('base64'), 'base64'];
   if (encoding !== 'base58') throw invalidParams(`this chain does not encode accounts as ${encoding}; use base64`);
   if (slice.length > BASE58_LIMIT) {
-    throw new RpcError(CODE.invalidRequest, `Encoded binary (base 58) data should be less than ${BASE58_LIMIT} bytes, please use Base64 encoding.`);
+    const limit = `less than ${BASE58_LIMIT} bytes, please use Base64 encoding.`;
+    throw new RpcError(CODE.invalidRequest, `Encoded binary (base 58) data should be ${limit}`);
   }
   return [base58(slice), 'base58'];
 }

@@ -4,9 +4,9 @@
  * @file JSON-RPC 2.0 over HTTP: calls, batches, and what faults do to them.
  */
 
-import { decodeTransaction, memos } from './codec.mjs';
 import { CODE, RpcError } from './errors.mjs';
 import { parseRequest, stringify } from './json.mjs';
+import { decodeTransaction, memos } from './message.mjs';
 import { chainMethods } from './methods-chain.mjs';
 import { stateMethods } from './methods-state.mjs';
 import { sendTransaction, transactionMethods } from './methods-transaction.mjs';

@@ -195,7 +195,7 @@ export class Runtime {
   /**
    * Finds the keys that a transaction loads from lookup tables.
    *
-   * @param {import('./codec.mjs').Message} message
+   * @param {import('./message.mjs').Message} message
    * @returns {{writable: string[], readonly: string[]} | null} Null when a table or an entry is missing.
    */
   lookup(message) {

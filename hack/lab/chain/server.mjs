@@ -20,6 +20,9 @@ import { Subscriptions } from './websocket.mjs';
 const HOST = '127.0.0.1';
 const MAX_BODY = 64 << 20;
 
+/** Longer than clients keep idle connections, or they would now and then send into one that is just being closed. */
+const KEEP_ALIVE_MS = 600_000;
+
 /** @param {http.IncomingMessage} request */
 async function readBody(request) {
   const chunks = [];
@@ -46,6 +49,8 @@ export class Server {
         response.destroy();
       });
     });
+    this.http.keepAliveTimeout = KEEP_ALIVE_MS;
+    this.http.headersTimeout = KEEP_ALIVE_MS + 1000;
     this.http.on('upgrade', (request, socket, head) => this.subscriptions.upgrade(request, socket, head));
   }
 
@@ -90,6 +95,10 @@ export class Server {
     }
     if (request.method !== 'POST') {
       response.writeHead(405, { allow: 'POST' }).end();
+      return;
+    }
+    if (request.headers.origin !== undefined) {
+      response.writeHead(403).end('pages in a browser have no access');
       return;
     }
     const body = await readBody(request);

