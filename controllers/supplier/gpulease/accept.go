@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gpulease
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/money"
+	"github.com/bourse-dev/bourse/internal/ray"
+)
+
+// maxNodes is how many nodes a status names.
+const maxNodes = 32
+
+// accept checks the terms against the pool's own, holds the capacity with pods, and accepts once the scheduler has placed them all.
+// What is not held by acceptBy is refused, so a stale offer costs a retry and never a double sale.
+func (r *Reconciler) accept(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if lease.Status.End != nil || kube.IsTrue(lease, boursev1.LeaseAccepted) {
+		return reconcile.Result{}, nil
+	}
+	var pool boursev1.GPUPool
+	err := r.Local.Get(ctx, client.ObjectKey{Name: lease.Spec.Pool}, &pool)
+	switch {
+	case apierrors.IsNotFound(err):
+		r.decline(lease, boursev1.ReasonTermsRefused, "There is no pool "+lease.Spec.Pool)
+		return reconcile.Result{}, nil
+	case err != nil:
+		return reconcile.Result{}, fmt.Errorf("get pool: %w", err)
+	}
+	refusal, err := r.refusal(ctx, lease, &pool)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if refusal != "" {
+		r.decline(lease, boursev1.ReasonTermsRefused, refusal)
+		return reconcile.Result{}, nil
+	}
+	left := lease.Spec.AcceptBy.Sub(r.Now())
+	if left <= 0 {
+		r.decline(lease, boursev1.ReasonCapacityGone, "The scheduler did not find a place for every worker in time")
+		return reconcile.Result{}, nil
+	}
+	hosts, held, err := r.hold(ctx, lease, &pool)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if !held {
+		lease.Status.Namespace = space(lease)
+		kube.Waiting(lease, boursev1.LeaseAccepted, boursev1.ReasonHolding, "The GPUs are being held")
+		return reconcile.Result{RequeueAfter: left}, nil
+	}
+	lease.Status.Namespace, lease.Status.Nodes = space(lease), hosts[:min(len(hosts), maxNodes)]
+	kube.True(lease, boursev1.LeaseAccepted, boursev1.ReasonCapacityHeld, fmt.Sprintf("%d GPUs are held on %d nodes", gpus(lease), len(hosts)))
+	kube.Waiting(lease, boursev1.LeaseFunded, boursev1.ReasonAwaitingDeposit, "The buyer has not deposited yet")
+	kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonAwaitingDeposit, "The buyer has not deposited yet")
+	return reconcile.Result{}, nil
+}
+
+// decline refuses the lease and ends it.
+func (r *Reconciler) decline(lease *boursev1.GPULease, reason, message string) {
+	kube.Failed(lease, boursev1.LeaseAccepted, reason, message)
+	r.end(lease, boursev1.EndNotAccepted, boursev1.PartySupplier, r.Now(), message)
+}
+
+// hold makes the lease's namespace, its walls, and the pods that hold its GPUs, and returns the nodes once all are placed.
+func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *boursev1.GPUPool) ([]string, bool, error) {
+	state, err := r.state(ctx, lease)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(state.Holders) > int(lease.Spec.Workers) {
+		hosts, ok := ray.Hosts(state.Holders)
+		return hosts, ok, nil
+	}
+	plan := r.plan(lease)
+	plan.NodeSelector = pool.Spec.NodeSelector
+	if plan.Products, err = r.products(ctx, pool, lease.Spec.Model); err != nil || len(plan.Products) == 0 {
+		return nil, false, err
+	}
+	if err := kube.Hold(ctx, r.Hub, lease, Finalizer); err != nil {
+		return nil, false, err
+	}
+	objects := append([]client.Object{plan.Space()}, plan.Walls()...)
+	for _, holder := range plan.Holders() {
+		objects = append(objects, holder)
+	}
+	return nil, false, r.create(ctx, objects...)
+}
+
+// create makes what is not there yet. Names are the lease's own, so what is there is what was made before.
+func (r *Reconciler) create(ctx context.Context, objects ...client.Object) error {
+	for _, object := range objects {
+		if err := r.Local.Create(ctx, object); client.IgnoreAlreadyExists(err) != nil {
+			return fmt.Errorf("create %T %s: %w", object, object.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// refusal says why the supplier does not accept the terms, or nothing. The hub is not trusted with any of it.
+func (r *Reconciler) refusal(ctx context.Context, lease *boursev1.GPULease, pool *boursev1.GPUPool) (string, error) {
+	if why := poolRefusal(lease, pool); why != "" {
+		return why, nil
+	}
+	if lease.Spec.Supplier != r.Wallet {
+		return fmt.Sprintf("The lease pays %s instead of %s", lease.Spec.Supplier, r.Wallet), nil
+	}
+	if err := checkEscrow(lease); err != nil {
+		return fmt.Sprintf("The escrow is not the lease's: %v", err), nil
+	}
+	if why := moneyRefusal(lease); why != "" {
+		return why, nil
+	}
+	var market boursev1.Market
+	if err := r.Hub.Get(ctx, client.ObjectKey{Name: lease.Spec.Payment.Market}, &market); err != nil {
+		return "", fmt.Errorf("get market: %w", err)
+	}
+	return marketRefusal(lease, &market), nil
+}
+
+// poolRefusal compares the lease with what the pool's admin allows.
+func poolRefusal(lease *boursev1.GPULease, pool *boursev1.GPUPool) string {
+	terms, own := lease.Spec.Terms, pool.Spec.Terms
+	asked, errAsked := money.ParseUSD(string(poolPrice(pool, lease.Spec.Model)))
+	agreed, errAgreed := money.ParseUSD(string(lease.Spec.Payment.PriceUSD))
+	switch {
+	case !pool.DeletionTimestamp.IsZero():
+		return "The pool is being deleted"
+	case pool.Spec.Mode == boursev1.PoolHold:
+		return "The pool sells nothing now"
+	case errAsked != nil || errAgreed != nil || agreed < asked:
+		return fmt.Sprintf("The pool asks %s dollars, and the lease pays %s", asked, agreed)
+	case !slices.Contains(pool.Spec.Tokens, lease.Spec.Payment.Token):
+		return fmt.Sprintf("The pool does not take %s", lease.Spec.Payment.Token)
+	case !slices.Contains(own.Tiers, terms.Tier):
+		return fmt.Sprintf("The pool has no %s leases", terms.Tier)
+	case strength(terms.Isolation) > strength(own.Isolation):
+		return fmt.Sprintf("The pool does not isolate as strongly as %s", terms.Isolation)
+	case reach(terms.Egress) > reach(own.Egress):
+		return fmt.Sprintf("The pool does not allow egress %s", terms.Egress)
+	case terms.DurationSeconds < own.MinDurationSeconds || terms.DurationSeconds > own.MaxDurationSeconds:
+		return fmt.Sprintf("The pool leases for %d to %d seconds", own.MinDurationSeconds, own.MaxDurationSeconds)
+	case terms.NoticeSeconds > own.NoticeSeconds:
+		return fmt.Sprintf("The pool gives %d seconds of notice", own.NoticeSeconds)
+	}
+	return ray.Unsupported(lease.Spec.Ray.Version)
+}
+
+// moneyRefusal checks that the deposit covers the term, and that the escrow stays open for as long as the lease can last.
+func moneyRefusal(lease *boursev1.GPULease) string {
+	pay, terms := lease.Spec.Payment, lease.Spec.Terms
+	milliseconds := uint64(gpus(lease)) * uint64(terms.DurationSeconds) * uint64(time.Second/time.Millisecond)
+	gross, err := money.Gross(money.Amount(pay.PricePerGPUHour), milliseconds)
+	if err != nil {
+		return fmt.Sprintf("The price is out of bounds: %v", err)
+	}
+	split, err := fees(lease).Split(gross)
+	if err != nil {
+		return fmt.Sprintf("The fees are out of bounds: %v", err)
+	}
+	if split.Debit > money.Amount(pay.Deposit) {
+		return fmt.Sprintf("The deposit of %d does not cover the term, which costs %s", pay.Deposit, split.Debit)
+	}
+	needed := lease.CreationTimestamp.Add(startAllowance + time.Duration(terms.DurationSeconds)*time.Second)
+	if lease.Spec.Escrow.Deadline.Time.Before(needed) {
+		return "The escrow may be refunded before the term can end"
+	}
+	return ""
+}
+
+// marketRefusal compares the lease with the market's published rules. A lease of another version of them cannot be compared.
+func marketRefusal(lease *boursev1.GPULease, market *boursev1.Market) string {
+	pay := lease.Spec.Payment
+	if market.Generation != pay.MarketGeneration {
+		return ""
+	}
+	at := slices.IndexFunc(market.Spec.Tokens, func(t boursev1.MarketToken) bool { return t.Symbol == pay.Token })
+	if at < 0 {
+		return fmt.Sprintf("The market does not take %s", pay.Token)
+	}
+	coin := market.Spec.Tokens[at]
+	switch {
+	case lease.Spec.Escrow.ProgramID != market.Spec.ProgramID:
+		return "The lease names another program than the market"
+	case pay.Treasury != market.Spec.Treasury:
+		return "The lease names another treasury than the market"
+	case pay.Mint != coin.Mint || number(pay.Decimals) != number(coin.Decimals):
+		return "The lease names another mint than the market"
+	case number(pay.SupplierFeeBps) > number(market.Spec.Fees.SupplierBps):
+		return "The lease takes a higher fee than the market"
+	}
+	return ""
+}

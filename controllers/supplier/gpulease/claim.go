@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gpulease
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/money"
+)
+
+// claim turns the newest verified voucher into a payment: one transaction at a time, written down before it is sent.
+func (r *Reconciler) claim(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if err := r.drive(ctx, lease); err != nil {
+		return reconcile.Result{}, err
+	}
+	if lease.Status.Usage == nil || kube.IsTrue(lease, boursev1.LeaseSettled) {
+		return reconcile.Result{}, nil
+	}
+	voucher, err := r.voucher(ctx, lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if voucher != nil && amount(voucher.Spec.Gross) > amount(lease.Status.Promised) {
+		lease.Status.Promised = voucher.Spec.Gross
+	}
+	promised, paid, owed := amount(lease.Status.Promised), amount(lease.Status.Paid), amount(lease.Status.Usage.Gross)
+	switch {
+	case promised > paid && voucher != nil:
+		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonUnclaimed, "A promise is being claimed")
+		return reconcile.Result{}, r.sign(ctx, lease, voucher)
+	case owed > promised:
+		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonAwaitingVoucher, "The buyer has not promised the newest usage yet")
+	case promised <= paid:
+		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonClaimed, "Every promise so far is claimed")
+	}
+	return reconcile.Result{}, nil
+}
+
+// sign writes a claim down, unless one is on its way or the chain has it already: anybody may have submitted the voucher.
+func (r *Reconciler) sign(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) error {
+	if onItsWay(lease) {
+		return nil
+	}
+	found, err := r.Ledger.Look(ctx, lease)
+	if err != nil {
+		return fmt.Errorf("look at escrow: %w", err)
+	}
+	if found.Paid > amount(lease.Status.Paid) {
+		lease.Status.Paid = units(found.Paid)
+	}
+	if found.State == EscrowClosed {
+		closed(lease, found)
+		return nil
+	}
+	if amount(lease.Status.Promised) <= amount(lease.Status.Paid) {
+		return nil
+	}
+	tx, err := r.Ledger.Claim(ctx, lease, amount(voucher.Spec.Gross), voucher.Spec.Signature, attempt(lease, boursev1.TransactionClaim))
+	if err != nil {
+		return fmt.Errorf("sign claim: %w", err)
+	}
+	tx.Gross = voucher.Spec.Gross
+	lease.Status.Transaction = &tx
+	return nil
+}
+
+// voucher returns the lease's voucher if it holds a promise that the supplier may claim: signed by the buyer for this escrow, and for
+// no more than was metered. Nil when there is none.
+func (r *Reconciler) voucher(ctx context.Context, lease *boursev1.GPULease) (*boursev1.Voucher, error) {
+	var voucher boursev1.Voucher
+	err := r.Hub.Get(ctx, client.ObjectKey{Namespace: lease.Spec.Job.Namespace, Name: lease.Name}, &voucher)
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // no promise is a state, not an error
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get voucher: %w", err)
+	}
+	promise := voucher.Spec
+	mine := promise.Lease.Namespace == lease.Namespace && promise.Lease.Name == lease.Name
+	if !mine || promise.Gross == nil || amount(promise.Gross) > amount(lease.Status.Usage.Gross) || !vouches(lease, promise) {
+		return nil, nil //nolint:nilnil // as above
+	}
+	return &voucher, nil
+}
+
+// drive takes the transaction on its way a step further, and writes down what became of it.
+func (r *Reconciler) drive(ctx context.Context, lease *boursev1.GPULease) error {
+	if !onItsWay(lease) {
+		return nil
+	}
+	tx := lease.Status.Transaction
+	outcome, err := r.Ledger.Drive(ctx, *tx)
+	if err != nil {
+		return fmt.Errorf("drive transaction: %w", err)
+	}
+	switch outcome.State {
+	case TransactionLanded:
+		return landed(lease, tx)
+	case TransactionFailed:
+		settle(tx, boursev1.TransactionFailed, outcome.Detail)
+		kube.Failed(lease, boursev1.LeaseSettled, boursev1.ReasonTransactionFailed, "The chain refused the transaction: "+outcome.Detail)
+	case TransactionForgotten:
+		return r.recollect(ctx, lease, tx)
+	case TransactionPending:
+	}
+	return nil
+}
+
+// recollect finds out from the escrow itself what became of a transaction that no node remembers and that can no longer land.
+func (r *Reconciler) recollect(ctx context.Context, lease *boursev1.GPULease, tx *boursev1.Transaction) error {
+	found, err := r.Ledger.Look(ctx, lease)
+	if err != nil {
+		return fmt.Errorf("look at escrow: %w", err)
+	}
+	claimed := tx.Purpose == boursev1.TransactionClaim && found.Paid >= amount(tx.Gross)
+	if claimed || tx.Purpose == boursev1.TransactionClose && found.State == EscrowClosed {
+		return landed(lease, tx)
+	}
+	settle(tx, boursev1.TransactionFailed, "it expired before it landed")
+	return nil
+}
+
+// landed takes in what a transaction did.
+func landed(lease *boursev1.GPULease, tx *boursev1.Transaction) error {
+	settle(tx, boursev1.TransactionLanded, "")
+	if tx.Purpose == boursev1.TransactionClose {
+		split, err := fees(lease).Split(amount(lease.Status.Paid))
+		if err != nil {
+			return fmt.Errorf("split paid: %w", err)
+		}
+		refunded := money.Amount(lease.Spec.Payment.Deposit) - min(split.Debit, money.Amount(lease.Spec.Payment.Deposit))
+		kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonClosed,
+			fmt.Sprintf("The supplier earned %s, and %s went back to the buyer", token(lease).Format(split.Supplier), token(lease).Format(refunded)))
+		return nil
+	}
+	if amount(tx.Gross) > amount(lease.Status.Paid) {
+		lease.Status.Paid = tx.Gross
+	}
+	return nil
+}
+
+// settle writes down that a transaction is over; its bytes are of no more use.
+func settle(tx *boursev1.Transaction, state boursev1.TransactionState, detail string) {
+	tx.State, tx.Raw, tx.Error = state, "", clip(detail, maxTransactionError)
+}
+
+// onItsWay says whether a transaction may still land, so that no other may be signed.
+func onItsWay(lease *boursev1.GPULease) bool {
+	return lease.Status.Transaction != nil && lease.Status.Transaction.State == boursev1.TransactionSigned
+}
+
+// attempt counts how often a purpose was signed in a row.
+func attempt(lease *boursev1.GPULease, purpose boursev1.TransactionPurpose) int32 {
+	if tx := lease.Status.Transaction; tx != nil && tx.Purpose == purpose && tx.State == boursev1.TransactionFailed {
+		return tx.Attempt + 1
+	}
+	return 1
+}

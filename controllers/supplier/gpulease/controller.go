@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package gpulease is the supplier's side of a lease: it holds the GPUs, verifies the escrow on chain by itself, runs the Ray cluster,
+// meters it, claims what the buyer promises, and clears everything away. What it does not know ends nothing: only seen facts do.
+package gpulease
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	corev1 "k8s.io/api/core/v1"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/ray"
+)
+
+// Finalizer keeps a lease until its pods are gone and its escrow is settled. It is given up some time after the escrow's deadline,
+// when the buyer can be refunded without the supplier.
+const Finalizer = "bourse.dev/release"
+
+// Bounds in time. The market allows the same time to start when it sets the escrow's deadline.
+const (
+	startAllowance = 10 * time.Minute // from the lease's creation until every worker must have been ready
+	fundAllowance  = 5 * time.Minute  // from acceptBy until the deposit must be final on chain
+	lostAllowance  = 10 * time.Minute // how long a worker may not be ready before the lease is at fault
+	leastWait      = 10 * time.Minute // how long the last voucher is waited for, if two periods are shorter
+	deadlineMargin = time.Minute      // how long before the escrow's deadline everything must be claimed
+	finalizerBound = time.Hour        // after the escrow's deadline
+	pollChain      = time.Second      // how often a transaction on its way is asked for
+	pollDeposit    = 3 * time.Second  // how often the chain is asked for the deposit
+	pollGone       = 5 * time.Second  // how often pods are looked for that are to go, beside the watch
+)
+
+// Reconciler does the supplier's part of the leases in its own namespace of the hub.
+type Reconciler struct {
+	Teller        kube.Writer            // writes the leases' statuses, in the hub
+	Hub           client.Client          // the market's API server
+	Local         client.Client          // the supplier's own one
+	LocalCache    cache.Cache            // where changes of pods and Ray objects are watched
+	Ledger        Ledger                 // the chain
+	Wallet        boursev1.SolanaAddress // the supplier's wallet
+	Namespace     string                 // the supplier's namespace in the hub
+	HoldImage     string                 // an image that only waits
+	RegistryCIDRs []string               // what leases with Registry egress may reach
+	Now           func() time.Time
+}
+
+// The supplier reads its leases, their vouchers and its pools, and builds what a lease needs in the supplier's cluster.
+// +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases/status,verbs=patch
+// +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases/finalizers,verbs=update
+// +kubebuilder:rbac:groups=bourse.dev,resources=vouchers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=markets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=gpupools,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts;resourcequotas;configmaps,verbs=create
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=create
+// +kubebuilder:rbac:groups=ray.io,resources=rayclusters;rayjobs,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile moves one lease a step on. A lease that has ended is cleared and settled; one that is settled is left alone.
+func (r *Reconciler) Reconcile(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	switch {
+	case lease.Namespace != r.Namespace:
+		return reconcile.Result{}, nil
+	case over(lease):
+		return r.forget(ctx, lease)
+	case lease.Status.End != nil:
+		return kube.Run(ctx, r.Teller, lease, r.clear, r.claim, r.refund, r.finish)
+	default:
+		return kube.Run(ctx, r.Teller, lease, r.recall, r.accept, r.fund, r.launch, r.conclude, r.meter, r.claim, r.wait)
+	}
+}
+
+// over says whether the lease has ended for good.
+func over(lease *boursev1.GPULease) bool {
+	return kube.IsTrue(lease, boursev1.Succeeded) || kube.IsFalse(lease, boursev1.Succeeded)
+}
+
+// SetupWithManager watches leases and vouchers in the hub, and in the supplier's cluster the pods and Ray objects of leases.
+func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error {
+	builder := ctrl.NewControllerManagedBy(mgr).
+		Named("supplier-gpulease").
+		For(&boursev1.GPULease{}).
+		Watches(&boursev1.Voucher{}, handler.EnqueueRequestsFromMapFunc(r.leaseOfVoucher)).
+		WatchesRawSource(source.Kind(r.LocalCache, client.Object(&corev1.Pod{}), handler.EnqueueRequestsFromMapFunc(r.leaseOfPart)))
+	for _, kind := range ray.Kinds() {
+		builder = builder.WatchesRawSource(source.Kind(r.LocalCache, kind, handler.EnqueueRequestsFromMapFunc(r.leaseOfPart)))
+	}
+	return builder.Complete(reconcile.AsReconciler[*boursev1.GPULease](mgr.GetClient(), r))
+}
+
+func (r *Reconciler) leaseOfVoucher(_ context.Context, object client.Object) []reconcile.Request {
+	voucher, ok := object.(*boursev1.Voucher)
+	if !ok || voucher.Spec.Lease.Namespace != r.Namespace {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: voucher.Spec.Lease.Name}}}
+}
+
+func (r *Reconciler) leaseOfPart(_ context.Context, object client.Object) []reconcile.Request {
+	name := object.GetLabels()[boursev1.LabelLease]
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: name}}}
+}
+
+// wait says when time alone changes something: a usage record is due, a bound is reached, a transaction may have landed.
+func (r *Reconciler) wait(_ context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if lease.Status.End != nil {
+		return reconcile.Result{}, nil // the write wakes the next pass
+	}
+	if tx := lease.Status.Transaction; tx != nil && tx.State == boursev1.TransactionSigned {
+		return reconcile.Result{RequeueAfter: pollChain}, nil
+	}
+	next := lease.CreationTimestamp.Add(startAllowance)
+	if lease.Status.Usage != nil {
+		next = latestEnd(lease)
+		terms, err := meterTerms(lease)
+		if err != nil {
+			return reconcile.Result{}, err
+		}
+		last, err := lastRecord(lease)
+		if err != nil {
+			return reconcile.Result{}, err
+		}
+		if due, counting := terms.Due(last); counting && due.Before(next) {
+			next = due
+		}
+	}
+	return reconcile.Result{RequeueAfter: max(pollChain, next.Sub(r.Now()))}, nil
+}
+
+// latestEnd is when a lease ends whatever its readiness was: the time to start and the term together.
+func latestEnd(lease *boursev1.GPULease) time.Time {
+	end := lease.CreationTimestamp.Add(startAllowance + time.Duration(lease.Spec.Terms.DurationSeconds)*time.Second)
+	if bound := lease.Spec.Escrow.Deadline.Add(-deadlineMargin); bound.Before(end) {
+		return bound
+	}
+	return end
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gpulease
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/ray"
+)
+
+// launch creates the Ray cluster or job on the nodes that hold the lease's GPUs, and lets these go once the workers wait for them.
+func (r *Reconciler) launch(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if lease.Status.End != nil || !kube.IsTrue(lease, boursev1.LeaseFunded) {
+		return reconcile.Result{}, nil
+	}
+	state, err := r.state(ctx, lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	_, launched, err := r.running(ctx, lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if !launched && state.Workers == 0 {
+		return reconcile.Result{}, r.start(ctx, lease, state)
+	}
+	if state.Workers >= int(lease.Spec.Workers) {
+		for i := range state.Holders {
+			if err := r.Local.Delete(ctx, &state.Holders[i]); client.IgnoreNotFound(err) != nil {
+				return reconcile.Result{}, fmt.Errorf("delete holding pod: %w", err)
+			}
+		}
+	}
+	tellRunning(lease, state)
+	return reconcile.Result{}, nil
+}
+
+// start creates what the lease runs. Holding pods that are gone were seen before, so somebody took the GPUs.
+func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state ray.State) error {
+	hosts, placed := ray.Hosts(state.Holders)
+	if !placed || len(state.Holders) <= int(lease.Spec.Workers) {
+		r.end(lease, boursev1.EndTakenBack, boursev1.PartySupplier, r.Now(), "The GPUs were taken for other work before the lease began")
+		return nil
+	}
+	plan := r.plan(lease)
+	plan.Hosts = hosts
+	if err := r.create(ctx, plan.Objects()...); err != nil {
+		return err
+	}
+	tellRunning(lease, state)
+	return nil
+}
+
+// tellRunning says how far the workers are.
+func tellRunning(lease *boursev1.GPULease, state ray.State) {
+	switch {
+	case state.AllReady(lease.Spec.Workers):
+		kube.True(lease, boursev1.LeaseRunning, boursev1.ReasonWorkersReady, "Every worker is ready")
+		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonRunning, "The lease runs")
+	case lease.Status.Usage != nil:
+		kube.Waiting(lease, boursev1.LeaseRunning, boursev1.ReasonWorkersNotReady, "A worker is not ready, so the meter stands still")
+	default:
+		kube.Waiting(lease, boursev1.LeaseRunning, boursev1.ReasonStarting, "The workers are starting")
+		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonStarting, "The workers are starting")
+	}
+}
+
+// running returns the lease's RayCluster or RayJob, and whether there is one.
+func (r *Reconciler) running(ctx context.Context, lease *boursev1.GPULease) (client.Object, bool, error) {
+	object := r.plan(lease).Empty()
+	err := r.Local.Get(ctx, client.ObjectKeyFromObject(object), object)
+	if apierrors.IsNotFound(err) {
+		return object, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("get %T: %w", object, err)
+	}
+	return object, true, nil
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gpulease
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/gpu"
+	"github.com/bourse-dev/bourse/internal/meter"
+	"github.com/bourse-dev/bourse/internal/money"
+	"github.com/bourse-dev/bourse/internal/ray"
+)
+
+const labelMemory = "nvidia.com/gpu.memory"
+
+// space is the name of the lease's namespace in the supplier's cluster.
+func space(lease *boursev1.GPULease) string {
+	const prefix, most, kept = "bourse-lease-", 63, 41
+	name := prefix + lease.Name
+	if len(name) <= most {
+		return name
+	}
+	sum := sha256.Sum256([]byte(lease.Name))
+	return prefix + lease.Name[:kept] + "-" + hex.EncodeToString(sum[:4])
+}
+
+// plan says what the lease runs. It does not yet say where.
+func (r *Reconciler) plan(lease *boursev1.GPULease) ray.Plan {
+	program := lease.Spec.Ray
+	priority := "bourse-interruptible"
+	if lease.Spec.Terms.Tier == boursev1.TierFirm {
+		priority = "bourse-firm"
+	}
+	var env []corev1.EnvVar
+	for _, variable := range program.Env {
+		var value string
+		if variable.Value != nil {
+			value = *variable.Value
+		}
+		env = append(env, corev1.EnvVar{Name: variable.Name, Value: value})
+	}
+	return ray.Plan{
+		Namespace: space(lease), Lease: lease.Name,
+		Image: program.Image, HoldImage: r.HoldImage, Version: program.Version,
+		Program: program.Program, Run: program.Entrypoint, Env: env,
+		Workers: lease.Spec.Workers, PerWorker: lease.Spec.PerWorker,
+		WorkerCPU: program.WorkerCPU, WorkerMemory: program.WorkerMemory,
+		HeadCPU: program.HeadCPU, HeadMemory: program.HeadMemory,
+		Priority: priority, Notice: int64(lease.Spec.Terms.NoticeSeconds),
+		Egress: lease.Spec.Terms.Egress, RegistryCIDRs: r.RegistryCIDRs,
+	}
+}
+
+// products lists the product labels of the pool's nodes that have the lease's model.
+func (r *Reconciler) products(ctx context.Context, pool *boursev1.GPUPool, model boursev1.GPUModel) ([]string, error) {
+	var nodes corev1.NodeList
+	if err := r.Local.List(ctx, &nodes, client.MatchingLabels(pool.Spec.NodeSelector)); err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	var products []string
+	for i := range nodes.Items {
+		labels := nodes.Items[i].Labels
+		memory, err := strconv.ParseInt(labels[labelMemory], 10, 32)
+		if err != nil {
+			continue // the node is not counted by its pool either
+		}
+		if found, ok := gpu.ModelOf(labels[ray.LabelProduct], int32(memory)); ok && found.Name == string(model) {
+			products = append(products, labels[ray.LabelProduct])
+		}
+	}
+	slices.Sort(products)
+	return slices.Compact(products), nil
+}
+
+// state reads how the lease's pods fare.
+func (r *Reconciler) state(ctx context.Context, lease *boursev1.GPULease) (ray.State, error) {
+	var pods corev1.PodList
+	if err := r.Local.List(ctx, &pods, client.InNamespace(space(lease))); err != nil {
+		return ray.State{}, fmt.Errorf("list pods: %w", err)
+	}
+	silent := map[string]bool{}
+	for _, name := range lease.Status.Nodes {
+		var node corev1.Node
+		if err := r.Local.Get(ctx, client.ObjectKey{Name: name}, &node); client.IgnoreNotFound(err) != nil {
+			return ray.State{}, fmt.Errorf("get node: %w", err)
+		}
+		for _, condition := range node.Status.Conditions {
+			if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionUnknown {
+				silent[name] = true
+			}
+		}
+	}
+	return ray.Read(pods.Items, lease.Spec.Workers, silent), nil
+}
+
+// gpus is how many GPUs the lease is for.
+func gpus(lease *boursev1.GPULease) int64 {
+	return int64(lease.Spec.Workers) * int64(lease.Spec.PerWorker)
+}
+
+func fees(lease *boursev1.GPULease) money.Fees {
+	pay := lease.Spec.Payment
+	return money.Fees{BuyerBps: bps(pay.BuyerFeeBps), SupplierBps: bps(pay.SupplierFeeBps), BurnBps: bps(pay.BurnBps)}
+}
+
+// bps reads basis points, which the API bounds.
+func bps(value *int32) uint16 { return uint16(number(value)) }
+
+func number[T int32 | int64](value *T) T {
+	if value == nil {
+		return 0
+	}
+	return *value
+}
+
+// amount reads base units, which the API keeps from being negative.
+func amount(value *int64) money.Amount { return money.Amount(max(0, number(value))) }
+
+func token(lease *boursev1.GPULease) money.Token {
+	return money.Token{Symbol: string(lease.Spec.Payment.Token), Decimals: uint8(number(lease.Spec.Payment.Decimals))}
+}
+
+// escrowID reads the lease's identity on chain.
+func escrowID(lease *boursev1.GPULease) ([32]byte, error) {
+	var id [32]byte
+	raw, err := hex.DecodeString(lease.Spec.Escrow.ID)
+	if err != nil || len(raw) != len(id) {
+		return id, fmt.Errorf("read escrow id %q: not 32 bytes in hexadecimal", lease.Spec.Escrow.ID)
+	}
+	copy(id[:], raw)
+	return id, nil
+}
+
+func meterTerms(lease *boursev1.GPULease) (meter.Terms, error) {
+	id, err := escrowID(lease)
+	if err != nil {
+		return meter.Terms{}, err
+	}
+	return meter.Terms{
+		Lease:   id,
+		GPUs:    uint32(gpus(lease)),
+		Price:   money.Amount(lease.Spec.Payment.PricePerGPUHour),
+		Deposit: money.Amount(lease.Spec.Payment.Deposit),
+		Fees:    fees(lease),
+		Term:    time.Duration(lease.Spec.Terms.DurationSeconds) * time.Second,
+		Period:  time.Duration(lease.Spec.Terms.PeriodSeconds) * time.Second,
+	}, nil
+}
+
+// poolPrice is what the pool asks for one GPU of the model for one hour.
+func poolPrice(pool *boursev1.GPUPool, model boursev1.GPUModel) boursev1.USDPrice {
+	for _, own := range pool.Spec.ModelPrices {
+		if own.Model == model {
+			return own.PriceUSD
+		}
+	}
+	return pool.Spec.PriceUSD
+}
+
+// strength orders isolation, weakest first.
+func strength(level boursev1.Isolation) int {
+	return slices.Index([]boursev1.Isolation{
+		boursev1.IsolationContainer, boursev1.IsolationSandbox, boursev1.IsolationVM, boursev1.IsolationConfidential,
+	}, cmp.Or(level, boursev1.IsolationContainer))
+}
+
+// reach orders egress, least first.
+func reach(egress boursev1.Egress) int {
+	return slices.Index([]boursev1.Egress{
+		boursev1.EgressNone, boursev1.EgressRegistry, boursev1.EgressInternet,
+	}, cmp.Or(egress, boursev1.EgressNone))
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gpulease
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/ray"
+)
+
+// The API's bounds on texts.
+const (
+	maxEndMessage       = 512
+	maxTransactionError = 256
+)
+
+// recall ends the lease when the market or the buyer wants it to end.
+func (r *Reconciler) recall(_ context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	reason := lease.Spec.EndReason
+	if lease.Spec.State != boursev1.LeaseEnded {
+		if lease.DeletionTimestamp.IsZero() {
+			return reconcile.Result{}, nil
+		}
+		reason = boursev1.EndJobDeleted
+	}
+	switch reason {
+	case boursev1.EndNotAccepted:
+		r.end(lease, reason, boursev1.PartySupplier, r.Now(), "The lease was not accepted in time")
+	case boursev1.EndNotFunded:
+		r.end(lease, reason, boursev1.PartyBuyer, r.Now(), "The buyer did not deposit in time")
+	default:
+		r.end(lease, boursev1.EndJobDeleted, boursev1.PartyBuyer, r.Now(), "The job was deleted")
+	}
+	return reconcile.Result{}, nil
+}
+
+// conclude ends the lease when its end is seen: the program has ended, the scheduler took a worker, or a bound in time is reached.
+// Pods on a node that does not report are not seen, so they end nothing.
+func (r *Reconciler) conclude(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if lease.Status.End != nil || !kube.IsTrue(lease, boursev1.LeaseFunded) {
+		return reconcile.Result{}, nil
+	}
+	object, _, err := r.running(ctx, lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	state, err := r.state(ctx, lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if outcome, ended := ray.OutcomeOf(object); ended {
+		r.endProgram(lease, outcome)
+		return reconcile.Result{}, nil
+	}
+	if state.Lost != nil {
+		r.end(lease, boursev1.EndTakenBack, boursev1.PartySupplier, state.LostAt, "The supplier took the GPUs back for its own work")
+		return reconcile.Result{}, nil
+	}
+	over, err := r.termOver(lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	switch {
+	case over && lease.Spec.Ray.Entrypoint == "":
+		r.end(lease, boursev1.EndTermReached, boursev1.PartyBuyer, r.Now(), "The cluster reached the end of its term")
+	case over:
+		r.end(lease, boursev1.EndJobFailed, boursev1.PartyBuyer, r.Now(), "The program ran past its term")
+	case !state.AllReady(lease.Spec.Workers) && !state.Silent:
+		r.endLate(lease)
+	}
+	return reconcile.Result{}, nil
+}
+
+func (r *Reconciler) endProgram(lease *boursev1.GPULease, outcome ray.Outcome) {
+	at := outcome.At
+	if at.IsZero() || at.After(r.Now()) {
+		at = r.Now()
+	}
+	if outcome.Well {
+		r.end(lease, boursev1.EndCompleted, boursev1.PartyBuyer, at, "The program ended well")
+		return
+	}
+	r.end(lease, boursev1.EndJobFailed, boursev1.PartyBuyer, at, "The program failed: "+outcome.Message)
+}
+
+// termOver says whether the ready time has reached the term, or the lease has lasted as long as any can.
+func (r *Reconciler) termOver(lease *boursev1.GPULease) (bool, error) {
+	if lease.Status.Usage == nil {
+		return false, nil
+	}
+	terms, err := meterTerms(lease)
+	if err != nil {
+		return false, err
+	}
+	last, err := lastRecord(lease)
+	if err != nil {
+		return false, err
+	}
+	ends, counting := terms.TermEnds(last)
+	reached := counting && kube.IsTrue(lease, boursev1.LeaseRunning) && !r.Now().Before(ends)
+	return reached || !r.Now().Before(latestEnd(lease)), nil
+}
+
+// endLate ends a lease whose workers were not ready for too long.
+func (r *Reconciler) endLate(lease *boursev1.GPULease) {
+	if lease.Status.Usage == nil {
+		if !r.Now().Before(lease.CreationTimestamp.Add(startAllowance)) {
+			r.end(lease, boursev1.EndStartTimeout, boursev1.PartySupplier, r.Now(), "The workers did not become ready in time")
+		}
+		return
+	}
+	running := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning)
+	if running != nil && running.Status != metav1.ConditionTrue && !r.Now().Before(running.LastTransitionTime.Add(lostAllowance)) {
+		r.end(lease, boursev1.EndFault, boursev1.PartySupplier, r.Now(), "A worker was not ready for too long")
+	}
+}
+
+// end writes down that the lease has ended, and why. The first end holds.
+func (r *Reconciler) end(lease *boursev1.GPULease, reason string, party boursev1.Party, at time.Time, message string) {
+	if lease.Status.End != nil {
+		return
+	}
+	lease.Status.End = &boursev1.LeaseEnd{
+		Reason: reason, Party: party, At: metav1.NewTime(at.Truncate(time.Second)), Message: clip(message, maxEndMessage),
+	}
+	if meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning) != nil {
+		kube.Failed(lease, boursev1.LeaseRunning, boursev1.ReasonEnded, "The lease has ended")
+	}
+	kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonSettling, "The lease has ended and is being settled")
+}
+
+// clear removes what the lease runs and whatever holds its place. By now the last usage record is written.
+func (r *Reconciler) clear(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	object, launched, err := r.running(ctx, lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	state, err := r.state(ctx, lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	var doomed []client.Object
+	if launched && object.GetDeletionTimestamp().IsZero() {
+		doomed = append(doomed, object)
+	}
+	for i := range state.Holders {
+		doomed = append(doomed, &state.Holders[i])
+	}
+	for _, object := range doomed {
+		if err := r.Local.Delete(ctx, object); client.IgnoreNotFound(err) != nil {
+			return reconcile.Result{}, fmt.Errorf("delete %T: %w", object, err)
+		}
+	}
+	return reconcile.Result{}, nil
+}
+
+// refund closes the escrow once everything owed is claimed, or the buyer has had its time to promise it.
+func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if kube.IsTrue(lease, boursev1.LeaseSettled) {
+		return reconcile.Result{}, nil
+	}
+	if onItsWay(lease) {
+		return reconcile.Result{RequeueAfter: pollChain}, nil
+	}
+	if wait := r.owed(lease); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
+	found, err := r.Ledger.Look(ctx, lease)
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("look at escrow: %w", err)
+	}
+	switch found.State {
+	case EscrowClosed:
+		closed(lease, found)
+		return reconcile.Result{}, nil
+	case EscrowAbsent:
+		kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonNothingOwed, "No deposit was made")
+		return reconcile.Result{}, nil
+	case EscrowRefused:
+		if !kube.IsTrue(lease, boursev1.LeaseFunded) {
+			kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonNothingOwed, "What is on chain is not this lease's escrow")
+			return reconcile.Result{}, nil
+		}
+	case EscrowOpen:
+	}
+	tx, err := r.Ledger.Close(ctx, lease, attempt(lease, boursev1.TransactionClose))
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("sign close: %w", err)
+	}
+	lease.Status.Transaction = &tx
+	kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonRefunding, "The rest of the deposit goes back to the buyer")
+	return reconcile.Result{}, nil
+}
+
+// closed takes in that somebody closed the escrow.
+func closed(lease *boursev1.GPULease, found Escrow) {
+	lease.Status.Paid = units(found.Paid)
+	kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonClosed, "The escrow is closed")
+}
+
+// owed is how long the escrow must stay open for what is not yet claimed; zero when it may close now. A promise is claimed first,
+// however long that takes; one that was not made is waited for within bounds.
+func (r *Reconciler) owed(lease *boursev1.GPULease) time.Duration {
+	usage := lease.Status.Usage
+	if usage == nil || amount(lease.Status.Paid) >= amount(usage.Gross) {
+		return 0
+	}
+	if amount(lease.Status.Promised) > amount(lease.Status.Paid) {
+		return pollChain
+	}
+	const periods = 2
+	until := lease.Status.End.At.Add(max(leastWait, periods*time.Duration(lease.Spec.Terms.PeriodSeconds)*time.Second))
+	if bound := lease.Spec.Escrow.Deadline.Add(-deadlineMargin); bound.Before(until) {
+		until = bound
+	}
+	return until.Sub(r.Now())
+}
+
+// finish removes the namespace once it is empty and the money is settled, and says how the lease ended.
+func (r *Reconciler) finish(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if !kube.IsTrue(lease, boursev1.LeaseSettled) {
+		return reconcile.Result{}, nil
+	}
+	state, err := r.state(ctx, lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if state.Pods > 0 {
+		return reconcile.Result{RequeueAfter: pollGone}, nil
+	}
+	if _, err := r.raze(ctx, lease); err != nil {
+		return reconcile.Result{}, err
+	}
+	if end := lease.Status.End; endedWell(lease) {
+		kube.True(lease, boursev1.Succeeded, end.Reason, end.Message)
+	} else {
+		kube.Failed(lease, boursev1.Succeeded, end.Reason, end.Message)
+	}
+	return reconcile.Result{}, nil
+}
+
+// endedWell says whether the buyer got what it asked for. Deleting the job is how an interactive cluster is ended early.
+func endedWell(lease *boursev1.GPULease) bool {
+	switch lease.Status.End.Reason {
+	case boursev1.EndCompleted, boursev1.EndTermReached, boursev1.EndBudgetSpent:
+		return true
+	case boursev1.EndJobDeleted:
+		return lease.Spec.Ray.Entrypoint == "" && lease.Status.Usage != nil
+	default:
+		return false
+	}
+}
+
+// raze deletes the lease's namespace and says whether it is gone.
+func (r *Reconciler) raze(ctx context.Context, lease *boursev1.GPULease) (bool, error) {
+	var namespace corev1.Namespace
+	err := r.Local.Get(ctx, client.ObjectKey{Name: space(lease)}, &namespace)
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("get namespace: %w", err)
+	}
+	if !namespace.DeletionTimestamp.IsZero() {
+		return false, nil
+	}
+	if err := r.Local.Delete(ctx, &namespace); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("delete namespace: %w", err)
+	}
+	return false, nil
+}
+
+// forget lets go of a lease that is over, once nothing of it is left.
+func (r *Reconciler) forget(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if !controllerutil.ContainsFinalizer(lease, Finalizer) {
+		return reconcile.Result{}, nil
+	}
+	gone, err := r.raze(ctx, lease)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if !gone && r.Now().Before(lease.Spec.Escrow.Deadline.Add(finalizerBound)) {
+		return reconcile.Result{RequeueAfter: pollGone}, nil
+	}
+	return reconcile.Result{}, kube.Free(ctx, r.Hub, lease, Finalizer)
+}
+
+// clip cuts a text to a number of bytes, at a character.
+func clip(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	for most > 0 && text[most]&0xC0 == 0x80 {
+		most--
+	}
+	return text[:most]
+}

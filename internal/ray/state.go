@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ray
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	rayv1 "github.com/ray-project/kuberay/ray-operator/apis/ray/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// preempted is the reason that the scheduler gives a pod which it removes for another one.
+const preempted = "PreemptionByScheduler"
+
+// State is how a lease's pods fare.
+type State struct {
+	Pods    int          // all that still exist
+	Workers int          // Ray workers that exist and are not being deleted
+	Ready   int          // those of them that are ready
+	Holders []corev1.Pod // pods that hold the lease's place, and are not being deleted
+	Since   time.Time    // with all workers ready: since when; else since when not, or zero if that is not known
+	Lost    *corev1.Pod  // a worker that the scheduler removed for other work
+	LostAt  time.Time    // when it was told
+	Silent  bool         // a worker's node is not among those that report
+	workers []corev1.Pod
+}
+
+// Read sums up the pods of one lease's namespace. silent names the nodes that do not report.
+func Read(pods []corev1.Pod, want int32, silent map[string]bool) State {
+	state := State{Pods: len(pods)}
+	for i := range pods {
+		pod := pods[i]
+		switch {
+		case pod.Labels[labelPart] == partHold:
+			if pod.DeletionTimestamp.IsZero() {
+				state.Holders = append(state.Holders, pod)
+			}
+		case pod.Labels[labelNodeType] == string(rayv1.WorkerNode):
+			state.worker(pod, silent)
+		}
+	}
+	slices.SortFunc(state.Holders, func(a, b corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
+	state.Since = state.since(want)
+	return state
+}
+
+func (s *State) worker(pod corev1.Pod, silent map[string]bool) {
+	s.workers = append(s.workers, pod)
+	if told, ok := disrupted(pod); ok && s.Lost == nil {
+		s.Lost, s.LostAt = &pod, told
+	}
+	s.Silent = s.Silent || silent[pod.Spec.NodeName]
+	if !pod.DeletionTimestamp.IsZero() {
+		return
+	}
+	s.Workers++
+	if _, ready := readiness(pod); ready {
+		s.Ready++
+	}
+}
+
+// AllReady says whether every one of the wanted workers is ready.
+func (s State) AllReady(want int32) bool { return want > 0 && s.Ready >= int(want) }
+
+// Began says whether a pod among the workers is younger than a moment, so that what stood in its place then is not known.
+func (s State) Began(after time.Time) bool {
+	return slices.ContainsFunc(s.workers, func(pod corev1.Pod) bool { return pod.CreationTimestamp.After(after) })
+}
+
+// since is the last moment at which a worker became ready if all are, else the first one at which one ceased to be.
+func (s State) since(want int32) time.Time {
+	var last, first time.Time
+	for _, pod := range s.workers {
+		changed, ready := readiness(pod)
+		switch {
+		case ready && changed.After(last):
+			last = changed
+		case !ready && !changed.IsZero() && (first.IsZero() || changed.Before(first)):
+			first = changed
+		}
+	}
+	switch {
+	case s.AllReady(want):
+		return last
+	case len(s.workers) < int(want): // the one that is missing may have gone before
+		return time.Time{}
+	default:
+		return first
+	}
+}
+
+// readiness says whether a pod is ready and since when that is so. One that is being deleted is not, since it was told to go.
+func readiness(pod corev1.Pod) (time.Time, bool) {
+	var changed time.Time
+	var ready bool
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady {
+			changed, ready = condition.LastTransitionTime.Time, condition.Status == corev1.ConditionTrue
+		}
+	}
+	if pod.DeletionTimestamp.IsZero() {
+		return changed, ready && pod.Status.Phase == corev1.PodRunning
+	}
+	told := pod.DeletionTimestamp.Time
+	if pod.DeletionGracePeriodSeconds != nil {
+		told = told.Add(-time.Duration(*pod.DeletionGracePeriodSeconds) * time.Second)
+	}
+	if !ready && !changed.IsZero() && changed.Before(told) {
+		return changed, false
+	}
+	return told, false
+}
+
+func disrupted(pod corev1.Pod) (time.Time, bool) {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.DisruptionTarget && condition.Status == corev1.ConditionTrue && condition.Reason == preempted {
+			return condition.LastTransitionTime.Time, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// Outcome is how a program ended.
+type Outcome struct {
+	Well    bool
+	At      time.Time
+	Message string
+}
+
+// OutcomeOf returns how the lease's program ended, or false while it has not, and for an interactive cluster, which does not end.
+func OutcomeOf(object client.Object) (Outcome, bool) {
+	job, ok := object.(*rayv1.RayJob)
+	if !ok {
+		return Outcome{}, false
+	}
+	status := job.Status
+	broken := status.JobDeploymentStatus == rayv1.JobDeploymentStatusFailed ||
+		status.JobDeploymentStatus == rayv1.JobDeploymentStatusValidationFailed
+	if !rayv1.IsJobTerminal(status.JobStatus) && !broken {
+		return Outcome{}, false
+	}
+	end := Outcome{Well: status.JobStatus == rayv1.JobStatusSucceeded, Message: status.Message}
+	switch {
+	case status.RayJobStatusInfo.EndTime != nil:
+		end.At = status.RayJobStatusInfo.EndTime.Time
+	case status.EndTime != nil:
+		end.At = status.EndTime.Time
+	}
+	if end.Message == "" && !end.Well {
+		end.Message = string(cmp.Or(status.Reason, rayv1.AppFailed))
+	}
+	return end, true
+}
+
+// Hosts returns the nodes that the pods were given, in order and each once; ok is false while one has none.
+func Hosts(pods []corev1.Pod) (hosts []string, ok bool) {
+	for _, pod := range pods {
+		if pod.Spec.NodeName == "" {
+			return nil, false
+		}
+		hosts = append(hosts, pod.Spec.NodeName)
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts), true
+}
