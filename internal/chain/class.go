@@ -33,6 +33,11 @@ type Error struct {
 	cause   error
 }
 
+// NewError returns the error of a failed call, for clients other than Client.
+func NewError(method string, class Class, cause error) *Error {
+	return &Error{Method: method, Class: class, cause: cause}
+}
+
 // Error describes the failed call on one line.
 func (e *Error) Error() string { return e.Method + ": " + e.cause.Error() }
 

@@ -84,9 +84,7 @@ func call[T any](ctx context.Context, c *Client, method string, request func(con
 }
 
 // broken is the error of a reply that lacks what the method promises.
-func broken(method string, cause error) error {
-	return &Error{Method: method, Class: Retry, cause: cause}
-}
+func broken(method string, cause error) error { return NewError(method, Retry, cause) }
 
 // GenesisHash returns the hash that names the network.
 func (c *Client) GenesisHash(ctx context.Context) (Hash, error) {

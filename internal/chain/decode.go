@@ -10,6 +10,7 @@ import (
 type message struct {
 	signers      int
 	keys         []Address
+	blockhash    Hash
 	instructions []compiled
 	lookedUp     int // keys that the chain loads from lookup tables
 }
@@ -115,7 +116,7 @@ func decodeMessage(raw []byte) (message, error) {
 	for range in.length(keySize) {
 		parsed.keys = append(parsed.keys, in.key())
 	}
-	in.take(keySize) // the blockhash
+	parsed.blockhash = Hash(in.key())
 	for range in.length(3) {
 		parsed.instructions = append(parsed.instructions, readInstruction(&in))
 	}

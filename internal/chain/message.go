@@ -76,25 +76,25 @@ func CompileMessage(payer Address, instructions []Instruction, blockhash Hash) (
 	for i, key := range keys {
 		index[key] = byte(i) //nolint:gosec // at most 256 keys, checked above
 	}
-	message := appendLength(header, len(keys))
+	body := appendLength(header, len(keys))
 	for _, key := range keys {
-		message = append(message, key[:]...)
+		body = append(body, key[:]...)
 	}
-	message = append(message, blockhash[:]...)
-	message = appendLength(message, len(instructions))
+	body = append(body, blockhash[:]...)
+	body = appendLength(body, len(instructions))
 	for _, instruction := range instructions {
-		message = append(message, index[instruction.Program])
-		message = appendLength(message, len(instruction.Accounts))
+		body = append(body, index[instruction.Program])
+		body = appendLength(body, len(instruction.Accounts))
 		for _, meta := range instruction.Accounts {
-			message = append(message, index[meta.Address])
+			body = append(body, index[meta.Address])
 		}
-		message = appendLength(message, len(instruction.Data))
-		message = append(message, instruction.Data...)
+		body = appendLength(body, len(instruction.Data))
+		body = append(body, instruction.Data...)
 	}
-	if len(message) > MaxTransactionSize {
-		return nil, fmt.Errorf("compile message: %w: %d bytes", ErrTooBig, len(message))
+	if len(body) > MaxTransactionSize {
+		return nil, fmt.Errorf("compile message: %w: %d bytes", ErrTooBig, len(body))
 	}
-	return message, nil
+	return body, nil
 }
 
 // order groups the accounts by privilege and returns the message header with the keys in their final order.
@@ -132,18 +132,21 @@ func appendLength(to []byte, length int) []byte {
 // Envelope is one message and the signatures collected for it.
 type Envelope struct {
 	message    []byte
+	parsed     message
 	signers    []Address
 	signatures map[Address]Signature
 }
 
 // NewEnvelope takes a message that is to be signed and learns from it who must sign.
-func NewEnvelope(message []byte) (*Envelope, error) {
-	parsed, err := decodeMessage(message)
+func NewEnvelope(body []byte) (*Envelope, error) {
+	body = bytes.Clone(body)
+	parsed, err := decodeMessage(body)
 	if err != nil {
 		return nil, fmt.Errorf("open envelope: %w", err)
 	}
 	return &Envelope{
-		message:    bytes.Clone(message),
+		message:    body,
+		parsed:     parsed,
 		signers:    parsed.keys[:parsed.signers],
 		signatures: map[Address]Signature{},
 	}, nil
@@ -151,11 +154,11 @@ func NewEnvelope(message []byte) (*Envelope, error) {
 
 // OpenEnvelope reads a complete transaction, byte for byte, and verifies every signature on it.
 func OpenEnvelope(raw []byte) (*Envelope, error) {
-	_, signatures, message, err := decodeTransaction(raw)
+	_, signatures, body, err := decodeTransaction(raw)
 	if err != nil {
 		return nil, fmt.Errorf("open envelope: %w", err)
 	}
-	envelope, err := NewEnvelope(message)
+	envelope, err := NewEnvelope(body)
 	if err != nil {
 		return nil, err
 	}
@@ -167,11 +170,39 @@ func OpenEnvelope(raw []byte) (*Envelope, error) {
 	return envelope, nil
 }
 
+// ReadEnvelope reads a transaction without regard to its signatures: what it would do, whoever signed it.
+func ReadEnvelope(raw []byte) (*Envelope, error) {
+	_, _, body, err := decodeTransaction(raw)
+	if err != nil {
+		return nil, fmt.Errorf("read envelope: %w", err)
+	}
+	return NewEnvelope(body)
+}
+
 // Message returns the bytes to sign.
 func (e *Envelope) Message() []byte { return bytes.Clone(e.message) }
 
 // Signers returns who must sign, the payer first.
 func (e *Envelope) Signers() []Address { return append([]Address(nil), e.signers...) }
+
+// Blockhash returns the blockhash that the message was compiled under.
+func (e *Envelope) Blockhash() Hash { return e.parsed.blockhash }
+
+// Calls returns what the message asks for. It is an error if accounts are named by lookup tables, which only the chain can resolve.
+func (e *Envelope) Calls() ([]Call, error) {
+	if e.parsed.lookedUp > 0 {
+		return nil, fmt.Errorf("%w: accounts are in lookup tables", ErrMalformed)
+	}
+	var calls []Call
+	for _, instruction := range e.parsed.instructions {
+		call, err := resolve(e.parsed.keys, instruction, 1)
+		if err != nil {
+			return nil, err
+		}
+		calls = append(calls, call)
+	}
+	return calls, nil
+}
 
 // Add stores a signature after verifying it, so that a peer cannot plant a wrong one.
 func (e *Envelope) Add(signer Address, signature Signature) error {
