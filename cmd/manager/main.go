@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command manager runs Bourse's controllers: those of the market, of a supplier, of a buyer, or any of them together.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+func main() {
+	ctx := ctrl.SetupSignalHandler()
+	if err := start(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bourse-manager:", err)
+		os.Exit(1)
+	}
+}
+
+// start reads the flags and runs the manager until the context ends.
+func start(ctx context.Context, args []string) error {
+	o, err := parse(args, os.Stderr)
+	if err != nil {
+		return err
+	}
+	if o.version {
+		fmt.Fprintln(os.Stdout, "bourse-manager", version())
+		return nil
+	}
+	logger, err := newLogger(os.Stderr, o.logLevel, o.logFormat)
+	if err != nil {
+		return err
+	}
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+	logger.Info("Started manager", "version", version(), "roles", o.roles.String())
+	if err := run(ctx, o, time.Now); err != nil {
+		return err
+	}
+	logger.Info("Stopped manager")
+	return nil
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/bourse-dev/bourse/controllers"
+)
+
+// options are the flags.
+type options struct {
+	kubeconfig, hubKubeconfig     string
+	roles                         controllers.Roles
+	memberNamespace, market       string
+	chainRPC                      []string
+	chainTimeout                  time.Duration
+	supplierKeypair, buyerKeypair string
+	holdImage                     string
+	leaderElect                   bool
+	leaderNamespace               string
+	healthAddress, metricsAddress string
+	metricsPlain                  bool
+	metricsCertificates           string
+	logLevel, logFormat           string
+	shutdownTimeout               time.Duration
+	version                       bool
+}
+
+// parse reads the flags and checks them. Its errors name the flag and say what to do.
+func parse(args []string, output io.Writer) (options, error) {
+	var o options
+	roles := ""
+	fs := flag.NewFlagSet("bourse-manager", flag.ContinueOnError)
+	fs.SetOutput(output)
+	fs.StringVar(&roles, "roles", "market,supplier,buyer", "`list` of the parts to play: market, supplier, buyer")
+	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` with access to this cluster; default: the pod's service account, then $KUBECONFIG")
+	fs.StringVar(&o.hubKubeconfig, "hub-kubeconfig", "", "`file` with access to the market's hub; default: the hub is this cluster")
+	fs.StringVar(&o.memberNamespace, "member-namespace", "", "the supplier's `namespace` in the hub, which holds its Member and its offers")
+	fs.StringVar(&o.market, "market", "market", "`name` of the Market object in the hub")
+	fs.Func("chain-rpc", "`URL` of a Solana JSON-RPC endpoint; give it several times, or a list, for others to fall back on", func(list string) error {
+		for endpoint := range strings.SplitSeq(list, ",") {
+			o.chainRPC = append(o.chainRPC, strings.TrimSpace(endpoint))
+		}
+		return nil
+	})
+	fs.DurationVar(&o.chainTimeout, "chain-timeout", 10*time.Second, "how long one request to the chain may take")
+	fs.StringVar(&o.supplierKeypair, "supplier-keypair", "", "key `file` of the supplier's wallet, as solana-keygen writes it")
+	fs.StringVar(&o.buyerKeypair, "buyer-keypair", "", "key `file` of the buyer's wallet, as solana-keygen writes it")
+	fs.StringVar(&o.holdImage, "hold-image", "registry.k8s.io/pause:3.10.1", "`image` of the pods that hold GPUs for a lease until it is funded")
+	fs.BoolVar(&o.leaderElect, "leader-elect", false, "act only while holding the Lease bourse-manager-<roles>, so that several replicas can run")
+	fs.StringVar(&o.leaderNamespace, "leader-elect-namespace", "", "`namespace` of that Lease; default: the pod's own")
+	fs.StringVar(&o.healthAddress, "health-address", "127.0.0.1:8081", "`address` of /healthz and /readyz; 0 turns them off")
+	fs.StringVar(&o.metricsAddress, "metrics-address", "127.0.0.1:8443", "`address` of /metrics, by HTTPS to those whom the cluster allows; 0 turns it off")
+	fs.StringVar(&o.metricsCertificates, "metrics-cert-dir", "", "`folder` with tls.crt and tls.key for /metrics; default: a self-signed certificate")
+	fs.BoolVar(&o.metricsPlain, "metrics-plain", false, "serve /metrics by HTTP to anybody; only on a loopback address")
+	fs.StringVar(&o.logLevel, "log-level", "info", "debug, info or error")
+	fs.StringVar(&o.logFormat, "log-format", "json", "json or console")
+	fs.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 30*time.Second, "how long a stop waits for passes that are under way")
+	fs.BoolVar(&o.version, "version", false, "print the version and stop")
+	if err := fs.Parse(args); err != nil {
+		return options{}, err
+	}
+	if fs.NArg() > 0 {
+		return options{}, fmt.Errorf("unexpected argument %q: flags begin with --", fs.Arg(0))
+	}
+	var err error
+	if o.roles, err = controllers.ParseRoles(roles); err != nil {
+		return options{}, fmt.Errorf("--roles: %w", err)
+	}
+	if o.version {
+		return o, nil
+	}
+	return o, o.check()
+}
+
+// check returns everything that is wrong, one line each.
+func (o options) check() error {
+	problems := []error{o.checkChain(), o.checkMember(), o.checkKeys(), o.checkMetrics()}
+	if o.holdImage == "" && o.roles.Has(controllers.Supplier) {
+		problems = append(problems, errors.New("--hold-image must not be empty: name an image that does nothing, such as pause"))
+	}
+	if len(validation.IsDNS1123Subdomain(o.market)) > 0 {
+		problems = append(problems, fmt.Errorf("--market: %q cannot be the name of a Market", o.market))
+	}
+	return errors.Join(problems...)
+}
+
+func (o options) checkChain() error {
+	if len(o.chainRPC) == 0 {
+		return errors.New("--chain-rpc is required: give the URL of a Solana JSON-RPC endpoint, such as https://api.devnet.solana.com")
+	}
+	for _, endpoint := range o.chainRPC {
+		address, err := url.Parse(endpoint)
+		if err != nil || (address.Scheme != "http" && address.Scheme != "https") || address.Host == "" {
+			return errors.New("--chain-rpc: every endpoint must be a URL that begins with https:// or http://")
+		}
+	}
+	if o.chainTimeout <= 0 {
+		return errors.New("--chain-timeout must be more than 0: 10s is a good value")
+	}
+	return nil
+}
+
+func (o options) checkMember() error {
+	if !o.roles.Has(controllers.Supplier) {
+		return nil
+	}
+	if o.memberNamespace == "" {
+		return errors.New("--member-namespace is required by the role supplier: name the hub's namespace that holds your Member")
+	}
+	if wrong := validation.IsDNS1123Label(o.memberNamespace); len(wrong) > 0 {
+		return fmt.Errorf("--member-namespace: %q cannot be a namespace: %s", o.memberNamespace, wrong[0])
+	}
+	return nil
+}
+
+func (o options) checkKeys() error {
+	var problems []error
+	for _, key := range []struct {
+		role controllers.Role
+		path string
+	}{{controllers.Supplier, o.supplierKeypair}, {controllers.Buyer, o.buyerKeypair}} {
+		if o.roles.Has(key.role) && key.path == "" {
+			problems = append(problems, fmt.Errorf(
+				"--%[1]s-keypair is required by the role %[1]s: give the path of a key file, or leave %[1]s out of --roles", key.role))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (o options) checkMetrics() error {
+	if !o.metricsPlain || o.metricsAddress == "0" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(o.metricsAddress)
+	if err != nil {
+		return fmt.Errorf("--metrics-address: %q is not host:port", o.metricsAddress)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("--metrics-plain would show the metrics to the network: use a loopback --metrics-address such as 127.0.0.1:8080, not %q", o.metricsAddress)
+	}
+	return nil
+}

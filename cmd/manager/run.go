@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/cluster"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/controllers"
+	"github.com/bourse-dev/bourse/internal/metrics"
+)
+
+// syncWait is how long a readiness probe waits to hear that the caches are filled.
+const syncWait = 500 * time.Millisecond
+
+// run builds the manager and runs it until the context ends.
+func run(ctx context.Context, o options, now func() time.Time) error {
+	scheme, err := newScheme()
+	if err != nil {
+		return err
+	}
+	config, err := localConfig(o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(config, managerOptions(o, scheme))
+	if err != nil {
+		return fmt.Errorf("make manager: %w", err)
+	}
+	hub, err := hubOf(mgr, o, scheme)
+	if err != nil {
+		return err
+	}
+	if err := addProbes(mgr, hub); err != nil {
+		return err
+	}
+	setup, err := setupOptions(o, mgr, hub, now)
+	if err != nil {
+		return err
+	}
+	if err := requireKinds(mgr, hub, o.roles); err != nil {
+		return err
+	}
+	if err := controllers.Setup(ctx, mgr, setup); err != nil {
+		return err
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("run manager: %w", err)
+	}
+	return nil
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, boursev1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("register types: %w", err)
+		}
+	}
+	return scheme, nil
+}
+
+// localConfig is the access to the cluster that the manager runs in or is pointed at.
+func localConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig != "" {
+		return fileConfig("--kubeconfig", kubeconfig)
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find a cluster: %w; run the manager in a pod, or give --kubeconfig", err)
+	}
+	return config, nil
+}
+
+func fileConfig(flagName, path string) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flagName, err)
+	}
+	config.QPS = -1 // the API server's priority and fairness is the limit
+	return config, nil
+}
+
+func managerOptions(o options, scheme *runtime.Scheme) ctrl.Options {
+	return ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         cacheOptions(),
+		Client:                        clientOptions(),
+		Metrics:                       metricsOptions(o),
+		HealthProbeBindAddress:        o.healthAddress,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              "bourse-manager-" + strings.ReplaceAll(o.roles.String(), ",", "-"),
+		LeaderElectionNamespace:       o.leaderNamespace,
+		LeaderElectionReleaseOnCancel: true, // the process ends right after
+		GracefulShutdownTimeout:       &o.shutdownTimeout,
+	}
+}
+
+// cacheOptions keep out of memory what no controller reads.
+func cacheOptions() cache.Options {
+	return cache.Options{DefaultTransform: cache.TransformStripManagedFields()}
+}
+
+// clientOptions let reads of Secrets and ConfigMaps go to the API server, so that the manager needs no right to list them all.
+func clientOptions() client.Options {
+	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}}}
+}
+
+func metricsOptions(o options) metricsserver.Options {
+	options := metricsserver.Options{BindAddress: o.metricsAddress}
+	if !o.metricsPlain {
+		options.SecureServing = true
+		options.FilterProvider = filters.WithAuthenticationAndAuthorization
+		options.CertDir = o.metricsCertificates
+		options.TLSOpts = []func(*tls.Config){func(config *tls.Config) {
+			config.MinVersion = tls.VersionTLS12
+			config.NextProtos = []string{"http/1.1"} // HTTP/2 lets one client reset streams without end
+		}}
+	}
+	return options
+}
+
+// hubOf is the market's API server: this cluster, or another one whose caches the manager then runs too.
+func hubOf(mgr ctrl.Manager, o options, scheme *runtime.Scheme) (cluster.Cluster, error) {
+	if o.hubKubeconfig == "" {
+		return mgr, nil
+	}
+	config, err := fileConfig("--hub-kubeconfig", o.hubKubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	hub, err := cluster.New(config, func(c *cluster.Options) {
+		c.Scheme = scheme
+		c.Client = clientOptions()
+		c.Cache = cacheOptions()
+		if !o.roles.Has(controllers.Market) && !o.roles.Has(controllers.Buyer) {
+			c.Cache.DefaultNamespaces = map[string]cache.Config{o.memberNamespace: {}}
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reach hub: %w", err)
+	}
+	if err := mgr.Add(hub); err != nil {
+		return nil, fmt.Errorf("add hub: %w", err)
+	}
+	return hub, nil
+}
+
+// addProbes adds /healthz, which says that the process answers, and /readyz, which says that its caches are filled. Neither asks
+// for anything remote: a restart mends no outage.
+func addProbes(mgr ctrl.Manager, hub cluster.Cluster) error {
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add health check: %w", err)
+	}
+	for name, side := range map[string]cluster.Cluster{"local-cache": mgr, "hub-cache": hub} {
+		synced := func(request *http.Request) error {
+			ctx, cancel := context.WithTimeout(request.Context(), syncWait)
+			defer cancel()
+			if !side.GetCache().WaitForCacheSync(ctx) {
+				return errors.New("the caches are not filled yet")
+			}
+			return nil
+		}
+		if err := mgr.AddReadyzCheck(name, synced); err != nil {
+			return fmt.Errorf("add readiness check: %w", err)
+		}
+	}
+	return nil
+}
+
+func setupOptions(o options, mgr ctrl.Manager, hub cluster.Cluster, now func() time.Time) (controllers.Options, error) {
+	return controllers.Options{
+		Roles:   o.roles,
+		Hub:     hub,
+		Local:   mgr,
+		Now:     now,
+		Metrics: metrics.New(ctrlmetrics.Registry),
+	}, nil
+}

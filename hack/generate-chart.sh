@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Generates each role's ClusterRole from the markers in its controllers, and gives the chart its copies of CRDs and roles.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+for role in market supplier buyer; do
+	go tool -modfile=hack/tools/go.mod controller-gen \
+		"rbac:roleName=bourse-$role,fileName=$role-role.yaml" "paths=./controllers/$role/..." output:rbac:dir=config/rbac
+done
+
+files=charts/bourse/files
+rm -rf "$files"
+mkdir -p "$files/crds" "$files/rbac"
+cp config/crd/bases/*.yaml "$files/crds/"
+cp config/rbac/{market,supplier,buyer}-role.yaml config/rbac/user-roles.yaml "$files/rbac/"
