@@ -31,10 +31,7 @@ func (r *Reconciler) reclaim(ctx context.Context, lease *boursev1.GPULease, vouc
 	case !opened || closedBySupplier(lease) || tx != nil && tx.State == boursev1.TransactionLanded:
 		return reconcile.Result{}, nil
 	case tx != nil && tx.State == boursev1.TransactionSigned:
-		return reconcile.Result{RequeueAfter: drive}, r.drive(ctx, tx, func(ctx context.Context) (bool, error) {
-			facts, err := r.inspect(ctx, lease)
-			return facts.Closed, err
-		})
+		return r.landRefund(ctx, lease, tx)
 	case tx != nil && tx.Attempt >= mostRefunds:
 		return reconcile.Result{}, nil
 	}
@@ -74,7 +71,19 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease, vouch
 	return reconcile.Result{RequeueAfter: drive}, nil
 }
 
-// closedBySupplier says whether the lease tells that its escrow is closed or was never opened.
+// landRefund sends a journalled refund until the chain has decided about it.
+func (r *Reconciler) landRefund(ctx context.Context, lease *boursev1.GPULease, tx *boursev1.Transaction) (reconcile.Result, error) {
+	closed := func(ctx context.Context) (bool, error) {
+		facts, err := r.inspect(ctx, lease)
+		return facts.Closed, err
+	}
+	if err := r.drive(ctx, tx, closed); err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: drive}, nil
+}
+
+// closedBySupplier says whether the lease tells that its escrow is closed.
 func closedBySupplier(lease *boursev1.GPULease) bool {
 	settled := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseSettled)
 	return settled != nil && settled.Reason == boursev1.ReasonClosed

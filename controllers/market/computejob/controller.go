@@ -74,11 +74,17 @@ func ended(job *boursev1.ComputeJob) bool {
 	return kube.IsTrue(job, boursev1.Succeeded) || kube.IsFalse(job, boursev1.Succeeded)
 }
 
-// waiting says on each of the job's later conditions that it is under way, and what is waited for.
+// waiting says on each of the job's later conditions that it is under way, and what is waited for. A pass sets no condition twice:
+// that would look like a change.
 func waiting(job *boursev1.ComputeJob, reason, message string) {
-	for _, condition := range []string{boursev1.JobFunded, boursev1.JobRunning, boursev1.Succeeded} {
-		kube.Waiting(job, condition, reason, message)
-	}
+	kube.Waiting(job, boursev1.JobFunded, reason, message)
+	waitingToRun(job, reason, message)
+}
+
+// waitingToRun says the same on those after the deposit.
+func waitingToRun(job *boursev1.ComputeJob, reason, message string) {
+	kube.Waiting(job, boursev1.JobRunning, reason, message)
+	kube.Waiting(job, boursev1.Succeeded, reason, message)
 }
 
 func keyOf(ref *boursev1.ObjectReference) types.NamespacedName {

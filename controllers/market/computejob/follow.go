@@ -172,17 +172,19 @@ func mirrorEnd(job *boursev1.ComputeJob, lease *boursev1.GPULease) bool {
 }
 
 func mirrorFunding(job *boursev1.ComputeJob, lease *boursev1.GPULease, voucher *boursev1.Voucher) {
-	waiting(job, boursev1.ReasonAwaitingDeposit, "The supplier holds the GPUs and waits for the deposit")
-	switch deposit := voucher.Spec.Deposit; {
+	const message = "The supplier holds the GPUs and waits for the deposit"
+	waitingToRun(job, boursev1.ReasonAwaitingDeposit, message)
+	funded := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseFunded)
+	deposit := voucher.Spec.Deposit
+	switch {
 	case voucher.Spec.Refusal != "":
 		kube.Failed(job, boursev1.JobFunded, boursev1.ReasonDepositRefused, voucher.Spec.Refusal)
-		return
 	case deposit != nil && deposit.State == boursev1.TransactionFailed:
 		kube.Failed(job, boursev1.JobFunded, boursev1.ReasonTransactionFailed, "The deposit failed: "+deposit.Error)
-		return
-	}
-	if funded := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseFunded); funded != nil && funded.Status == metav1.ConditionFalse {
+	case funded != nil && funded.Status == metav1.ConditionFalse:
 		kube.Failed(job, boursev1.JobFunded, funded.Reason, funded.Message)
+	default:
+		kube.Waiting(job, boursev1.JobFunded, boursev1.ReasonAwaitingDeposit, message)
 	}
 }
 
@@ -190,8 +192,7 @@ func mirrorRunning(job *boursev1.ComputeJob, lease *boursev1.GPULease) {
 	running := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning)
 	switch {
 	case running == nil:
-		kube.Waiting(job, boursev1.JobRunning, boursev1.ReasonStarting, "The Ray workers are being started")
-		kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonStarting, "The Ray workers are being started")
+		waitingToRun(job, boursev1.ReasonStarting, "The Ray workers are being started")
 	case running.Status == metav1.ConditionTrue:
 		kube.True(job, boursev1.JobRunning, running.Reason, running.Message)
 		kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonRunning, "The job runs")
@@ -199,8 +200,7 @@ func mirrorRunning(job *boursev1.ComputeJob, lease *boursev1.GPULease) {
 		kube.Failed(job, boursev1.JobRunning, running.Reason, running.Message)
 		kube.Waiting(job, boursev1.Succeeded, running.Reason, running.Message)
 	default:
-		kube.Waiting(job, boursev1.JobRunning, running.Reason, running.Message)
-		kube.Waiting(job, boursev1.Succeeded, running.Reason, running.Message)
+		waitingToRun(job, running.Reason, running.Message)
 	}
 }
 

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package computejob
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/test/builders"
+	"github.com/bourse-dev/bourse/test/fakehub"
+)
+
+// bench is a controller on a hub in memory.
+type bench struct {
+	t   *testing.T
+	hub *fakehub.Hub
+	r   *Reconciler
+}
+
+// newBench returns a controller on a hub with a market, both members, and the objects.
+func newBench(t *testing.T, objects ...client.Object) *bench {
+	t.Helper()
+	var found []fakehub.Index
+	for _, one := range indexes() {
+		found = append(found, fakehub.Index{Of: one.of, Name: one.name, Values: one.values})
+	}
+	all := []client.Object{builders.Market(), builders.Member(builders.Buyer), builders.Member(builders.Supplier)}
+	b := &bench{t: t, hub: fakehub.New(t, found, append(all, objects...)...)}
+	b.restart()
+	return b
+}
+
+// restart replaces the controller by one that remembers nothing.
+func (b *bench) restart() {
+	b.r = &Reconciler{Teller: b.hub.Teller(), Hub: b.hub, Live: b.hub, Now: b.hub.Now}
+}
+
+// pass runs one pass and returns the job as the hub holds it then; a job that is gone is nil.
+func (b *bench) pass(name string) (*boursev1.ComputeJob, reconcile.Result) {
+	b.t.Helper()
+	job := builders.Job(name)
+	b.hub.Read(job)
+	result, err := b.r.Reconcile(b.t.Context(), job)
+	if err != nil {
+		b.t.Fatalf("pass: %v", err)
+	}
+	err = b.hub.Get(b.t.Context(), client.ObjectKeyFromObject(job), job)
+	if apierrors.IsNotFound(err) {
+		return nil, result
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return job, result
+}
+
+// settle runs passes until one writes nothing, and returns the job.
+func (b *bench) settle(name string) (*boursev1.ComputeJob, reconcile.Result) {
+	b.t.Helper()
+	for range 10 {
+		var job *boursev1.ComputeJob
+		var result reconcile.Result
+		wrote := b.hub.Writes(func() { job, result = b.pass(name) })
+		if len(wrote) == 0 || job == nil {
+			return job, result
+		}
+	}
+	b.t.Fatal("ten passes did not come to rest: the job is written again and again")
+	return nil, reconcile.Result{}
+}
+
+// lease returns the job's lease.
+func (b *bench) lease(job *boursev1.ComputeJob) *boursev1.GPULease {
+	b.t.Helper()
+	if job.Status.Lease == nil {
+		b.t.Fatal("the job has no lease")
+	}
+	lease := &boursev1.GPULease{ObjectMeta: metav1.ObjectMeta{Namespace: job.Status.Lease.Namespace, Name: job.Status.Lease.Name}}
+	b.hub.Read(lease)
+	return lease
+}
+
+// delete deletes the job, and sets the clock to when the fake API server says that it did so.
+func (b *bench) delete(job *boursev1.ComputeJob) {
+	b.t.Helper()
+	if err := b.hub.Delete(b.t.Context(), job); err != nil {
+		b.t.Fatal(err)
+	}
+	b.hub.Read(job)
+	b.hub.Step(job.DeletionTimestamp.Sub(b.hub.Now()))
+}
+
+// leases returns every lease of the hub.
+func (b *bench) leases() []boursev1.GPULease {
+	b.t.Helper()
+	var list boursev1.GPULeaseList
+	if err := b.hub.List(b.t.Context(), &list); err != nil {
+		b.t.Fatal(err)
+	}
+	return list.Items
+}
+
+// supplier sets conditions on the lease, as its supplier would.
+func (b *bench) supplier(lease *boursev1.GPULease, change func(*boursev1.GPULeaseStatus), conditions ...metav1.Condition) {
+	b.t.Helper()
+	for _, condition := range conditions {
+		condition.LastTransitionTime = metav1.NewTime(b.hub.Now())
+		meta.SetStatusCondition(&lease.Status.Conditions, condition)
+	}
+	if change != nil {
+		change(&lease.Status)
+	}
+	b.hub.EditStatus(lease)
+}
+
+func accepted() metav1.Condition {
+	return builders.Condition(boursev1.LeaseAccepted, metav1.ConditionTrue, boursev1.ReasonCapacityHeld)
+}
+
+// expect compares one condition.
+func expect(t *testing.T, job *boursev1.ComputeJob, kind string, status metav1.ConditionStatus, reason string) {
+	t.Helper()
+	got := meta.FindStatusCondition(job.Status.Conditions, kind)
+	if got == nil {
+		t.Errorf("%s is missing, want %s/%s", kind, status, reason)
+		return
+	}
+	if got.Status != status || got.Reason != reason {
+		t.Errorf("%s is %s/%s (%s), want %s/%s", kind, got.Status, got.Reason, got.Message, status, reason)
+	}
+}
+
+// blind is a cache that has not seen any lease yet.
+type blind struct{ client.Client }
+
+func (c blind) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	if _, ok := obj.(*boursev1.GPULease); ok {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "gpuleases"}, key.Name)
+	}
+	return c.Client.Get(ctx, key, obj, opts...)
+}
+
+func (c blind) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	if _, ok := list.(*boursev1.GPULeaseList); ok {
+		return nil
+	}
+	return c.Client.List(ctx, list, opts...)
+}
+
+const minute = time.Minute

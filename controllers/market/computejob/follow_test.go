@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package computejob
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/test/builders"
+)
+
+// state is a condition's status and reason.
+type state struct {
+	status metav1.ConditionStatus
+	reason string
+}
+
+func TestFollow(t *testing.T) {
+	funded := builders.Condition(boursev1.LeaseFunded, metav1.ConditionTrue, boursev1.ReasonDeposited)
+	running := builders.Condition(boursev1.LeaseRunning, metav1.ConditionTrue, boursev1.ReasonWorkersReady)
+	end := func(reason string) func(*boursev1.GPULeaseStatus) {
+		return func(status *boursev1.GPULeaseStatus) {
+			status.End = &boursev1.LeaseEnd{Reason: reason, Party: boursev1.PartyBuyer, At: metav1.NewTime(builders.Start)}
+		}
+	}
+	unknown := func(reason string) state { return state{metav1.ConditionUnknown, reason} }
+	yes := func(reason string) state { return state{metav1.ConditionTrue, reason} }
+	no := func(reason string) state { return state{metav1.ConditionFalse, reason} }
+	cases := map[string]struct {
+		conditions                 []metav1.Condition
+		change                     func(*boursev1.GPULeaseStatus)
+		voucher                    *boursev1.VoucherSpec
+		funded, running, succeeded state
+	}{
+		"a lease that is not accepted": {
+			funded: unknown(boursev1.ReasonAwaitingSupplier), running: unknown(boursev1.ReasonAwaitingSupplier),
+			succeeded: unknown(boursev1.ReasonAwaitingSupplier),
+		},
+		"a lease without its deposit": {
+			conditions: []metav1.Condition{accepted()},
+			funded:     unknown(boursev1.ReasonAwaitingDeposit), running: unknown(boursev1.ReasonAwaitingDeposit),
+			succeeded: unknown(boursev1.ReasonAwaitingDeposit),
+		},
+		"a deposit that the buyer's operator refuses": {
+			conditions: []metav1.Condition{accepted()},
+			voucher:    &boursev1.VoucherSpec{Refusal: "Refused: the buyer's fee is higher than the market's"},
+			funded:     no(boursev1.ReasonDepositRefused), running: unknown(boursev1.ReasonAwaitingDeposit),
+			succeeded: unknown(boursev1.ReasonAwaitingDeposit),
+		},
+		"a deposit that the chain refused": {
+			conditions: []metav1.Condition{accepted()},
+			voucher: &boursev1.VoucherSpec{Deposit: &boursev1.Transaction{
+				Purpose: boursev1.TransactionOpen, State: boursev1.TransactionFailed, Signature: "sig", Attempt: 1, Error: "no tokens",
+			}},
+			funded: no(boursev1.ReasonTransactionFailed), running: unknown(boursev1.ReasonAwaitingDeposit),
+			succeeded: unknown(boursev1.ReasonAwaitingDeposit),
+		},
+		"an escrow that the supplier refuses": {
+			conditions: []metav1.Condition{
+				accepted(), builders.Condition(boursev1.LeaseFunded, metav1.ConditionFalse, boursev1.ReasonEscrowRefused),
+			},
+			funded: no(boursev1.ReasonEscrowRefused), running: unknown(boursev1.ReasonAwaitingDeposit),
+			succeeded: unknown(boursev1.ReasonAwaitingDeposit),
+		},
+		"a lease that starts": {
+			conditions: []metav1.Condition{accepted(), funded},
+			funded:     yes(boursev1.ReasonDeposited), running: unknown(boursev1.ReasonStarting), succeeded: unknown(boursev1.ReasonStarting),
+		},
+		"a lease that runs": {
+			conditions: []metav1.Condition{accepted(), funded, running},
+			funded:     yes(boursev1.ReasonDeposited), running: yes(boursev1.ReasonWorkersReady), succeeded: unknown(boursev1.ReasonRunning),
+		},
+		"a lease that lost a worker": {
+			conditions: []metav1.Condition{
+				accepted(), funded, builders.Condition(boursev1.LeaseRunning, metav1.ConditionUnknown, boursev1.ReasonWorkersNotReady),
+			},
+			funded: yes(boursev1.ReasonDeposited), running: unknown(boursev1.ReasonWorkersNotReady),
+			succeeded: unknown(boursev1.ReasonWorkersNotReady),
+		},
+		"a lease that is being settled": {
+			conditions: []metav1.Condition{accepted(), funded, running}, change: end(boursev1.EndCompleted),
+			funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: unknown(boursev1.ReasonSettling),
+		},
+		"a lease that ended well": {
+			conditions: []metav1.Condition{
+				accepted(), funded, builders.Condition(boursev1.Succeeded, metav1.ConditionTrue, boursev1.EndCompleted),
+			},
+			change: end(boursev1.EndCompleted),
+			funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: yes(boursev1.EndCompleted),
+		},
+		"a lease that was taken back": {
+			conditions: []metav1.Condition{
+				accepted(), funded, builders.Condition(boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndTakenBack),
+			},
+			change: end(boursev1.EndTakenBack),
+			funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: no(boursev1.EndTakenBack),
+		},
+		"a lease that was never paid": {
+			conditions: []metav1.Condition{
+				accepted(), builders.Condition(boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndNotFunded),
+			},
+			change: end(boursev1.EndNotFunded),
+			funded: no(boursev1.ReasonEnded), running: no(boursev1.ReasonEnded), succeeded: no(boursev1.EndNotFunded),
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
+			job, _ := b.settle("train")
+			lease := b.lease(job)
+			if tc.voucher != nil {
+				tc.voucher.Lease = boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}
+				voucher := &boursev1.Voucher{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: lease.Name}, Spec: *tc.voucher}
+				if err := b.hub.Create(t.Context(), voucher); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.supplier(lease, tc.change, tc.conditions...)
+			job, _ = b.pass("train")
+			expect(t, job, boursev1.JobFunded, tc.funded.status, tc.funded.reason)
+			expect(t, job, boursev1.JobRunning, tc.running.status, tc.running.reason)
+			expect(t, job, boursev1.Succeeded, tc.succeeded.status, tc.succeeded.reason)
+			if wrote := b.hub.Writes(func() { b.pass("train") }); len(wrote) != 0 {
+				t.Errorf("the second pass wrote %v", wrote)
+			}
+		})
+	}
+}
+
+func TestTheJobShowsWhatItUsedAndPaid(t *testing.T) {
+	b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
+	job, _ := b.settle("train")
+	b.supplier(b.lease(job), func(status *boursev1.GPULeaseStatus) {
+		status.Usage = &boursev1.LeaseUsage{
+			Sequence: 2, GPUMilliseconds: new(int64(480_000)), Gross: new(int64(24_666_666)), Through: metav1.NewTime(builders.Start),
+			Digest: builders.Hash("record"),
+		}
+		status.Paid = new(int64(24_666_666))
+	}, accepted())
+	job, _ = b.pass("train")
+	want := &boursev1.JobUsage{
+		GPUMilliseconds: new(int64(480_000)), Token: "IO", Paid: new(int64(24_728_332)), Cost: "0.24728332 IO", // with 25 bps on top
+	}
+	if diff := cmp.Diff(want, job.Status.Usage); diff != "" {
+		t.Errorf("usage (-want +got):\n%s", diff)
+	}
+}
+
+func TestALeaseThatIsGoneEndsItsJob(t *testing.T) {
+	b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
+	job, _ := b.settle("train")
+	if err := b.hub.Delete(t.Context(), b.lease(job)); err != nil {
+		t.Fatal(err)
+	}
+	job, _ = b.settle("train")
+	expect(t, job, boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndFault)
+}
+
+func TestALeaseThatTheCacheDoesNotShowIsNotGone(t *testing.T) {
+	b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
+	b.r.Hub = blind{b.hub.Client}
+	job, _ := b.settle("train")
+	expect(t, job, boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonAwaitingSupplier)
+}
+
+func TestADeletedJobEndsItsLeaseFirst(t *testing.T) {
+	b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
+	job, _ := b.settle("train")
+	lease := b.lease(job)
+	b.supplier(lease, nil, accepted())
+	b.delete(job)
+	job, result := b.settle("train")
+	if job == nil {
+		t.Fatal("the job was let go before its lease ended")
+	}
+	expect(t, job, boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonSettling)
+	if result.RequeueAfter <= 0 || result.RequeueAfter > releaseWithin {
+		t.Errorf("next pass in %s, want one within %s", result.RequeueAfter, releaseWithin)
+	}
+	b.hub.Read(lease)
+	if lease.Spec.State != boursev1.LeaseEnded || lease.Spec.EndReason != boursev1.EndJobDeleted {
+		t.Errorf("lease is %s/%s, want Ended/JobDeleted", lease.Spec.State, lease.Spec.EndReason)
+	}
+	b.supplier(lease, nil, builders.Condition(boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndJobDeleted))
+	if job, _ = b.pass("train"); job != nil {
+		t.Error("the job is kept after its lease ended")
+	}
+}
+
+func TestASupplierThatIsGoneDoesNotKeepTheJob(t *testing.T) {
+	b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
+	job, _ := b.settle("train")
+	b.supplier(b.lease(job), nil, accepted())
+	b.delete(job)
+	b.hub.Step(releaseWithin)
+	if job, _ = b.pass("train"); job != nil {
+		t.Error("the job waits for ever")
+	}
+}
+
+func TestAJobWithoutALeaseGoesAtOnce(t *testing.T) {
+	job := builders.Job("train")
+	job.Finalizers = []string{Finalizer}
+	b := newBench(t, job)
+	b.delete(job)
+	if job, _ = b.pass("train"); job != nil {
+		t.Error("the job is kept without a lease")
+	}
+}
