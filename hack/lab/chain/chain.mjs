@@ -14,7 +14,7 @@ import { execute, nonceAccount } from './execute.mjs';
 import { Faucet, FAUCET_LAMPORTS } from './faucet.mjs';
 import { Ledger } from './ledger.mjs';
 import { parseTransaction } from './message.mjs';
-import { Runtime, RUNTIME } from './runtime.mjs';
+import { Runtime } from './runtime.mjs';
 import { packAccounts, Store, unpackAccounts } from './store.mjs';
 
 /**
@@ -35,6 +35,8 @@ export class Chain extends EventEmitter {
     this.now = now;
     /** @type {{tx: import('./message.mjs').Transaction, from: number}[]} */
     this.pending = [];
+    /** @type {Set<string>} Every account that was ever written, so that a snapshot can hold them all. */
+    this.written = new Set();
     this.stats = { landed: 0, refused: 0, expired: 0, duplicate: 0 };
     this.store = dir === null ? null : new Store(dir);
     const saved = this.store?.load() ?? null;
@@ -59,9 +61,9 @@ export class Chain extends EventEmitter {
     this.genesisTime = block.time;
     this.ledger = new Ledger({ ...lags, blocks: [block] });
     this.faucet = new Faucet(genesis);
-    this.runtime.put(this.faucet.address, {
+    this.#write(new Map([[this.faucet.address, {
       lamports: FAUCET_LAMPORTS, data: new Uint8Array(0), owner: PROGRAM.system, executable: false,
-    });
+    }]]));
     this.#enter(1);
   }
 
@@ -70,10 +72,7 @@ export class Chain extends EventEmitter {
    * @param {{confirmLag: number, finalLag: number}} lags
    */
   #restore({ snapshot, lines }, lags) {
-    if (snapshot.runtime !== RUNTIME) {
-      throw new Error(`the state was written by ${snapshot.runtime}, this is ${RUNTIME}: start with a new folder`);
-    }
-    this.runtime = new Runtime(Buffer.from(snapshot.svm, 'base64'));
+    this.runtime = new Runtime();
     this.offset = snapshot.offset;
     this.count = snapshot.count;
     this.genesis = snapshot.genesis;
@@ -81,6 +80,8 @@ export class Chain extends EventEmitter {
     this.ledger = new Ledger({ ...lags, blocks: snapshot.blocks, root: snapshot.root });
     for (const [slot, accounts] of snapshot.before) this.ledger.before.set(slot, unpackAccounts(accounts));
     for (const entry of snapshot.entries) this.ledger.add(entry);
+    this.#enter(snapshot.slot - 1); // programs run from the slot after the one that they are put in
+    this.#write(unpackAccounts(snapshot.accounts));
     this.#enter(snapshot.slot);
     for (const line of lines) {
       if (line.rollback === undefined) this.#replay(line);
@@ -92,7 +93,7 @@ export class Chain extends EventEmitter {
   #replay({ slot, time, offset, entries = [], accounts = [] }) {
     const after = unpackAccounts(accounts);
     for (const key of after.keys()) this.ledger.remember(slot, key, this.runtime.get(key));
-    this.runtime.putAll(after);
+    this.#write(after);
     for (const entry of entries) this.ledger.add(entry);
     this.ledger.seal(slot, time, entries.map((entry) => entry.signature));
     this.offset = offset;
@@ -103,8 +104,6 @@ export class Chain extends EventEmitter {
   /** Writes everything down, so that the journal can begin anew. */
   snapshot() {
     this.store?.snapshot({
-      runtime: RUNTIME,
-      svm: Buffer.from(this.runtime.toBytes()).toString('base64'),
       slot: this.slot,
       offset: this.offset,
       count: this.count,
@@ -114,7 +113,14 @@ export class Chain extends EventEmitter {
       root: this.ledger.root.slot,
       before: [...this.ledger.before].map(([slot, accounts]) => [slot, packAccounts(accounts)]),
       entries: [...this.ledger.entries.values()],
+      accounts: packAccounts(new Map([...this.written].map((key) => [key, this.runtime.get(key)]))),
     });
+  }
+
+  /** @param {Map<string, import('./runtime.mjs').Account | null>} accounts */
+  #write(accounts) {
+    this.runtime.putAll(accounts);
+    for (const key of accounts.keys()) this.written.add(key);
   }
 
   /** The chain's time in Unix seconds: the wall clock and what it was warped by; never earlier than the last block. */
@@ -140,6 +146,7 @@ export class Chain extends EventEmitter {
     for (const entry of entries) this.ledger.add(entry);
     this.count += entries.length;
     const changed = this.ledger.before.get(slot) ?? new Map();
+    for (const key of changed.keys()) this.written.add(key);
     const block = this.ledger.seal(slot, time, entries.map((entry) => entry.signature));
     if (this.store) {
       const after = new Map([...changed.keys()].map((key) => [key, this.runtime.get(key)]));
@@ -193,7 +200,7 @@ export class Chain extends EventEmitter {
    * @param {import('./ledger.mjs').Commitment} [commitment]
    */
   current(message, commitment) {
-    return this.ledger.fresh(message.blockhash, commitment) || nonceAccount(this.runtime, message) !== null;
+    return this.ledger.fresh(message.blockhash, commitment) || nonceAccount(this, message) !== null;
   }
 
   /**

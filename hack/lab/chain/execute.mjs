@@ -17,22 +17,22 @@ const NONCE_OFFSET = 40;
 const FEE_ONLY = new Set(['ProgramAccountNotFound', 'InvalidProgramForExecution', 'MaxLoadedAccountsDataSizeExceeded']);
 
 /**
- * The value that a durable nonce advances to in the open slot.
+ * The durable nonce that follows from a blockhash.
  *
- * @param {import('./runtime.mjs').Runtime} runtime
+ * @param {string} blockhash
  */
-function nextNonce(runtime) {
-  return sha256('DURABLE_NONCE', addressBytes(runtime.nonceSeed));
+function durableNonce(blockhash) {
+  return sha256('DURABLE_NONCE', addressBytes(blockhash));
 }
 
 /**
  * Finds the nonce account of a durable-nonce transaction that is valid now.
  *
- * @param {import('./runtime.mjs').Runtime} runtime
+ * @param {import('./chain.mjs').Chain} chain
  * @param {import('./message.mjs').Message} message
  * @returns {string | null} Its address; null when the transaction is no such one.
  */
-export function nonceAccount(runtime, message) {
+export function nonceAccount({ runtime, ledger }, message) {
   const [first] = message.instructions;
   if (!first || message.keys[first.programIdIndex] !== PROGRAM.system || first.accounts.length === 0) return null;
   if (first.data.length < 4 || view(first.data).getUint32(0, true) !== ADVANCE_NONCE) return null;
@@ -40,7 +40,7 @@ export function nonceAccount(runtime, message) {
   const key = message.keys[index];
   if (key === undefined || !isWritable(message, index)) return null;
   const state = nonceState(runtime.get(key));
-  if (!state || state.nonce !== message.blockhash || state.nonce === base58(nextNonce(runtime))) return null;
+  if (state?.nonce !== message.blockhash || state.nonce === base58(durableNonce(ledger.head.hash))) return null;
   const signed = first.accounts.some((i) => i < message.header.signers && message.keys[i] === state.authority);
   return signed ? key : null;
 }
@@ -83,16 +83,22 @@ function balances(runtime, keys) {
 }
 
 /**
- * Advances the nonce of a transaction that failed: a node keeps that effect, the runtime rolls it back.
+ * Makes nonces follow from the chain's blockhash. The runtime has one blockhash of its own for ever, so a nonce that it
+ * has just written is known by it. The nonce of a failed transaction advances too: the runtime has rolled that back.
  *
- * @param {import('./runtime.mjs').Runtime} runtime
- * @param {string} key
+ * @param {import('./chain.mjs').Chain} chain
+ * @param {string[]} keys The accounts that a success may have written.
+ * @param {string | null} failed The nonce account of a failure.
  */
-function advanceNonce(runtime, key) {
-  const account = runtime.get(key);
-  const data = Uint8Array.from(account.data);
-  data.set(nextNonce(runtime), NONCE_OFFSET);
-  runtime.put(key, { ...account, data });
+function settleNonces({ runtime, ledger }, keys, failed) {
+  const written = base58(durableNonce(runtime.blockhash));
+  const fresh = keys.filter((key) => nonceState(runtime.get(key))?.nonce === written);
+  for (const key of failed === null ? fresh : [failed]) {
+    const account = runtime.get(key);
+    const data = Uint8Array.from(account.data);
+    data.set(durableNonce(ledger.head.hash), NONCE_OFFSET);
+    runtime.put(key, { ...account, data });
+  }
 }
 
 /**
@@ -160,7 +166,7 @@ export function execute(chain, tx) {
   const { message } = tx;
   const loaded = runtime.lookup(message);
   if (!loaded) return null;
-  const nonce = ledger.fresh(message.blockhash) ? null : nonceAccount(runtime, message);
+  const nonce = ledger.fresh(message.blockhash) ? null : nonceAccount(chain, message);
   const keys = [...message.keys, ...loaded.writable, ...loaded.readonly];
   const before = balances(runtime, keys);
   const result = runtime.send(tx.raw);
@@ -169,7 +175,7 @@ export function execute(chain, tx) {
   keys.forEach((key, index) => {
     if (isWritable(message, index, loaded.writable.length)) ledger.remember(chain.slot, key, before.accounts.get(key));
   });
-  if (err !== null && nonce !== null) advanceNonce(runtime, nonce);
+  settleNonces(chain, err === null ? keys : [], err === null ? null : nonce);
   return {
     signature: tx.signature,
     id: tx.id,

@@ -55,7 +55,7 @@ function load() {
 
 const svmModule = load();
 
-/** What the runtime is, for state files and getVersion. */
+/** What the runtime is, for getVersion. */
 export const RUNTIME = `litesvm ${require(`${name}/package.json`).version}`;
 
 /** @param {any} account LiteSVM's account. */
@@ -107,17 +107,12 @@ function outcome(meta, error) {
 }
 
 export class Runtime {
-  /** @param {Uint8Array} [bytes] A state written by {@link Runtime#toBytes}; a new state without it. */
-  constructor(bytes) {
-    this.svm = bytes ? svmModule.LiteSvm.fromBytes(bytes) : new svmModule.LiteSvm();
+  constructor() {
+    this.svm = new svmModule.LiteSvm();
     this.svm.setTransactionHistory(0n);
     this.svm.setBlockhashCheck(false);
     this.svm.setSigverify(true);
     this.svm.setLogBytesLimit(10_000n);
-  }
-
-  toBytes() {
-    return this.svm.toBytes();
   }
 
   /**
@@ -132,7 +127,6 @@ export class Runtime {
     this.setTime(slot, time, genesisTime);
     const hashes = blocks.slice(-SLOT_HASHES).reverse();
     this.svm.setSlotHashes(hashes.map((block) => ({ slot: BigInt(block.slot), hash: block.hash })));
-    this.svm.expireBlockhash();
   }
 
   /**
@@ -145,8 +139,8 @@ export class Runtime {
     this.svm.setClock(new svmModule.Clock(BigInt(slot), BigInt(genesisTime), epoch, epoch + 1n, BigInt(time)));
   }
 
-  /** The hash that durable nonces advance with in this slot; a new one for each slot. */
-  get nonceSeed() {
+  /** The runtime's own blockhash, always the same; only its nonces follow from it. */
+  get blockhash() {
     return this.svm.latestBlockhash();
   }
 
