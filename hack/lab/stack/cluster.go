@@ -16,10 +16,9 @@ import (
 const clusterWithin = 4 * time.Minute
 
 func (l *Lab) startCluster(ctx context.Context, name string, o Options) error {
-	dir := l.path("clusters", name)
 	record, err := l.table().Start(process.Spec{
 		Name: "cluster-" + name,
-		Args: []string{l.state.Bin["localcluster"], "up", "--name", name, "--dir", dir, "--mode", o.Mode},
+		Args: l.controlPlane(name, o),
 	})
 	if err != nil {
 		return err

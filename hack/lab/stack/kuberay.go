@@ -44,12 +44,7 @@ func (l *Lab) startKubeRay(ctx context.Context, cluster string) error {
 			"--metrics-addr=0",
 			"--health-probe-bind-address=" + probe,
 		},
-		Env: []string{
-			"KUBECONFIG=" + l.path("clusters", cluster, "admin.kubeconfig"),
-			// Both need a Ray program in the image and cluster DNS: fake nodes have neither.
-			"ENABLE_INIT_CONTAINER_INJECTION=false",
-			"ENABLE_PROBES_INJECTION=false",
-		},
+		Env: []string{"KUBECONFIG=" + l.path("clusters", cluster, "admin.kubeconfig")},
 	})
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/bourse-dev/bourse/hack/lab/build"
+	"github.com/bourse-dev/bourse/hack/lab/nodes"
 	"github.com/bourse-dev/bourse/hack/lab/process"
 )
 
@@ -36,6 +37,8 @@ type Lab struct {
 	began time.Time
 	lock  sync.Mutex
 	state State
+	// network is where the hub's control plane runs when there are real nodes.
+	network *nodes.Net
 }
 
 // step prints what was reached and when.

@@ -25,6 +25,7 @@ type State struct {
 	Clusters map[string]Cluster `json:"clusters"`
 	Chain    *Chain             `json:"chain,omitempty"`
 	Wallets  map[string]Wallet  `json:"wallets,omitempty"`
+	Manager  *Manager           `json:"manager,omitempty"`
 	Bin      map[string]string  `json:"bin"`
 	// Nodes is the folder of the real nodes, if there are any.
 	Nodes string `json:"nodes,omitempty"`

@@ -39,6 +39,12 @@ func (l *Lab) Status(out io.Writer) (bool, error) {
 	if state.Chain != nil {
 		fmt.Fprintf(out, "chain: %s, program %s\n", state.Chain.RPC, state.Chain.ProgramID)
 	}
+	if state.Nodes != "" {
+		fmt.Fprintf(out, "real nodes: %s\n", state.Nodes)
+	}
+	if state.Manager != nil {
+		fmt.Fprintf(out, "manager: %s/readyz, %s\n", state.Manager.Health, state.Manager.Metrics)
+	}
 	if !state.Ready {
 		fmt.Fprintln(out, "the lab did not finish starting")
 	}

@@ -34,6 +34,10 @@ type Options struct {
 	Chain bool
 	// SlotMS is the length of the chain's slots in milliseconds.
 	SlotMS int
+	// RealNodes is how many real nodes the hub has.
+	RealNodes int
+	// Chart tells whether Bourse itself is installed, with a market and a running manager.
+	Chart bool
 }
 
 // partName keeps the names of clusters and wallets usable as names of files and processes.
@@ -54,6 +58,12 @@ func (o Options) Validate() error {
 	}
 	if o.Chain && o.SlotMS < 10 {
 		return errors.New("slots of less than 10 ms are too short for this chain")
+	}
+	if o.RealNodes < 0 {
+		return errors.New("a negative number of real nodes")
+	}
+	if o.Chart && (!o.Chain || !o.KubeRay) {
+		return errors.New("Bourse needs the chain and KubeRay: use --chart=false")
 	}
 	if o.Mode != "single" && o.Mode != "procs" {
 		return errors.New("mode is single or procs")
@@ -78,7 +88,13 @@ func (l *Lab) Up(ctx context.Context, o Options) error {
 	if err := l.build(ctx, o); err != nil {
 		return err
 	}
+	if err := l.prepareNodes(ctx, o); err != nil {
+		return err
+	}
 	if err := l.start(ctx, o, fake); err != nil {
+		return err
+	}
+	if err := l.startBourse(ctx, o, fake); err != nil {
 		return err
 	}
 	if err := l.note(func(s *State) { s.Ready = true }); err != nil {
@@ -118,6 +134,9 @@ func (l *Lab) tools(o Options) []build.Tool {
 	if o.KubeRay {
 		tools = append(tools, build.KubeRay(l.Repo))
 	}
+	if o.Chart {
+		tools = append(tools, build.Manager(l.Repo))
+	}
 	return tools
 }
 
@@ -148,5 +167,26 @@ func (l *Lab) fillCluster(ctx context.Context, name string, o Options, fake fake
 	if o.KubeRay {
 		group.Go(func() error { return l.startKubeRay(ctx, name) })
 	}
+	if name == Hub && o.RealNodes > 0 {
+		group.Go(func() error { return l.startNodes(ctx, o) })
+	}
 	return group.Wait()
+}
+
+// startBourse installs the chart, opens the market and runs the manager.
+func (l *Lab) startBourse(ctx context.Context, o Options, fake fakenode.File) error {
+	if !o.Chart {
+		return nil
+	}
+	manager, err := l.installChart(ctx)
+	if err != nil {
+		return fmt.Errorf("install chart: %w", err)
+	}
+	if err := l.applyMarket(ctx, o.pools(fake)); err != nil {
+		return fmt.Errorf("open market: %w", err)
+	}
+	if err := l.startManager(ctx, o, manager); err != nil {
+		return fmt.Errorf("start manager: %w", err)
+	}
+	return nil
 }

@@ -106,6 +106,14 @@ func (p *Plane) URL() string {
 	return "https://" + net.JoinHostPort(p.Bind.String(), strconv.Itoa(p.Port))
 }
 
+// PublicURL is how clients reach the API server.
+func (p *Plane) PublicURL() string {
+	if p.Server != "" {
+		return p.Server
+	}
+	return p.URL()
+}
+
 // EtcdURL is where etcd serves clients.
 func (p *Plane) EtcdURL() string { return "http://127.0.0.1:" + strconv.Itoa(p.EtcdPort) }
 
@@ -139,10 +147,7 @@ func (p *Plane) identities() []pki.Identity {
 
 // kubeconfigs maps each holder of a kubeconfig to the server it uses.
 func (p *Plane) kubeconfigs() map[string]string {
-	servers := map[string]string{"admin": p.URL(), "controller-manager": p.URL(), "scheduler": p.URL()}
-	if p.Server != "" {
-		servers["admin"] = p.Server
-	}
+	servers := map[string]string{"admin": p.PublicURL(), "controller-manager": p.URL(), "scheduler": p.URL()}
 	for _, n := range p.Nodes {
 		servers[n] = p.URL()
 	}

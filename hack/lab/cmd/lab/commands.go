@@ -25,6 +25,8 @@ func up(ctx context.Context, env environment, args []string) error {
 		flags.BoolVar(&options.KubeRay, "kuberay", true, "KubeRay in every cluster")
 		flags.BoolVar(&options.Chain, "chain", true, "a local Solana chain with the program, test tokens and funded wallets")
 		flags.IntVar(&options.SlotMS, "slot-ms", 100, "length of the chain's slots in milliseconds (a real one's: 400)")
+		flags.IntVar(&options.RealNodes, "real-nodes", 0, "how many real nodes the hub has (root, Linux)")
+		flags.BoolVar(&options.Chart, "chart", true, "Bourse itself: the chart, a market and a running manager")
 	})
 	if err != nil {
 		return err
@@ -140,4 +142,15 @@ func (l *list) String() string { return strings.Join(*l, ",") }
 func (l *list) Set(value string) error {
 	*l = append(*l, value)
 	return nil
+}
+
+func restart(ctx context.Context, env environment, args []string) error {
+	lab, words, err := parse(env, "restart", args, nil)
+	if err != nil {
+		return err
+	}
+	if len(words) != 1 || words[0] != "manager" {
+		return errors.New("only the manager can be restarted: lab restart manager")
+	}
+	return lab.RestartManager(ctx)
 }

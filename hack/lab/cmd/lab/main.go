@@ -29,6 +29,7 @@ const usage = `usage: lab COMMAND [flags]
   kubeconfig [CLUSTER]  print the path of a cluster's kubeconfig (default: hub)
   wallet NAME           make a keypair, or show its address
   fund NAME             give a wallet SOL and tokens
+  restart manager       kill the manager as a crash would, and start it again
   assets                print the folder with etcd, kube-apiserver and kubectl for envtest
 
 Each command takes --dir (default .lab in the repository) and -h.
@@ -46,7 +47,7 @@ type environment struct {
 func main() {
 	commands := map[string]command{
 		"up": up, "down": down, "status": status, "kubeconfig": kubeconfig,
-		"wallet": wallet, "fund": fund, "assets": assets,
+		"wallet": wallet, "fund": fund, "restart": restart, "assets": assets,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
 		fmt.Fprint(os.Stderr, usage)

@@ -111,7 +111,7 @@ func serve(ctx context.Context, p *plane.Plane, ended <-chan error, step progres
 	if err := await(ctx, p, plane.UsablePath, ended); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(p.Dir, "ready"), []byte(p.URL()+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(p.Dir, "ready"), []byte(p.PublicURL()+"\n"), 0o600); err != nil {
 		return fmt.Errorf("mark ready: %w", err)
 	}
 	step("ready: export KUBECONFIG=%s", p.Kubeconfig("admin"))
