@@ -64,7 +64,7 @@ const (
 	codeUnsupported      = -32015
 )
 
-var errTooLarge = errors.New("reply is larger than allowed")
+var errUnreadable = errors.New("unreadable or oversized reply")
 
 // classify turns whatever a call returned into an Error.
 func classify(method string, err error) error {
@@ -76,8 +76,6 @@ func classify(method string, err error) error {
 	transport, isTransport := errors.AsType[*url.Error](err)
 	_, isNetwork := errors.AsType[net.Error](err)
 	switch {
-	case errors.Is(err, errTooLarge):
-		failed.cause = errTooLarge
 	case isStatus:
 		failed.cause = fmt.Errorf("http status %d", status.Code)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -89,7 +87,7 @@ func classify(method string, err error) error {
 	case isNetwork:
 		failed.cause = errors.New("connection broke")
 	default: // the library's text holds the whole URL, so it is not repeated
-		failed.cause = errors.New("unreadable reply")
+		failed.cause = errUnreadable
 	}
 	return failed
 }

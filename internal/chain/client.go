@@ -39,12 +39,15 @@ type Options struct {
 	Timeout   time.Duration     // of one call; 10 s
 	MaxReply  int64             // bytes of one reply; 8 MiB
 	Transport http.RoundTripper // http.DefaultTransport
+	// Observe is called when a request begins; what it returns is called when the request ends.
+	Observe func(method string) func(error)
 }
 
 // Client calls one JSON-RPC endpoint. Every call has a deadline and a bounded reply, and fails with an *Error.
 type Client struct {
 	rpc     *rpc.Client
 	timeout time.Duration
+	observe func(method string) func(error)
 }
 
 // NewClient returns a client of the endpoint. It does not connect yet.
@@ -58,6 +61,9 @@ func NewClient(endpoint string, options Options) *Client {
 	if options.Transport == nil {
 		options.Transport = http.DefaultTransport
 	}
+	if options.Observe == nil {
+		options.Observe = func(string) func(error) { return func(error) {} }
+	}
 	client := &http.Client{
 		Transport: boundedTransport{next: options.Transport, most: options.MaxReply},
 		Timeout:   options.Timeout,
@@ -68,6 +74,7 @@ func NewClient(endpoint string, options Options) *Client {
 	return &Client{
 		rpc:     rpc.NewWithCustomRPCClient(jsonrpc.NewClientWithOpts(endpoint, &jsonrpc.RPCClientOpts{HTTPClient: client})),
 		timeout: options.Timeout,
+		observe: options.Observe,
 	}
 }
 
@@ -75,7 +82,9 @@ func NewClient(endpoint string, options Options) *Client {
 func call[T any](ctx context.Context, c *Client, method string, request func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	ended := c.observe(method)
 	value, err := request(ctx)
+	ended(err)
 	if err != nil {
 		var none T
 		return none, classify(method, err)
@@ -256,7 +265,7 @@ type boundedBody struct {
 // Read implements io.Reader.
 func (b *boundedBody) Read(into []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, errTooLarge
+		return 0, errUnreadable
 	}
 	if int64(len(into)) > b.left {
 		into = into[:b.left]
