@@ -12,10 +12,20 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	buyervoucher "github.com/bourse-dev/bourse/controllers/buyer/voucher"
+	"github.com/bourse-dev/bourse/controllers/market/computejob"
+	"github.com/bourse-dev/bourse/controllers/market/feeburn"
 	"github.com/bourse-dev/bourse/controllers/market/gpuoffer"
+	"github.com/bourse-dev/bourse/controllers/market/market"
 	"github.com/bourse-dev/bourse/controllers/market/member"
+	"github.com/bourse-dev/bourse/controllers/market/settlement"
+	marketvoucher "github.com/bourse-dev/bourse/controllers/market/voucher"
+	"github.com/bourse-dev/bourse/controllers/supplier/gpulease"
+	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/metrics"
+	"github.com/bourse-dev/bourse/internal/signer"
 )
 
 // eventSource is how the operator signs its events.
@@ -26,27 +36,38 @@ type Options struct {
 	Roles   Roles
 	Hub     cluster.Cluster // the market's API server
 	Local   cluster.Cluster // the member's own one; in a standalone market, the same
+	Chain   *chain.Client
 	Now     func() time.Time
 	Metrics *metrics.Metrics
+
+	// These are the role supplier's.
+	SupplierSigner  signer.Signer
+	MemberNamespace string   // the supplier's namespace in the hub
+	HoldImage       string   // an image that only waits
+	RegistryCIDRs   []string // what leases may reach to load images and packages
+
+	// BuyerSigner is the role buyer's.
+	BuyerSigner signer.Signer
 }
 
 // Setup adds the controllers of every role to the manager.
 func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
-	var all []controller
-	if o.Roles.Has(Market) {
-		all = append(all, o.market()...)
-	}
-	for _, c := range all {
-		if err := c.reconciler.SetupWithManager(ctx, sideOf(mgr, c.side)); err != nil {
-			return fmt.Errorf("set up controller %s: %w", c.name, err)
+	for role, controllersOf := range map[Role]func() []controller{Market: o.market, Supplier: o.supplier, Buyer: o.buyer} {
+		if !o.Roles.Has(role) {
+			continue
+		}
+		for _, c := range controllersOf() {
+			if err := c.reconciler.SetupWithManager(ctx, sideOf(mgr, c.side)); err != nil {
+				return fmt.Errorf("set up controller %s/%s: %w", role, c.kind, err)
+			}
 		}
 	}
 	return nil
 }
 
-// controller is a reconciler and the side that the objects it reconciles are on.
+// controller reconciles one kind on one side.
 type controller struct {
-	name       string
+	kind       string
 	side       cluster.Cluster
 	reconciler interface {
 		SetupWithManager(ctx context.Context, mgr ctrl.Manager) error
@@ -54,10 +75,34 @@ type controller struct {
 }
 
 func (o Options) market() []controller {
-	hub, teller := o.Hub.GetClient(), o.teller(o.Hub)
+	hub, live, teller := o.Hub.GetClient(), o.Hub.GetAPIReader(), o.teller(o.Hub)
 	return []controller{
-		{"market/member", o.Hub, &member.Reconciler{Teller: teller, Hub: hub}},
-		{"market/gpuoffer", o.Hub, &gpuoffer.Reconciler{Teller: teller, Hub: hub, Now: o.Now}},
+		{"market", o.Hub, &market.Reconciler{Teller: teller, Hub: hub, Chain: o.Chain}},
+		{"member", o.Hub, &member.Reconciler{Teller: teller, Hub: hub}},
+		{"gpuoffer", o.Hub, &gpuoffer.Reconciler{Teller: teller, Hub: hub, Now: o.Now}},
+		{"computejob", o.Hub, &computejob.Reconciler{Teller: teller, Hub: hub, Live: live, Now: o.Now}},
+		{"voucher", o.Hub, &marketvoucher.Reconciler{Teller: teller, Hub: hub}},
+		{"settlement", o.Hub, &settlement.Reconciler{Teller: teller, Hub: hub, Live: live, Chain: o.Chain, Now: o.Now}},
+		{"feeburn", o.Hub, &feeburn.Reconciler{Teller: teller, Hub: hub, Now: o.Now}},
+	}
+}
+
+func (o Options) supplier() []controller {
+	return []controller{
+		{"gpulease", o.Hub, &gpulease.Reconciler{
+			Teller: o.teller(o.Hub), Hub: o.Hub.GetClient(), Local: o.Local.GetClient(), LocalCache: o.Local.GetCache(),
+			Ledger:    gpulease.OnChain{Chain: o.Chain, Signer: o.SupplierSigner},
+			Wallet:    boursev1.SolanaAddress(o.SupplierSigner.PublicKey().String()),
+			Namespace: o.MemberNamespace, HoldImage: o.HoldImage, RegistryCIDRs: o.RegistryCIDRs, Now: o.Now,
+		}},
+	}
+}
+
+func (o Options) buyer() []controller {
+	return []controller{
+		{"voucher", o.Hub, &buyervoucher.Reconciler{
+			Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(), Chain: o.Chain, Signer: o.BuyerSigner, Now: o.Now,
+		}},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -21,10 +22,11 @@ import (
 type options struct {
 	kubeconfig, hubKubeconfig     string
 	roles                         controllers.Roles
-	memberNamespace, market       string
+	memberNamespace               string
 	chainRPC                      []string
 	chainTimeout                  time.Duration
 	supplierKeypair, buyerKeypair string
+	registryCIDRs                 []string
 	holdImage                     string
 	leaderElect                   bool
 	leaderNamespace               string
@@ -46,7 +48,6 @@ func parse(args []string, output io.Writer) (options, error) {
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` with access to this cluster; default: the pod's service account, then $KUBECONFIG")
 	fs.StringVar(&o.hubKubeconfig, "hub-kubeconfig", "", "`file` with access to the market's hub; default: the hub is this cluster")
 	fs.StringVar(&o.memberNamespace, "member-namespace", "", "the supplier's `namespace` in the hub, which holds its Member and its offers")
-	fs.StringVar(&o.market, "market", "market", "`name` of the Market object in the hub")
 	fs.Func("chain-rpc", "`URL` of a Solana JSON-RPC endpoint; give it several times, or a list, for others to fall back on", func(list string) error {
 		for endpoint := range strings.SplitSeq(list, ",") {
 			o.chainRPC = append(o.chainRPC, strings.TrimSpace(endpoint))
@@ -57,6 +58,15 @@ func parse(args []string, output io.Writer) (options, error) {
 	fs.StringVar(&o.supplierKeypair, "supplier-keypair", "", "key `file` of the supplier's wallet, as solana-keygen writes it")
 	fs.StringVar(&o.buyerKeypair, "buyer-keypair", "", "key `file` of the buyer's wallet, as solana-keygen writes it")
 	fs.StringVar(&o.holdImage, "hold-image", "registry.k8s.io/pause:3.10.1", "`image` of the pods that hold GPUs for a lease until it is funded")
+	fs.Func("registry-cidr", "`CIDR` that leases with the egress Registry may reach; give it several times, or a list", func(list string) error {
+		for cidr := range strings.SplitSeq(list, ",") {
+			if _, err := netip.ParsePrefix(cidr); err != nil {
+				return fmt.Errorf("%q is no CIDR such as 203.0.113.0/24", cidr)
+			}
+			o.registryCIDRs = append(o.registryCIDRs, cidr)
+		}
+		return nil
+	})
 	fs.BoolVar(&o.leaderElect, "leader-elect", false, "act only while holding the Lease bourse-manager-<roles>, so that several replicas can run")
 	fs.StringVar(&o.leaderNamespace, "leader-elect-namespace", "", "`namespace` of that Lease; default: the pod's own")
 	fs.StringVar(&o.healthAddress, "health-address", "127.0.0.1:8081", "`address` of /healthz and /readyz; 0 turns them off")
@@ -88,9 +98,6 @@ func (o options) check() error {
 	problems := []error{o.checkChain(), o.checkMember(), o.checkKeys(), o.checkMetrics()}
 	if o.holdImage == "" && o.roles.Has(controllers.Supplier) {
 		problems = append(problems, errors.New("--hold-image must not be empty: name an image that does nothing, such as pause"))
-	}
-	if len(validation.IsDNS1123Subdomain(o.market)) > 0 {
-		problems = append(problems, fmt.Errorf("--market: %q cannot be the name of a Market", o.market))
 	}
 	return errors.Join(problems...)
 }

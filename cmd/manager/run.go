@@ -27,7 +27,10 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/controllers"
+	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/metrics"
+	"github.com/bourse-dev/bourse/internal/ray"
+	"github.com/bourse-dev/bourse/internal/signer"
 )
 
 // syncWait is how long a readiness probe waits to hear that the caches are filled.
@@ -72,7 +75,7 @@ func run(ctx context.Context, o options, now func() time.Time) error {
 
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, boursev1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, boursev1.AddToScheme, ray.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("register types: %w", err)
 		}
@@ -189,11 +192,40 @@ func addProbes(mgr ctrl.Manager, hub cluster.Cluster) error {
 }
 
 func setupOptions(o options, mgr ctrl.Manager, hub cluster.Cluster, now func() time.Time) (controllers.Options, error) {
-	return controllers.Options{
-		Roles:   o.roles,
-		Hub:     hub,
-		Local:   mgr,
-		Now:     now,
-		Metrics: metrics.New(ctrlmetrics.Registry),
-	}, nil
+	told := metrics.New(ctrlmetrics.Registry)
+	setup := controllers.Options{
+		Roles: o.roles, Hub: hub, Local: mgr, Now: now, Metrics: told,
+		Chain:           chain.NewClient(o.chainRPC[0], chainOptions(o, told, now)),
+		MemberNamespace: o.memberNamespace, HoldImage: o.holdImage, RegistryCIDRs: o.registryCIDRs,
+	}
+	var err error
+	if o.roles.Has(controllers.Supplier) {
+		if setup.SupplierSigner, err = signer.FromFile(o.supplierKeypair); err != nil {
+			return controllers.Options{}, fmt.Errorf("--supplier-keypair: %w", err)
+		}
+	}
+	if o.roles.Has(controllers.Buyer) {
+		if setup.BuyerSigner, err = signer.FromFile(o.buyerKeypair); err != nil {
+			return controllers.Options{}, fmt.Errorf("--buyer-keypair: %w", err)
+		}
+	}
+	return setup, nil
+}
+
+// chainOptions time every request, and fall back on the other endpoints when one is down.
+func chainOptions(o options, told *metrics.Metrics, now func() time.Time) chain.Options {
+	return chain.Options{
+		Timeout:   o.chainTimeout,
+		Transport: chain.Failover(http.DefaultTransport, o.chainRPC...),
+		Observe: func(method string) func(error) {
+			began := now()
+			return func(err error) {
+				outcome := metrics.OutcomeOK
+				if err != nil {
+					outcome = metrics.OutcomeError
+				}
+				told.ChainRequest(method, outcome, now().Sub(began).Seconds())
+			}
+		},
+	}
 }

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bourse-dev/bourse/controllers"
+)
+
+const rpc = "--chain-rpc=https://one.example"
+
+func TestParseNamesTheFlagAndTheFix(t *testing.T) {
+	cases := map[string]struct {
+		args []string
+		want []string // parts of the error; none: the flags are good
+	}{
+		"a hub needs only the chain":          {args: []string{"--roles=market", rpc}},
+		"everything that is missing is named": {args: nil, want: []string{"--chain-rpc is required", "--member-namespace is required", "--supplier-keypair is required", "--buyer-keypair is required"}},
+		"a role that does not exist":          {args: []string{"--roles=seller", rpc}, want: []string{"--roles", `"seller"`, "market, supplier and buyer"}},
+		"no role":                             {args: []string{"--roles=", rpc}, want: []string{"--roles"}},
+		"an endpoint that is no URL":          {args: []string{"--roles=market", "--chain-rpc=localhost:8899"}, want: []string{"--chain-rpc", "https://"}},
+		"a namespace that cannot be one":      {args: []string{"--roles=supplier", rpc, "--supplier-keypair=k", "--member-namespace=A_B"}, want: []string{"--member-namespace", `"A_B"`}},
+		"plain metrics for everybody":         {args: []string{"--roles=market", rpc, "--metrics-plain", "--metrics-address=:8080"}, want: []string{"--metrics-plain", "loopback"}},
+		"plain metrics on loopback":           {args: []string{"--roles=market", rpc, "--metrics-plain", "--metrics-address=127.0.0.1:0"}},
+		"a range that is no CIDR":             {args: []string{"--roles=market", rpc, "--registry-cidr=10.0.0.1"}, want: []string{"-registry-cidr", "CIDR"}},
+		"a word that is no flag":              {args: []string{"--roles=market", rpc, "help"}, want: []string{`"help"`}},
+		"the version needs nothing else":      {args: []string{"--version"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := parse(tc.args, io.Discard)
+			if (err != nil) != (len(tc.want) > 0) {
+				t.Fatalf("err = %v, want parts %q", err, tc.want)
+			}
+			for _, part := range tc.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("err = %v, want it to say %q", err, part)
+				}
+			}
+		})
+	}
+}
+
+func TestParseReadsLists(t *testing.T) {
+	o, err := parse([]string{"--roles=buyer, market,buyer", rpc, "--chain-rpc=http://two.example,http://three.example", "--buyer-keypair=k"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"https://one.example", "http://two.example", "http://three.example"}, o.chainRPC); diff != "" {
+		t.Errorf("endpoints (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(controllers.Roles{controllers.Buyer, controllers.Market}, o.roles); diff != "" {
+		t.Errorf("roles (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoggerWritesLevelsThatPeopleKnow(t *testing.T) {
+	var output bytes.Buffer
+	logger, err := newLogger(&output, "debug", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger.V(1).Info("Found details")
+	logger.Info("Changed condition")
+	logger.Error(io.EOF, "Lost the hub")
+	var levels []string
+	for line := range strings.Lines(output.String()) {
+		var entry struct{ Level, Msg string }
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		levels = append(levels, entry.Level)
+	}
+	if diff := cmp.Diff([]string{"debug", "info", "error"}, levels); diff != "" {
+		t.Errorf("levels (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoggerRefusesWhatItDoesNotKnow(t *testing.T) {
+	if _, err := newLogger(io.Discard, "loud", "json"); err == nil || !strings.Contains(err.Error(), "--log-level") {
+		t.Errorf("err = %v, want --log-level refused", err)
+	}
+	if _, err := newLogger(io.Discard, "info", "xml"); err == nil || !strings.Contains(err.Error(), "--log-format") {
+		t.Errorf("err = %v, want --log-format refused", err)
+	}
+}
