@@ -10,7 +10,8 @@
 #
 # Nothing is installed: the packages are unpacked into the user's cache. Their versions are in
 # toolchain.txt; other versions are used if those are gone, and reported. Exit status of verify:
-# 0 the same bytes, 1 other bytes, 2 not comparable because the compiler is another one.
+# 0 the same bytes, 1 other bytes, 2 not comparable because the compiler is another one. Others: 3 failed,
+# 4 the compiler is not to be had on this machine.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -21,12 +22,13 @@ readonly record=toolchain.txt
 
 step() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 fail() { printf 'build.sh: %s\n' "$*" >&2; exit 3; }
+unable() { printf 'build.sh: cannot build here: %s\n' "$*" >&2; exit 4; }
 
 # apt runs apt with the machine's sources. Without package lists on the machine it keeps its own.
 apt_options=()
 prepare_apt() {
   command -v apt-get >/dev/null && command -v dpkg >/dev/null ||
-    fail "needs Debian 12 with its security archive (apt-get and dpkg); bourse.so is committed, so only rebuilding it does"
+    unable "needs Debian 12 with its security archive (apt-get and dpkg); bourse.so is committed, so only rebuilding it does"
   if ! apt-cache show rustc-web >/dev/null 2>&1; then
     step "fetch package lists into $cache/apt"
     mkdir -p "$cache/apt/lists/partial"
@@ -43,7 +45,7 @@ choose() {
   local want have
   want=$(recorded "$1")
   have=$(offered "$1")
-  [[ -n $have ]] || fail "this machine's sources have no package $1; it is in Debian 12 (bookworm-security)"
+  [[ -n $have ]] || unable "this machine's sources have no package $1; it is in Debian 12 (bookworm-security)"
   if [[ -n $want ]] && grep -qxF -- "$want" <<<"$have"; then
     echo "$1=$want"
   else
@@ -101,7 +103,10 @@ fetch_compiler() {
   if [[ ! -e $root/packages.txt ]]; then
     prepare_apt
     chosen=()
-    for name in "${packages[@]}"; do chosen+=("$(choose "$name")"); done
+    for name in "${packages[@]}"; do
+      new=$(choose "$name")
+      chosen+=("$new")
+    done
     root=$(home "${chosen[@]}")
   fi
   if [[ ! -e $root/packages.txt ]]; then
@@ -112,7 +117,11 @@ fetch_compiler() {
     for _ in 1 2 3 4; do
       lacks=$(missing "$new")
       [[ -n $lacks ]] || break
-      for name in $lacks; do unpack "$new" "$(choose "$(library_package "$name")")"; done
+      for name in $lacks; do
+        name=$(library_package "$name")
+        name=$(choose "$name")
+        unpack "$new" "$name"
+      done
     done
     printf '%s\n' "${chosen[@]}" | sed 's/^/package /; s/=/ /' >"$new/packages.txt"
     mv -T "$new" "$root" 2>/dev/null || rm -rf "$new" # Somebody else was faster.
@@ -178,5 +187,5 @@ case ${1:-build} in
   update) fetch_compiler; build; update ;;
   verify) fetch_compiler; build; verify ;;
   compiler) fetch_compiler; describe >&2; echo "$root/usr/bin/rustc" ;;
-  *) sed -n '3,14s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '3,15s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
