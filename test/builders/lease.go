@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package builders
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
+)
+
+// Leased returns a job and its lease on Offer under Market, which the supplier has accepted.
+func Leased(t testing.TB, name string) (*boursev1.ComputeJob, *boursev1.GPULease) {
+	t.Helper()
+	job, market, offer := Job(name), Market(), Offer(Supplier, "h100")
+	lease := &boursev1.GPULease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: Supplier, Name: name + "-0a1b2c3d", UID: "lease-uid", Generation: 1},
+		Spec: boursev1.GPULeaseSpec{
+			Job:   boursev1.JobReference{Namespace: job.Namespace, Name: job.Name, UID: string(job.UID)},
+			Offer: offer.Name, Pool: offer.Spec.Pool, Buyer: Address(Buyer), Supplier: Address(Supplier),
+			Model: "h100", Workers: job.Spec.GPUs.Workers, PerWorker: job.Spec.GPUs.PerWorker,
+			Terms: boursev1.LeaseTerms{
+				Tier: boursev1.TierInterruptible, Isolation: boursev1.IsolationContainer, Egress: boursev1.EgressNone,
+				DurationSeconds: job.Spec.DurationSeconds, NoticeSeconds: 30, PeriodSeconds: market.Spec.Settlement.PeriodSeconds,
+			},
+			Payment: boursev1.LeasePayment{
+				Market: market.Name, MarketGeneration: market.Generation, Token: "IO", Mint: market.Spec.Tokens[0].Mint,
+				Decimals: new(int32(8)), PriceUSD: offer.Spec.PriceUSD, PricePerGPUHour: 185_000_000,
+				BuyerFeeBps: new(int32(25)), SupplierFeeBps: new(int32(25)), BurnBps: new(int32(10_000)),
+				Treasury: market.Spec.Treasury, Deposit: 1_483_700_000,
+			},
+			Escrow: boursev1.LeaseEscrow{
+				ProgramID: market.Spec.ProgramID, ID: Hash("lease of " + name), Deadline: metav1.NewTime(Start.Add(130 * time.Minute)),
+			},
+			Ray: job.Spec.Ray, AcceptBy: metav1.NewTime(Start.Add(30 * time.Second)), State: boursev1.LeaseActive,
+		},
+		Status: boursev1.GPULeaseStatus{
+			Conditions: []metav1.Condition{Condition(boursev1.LeaseAccepted, metav1.ConditionTrue, boursev1.ReasonCapacityHeld)},
+		},
+	}
+	terms, err := contract.Escrow(lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := terms.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease.Spec.Escrow.Address = boursev1.SolanaAddress(address.String())
+	job.Status.Lease = &boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}
+	job.Status.Offer, job.Status.Model, job.Status.PriceUSD, job.Status.Attempts = offer.Name, "h100", "1.85", 1
+	return job, lease
+}
