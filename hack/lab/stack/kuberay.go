@@ -62,17 +62,15 @@ func (l *Lab) startKubeRay(ctx context.Context, cluster string) error {
 func (l *Lab) applyKubeRayKinds(ctx context.Context, cluster, folder string) error {
 	// Server-side, since the kinds are too large for the annotation of a client-side apply.
 	apply := []string{"apply", "--server-side", "--validate=false"}
-	wait := []string{"wait", "--for=condition=Established", "--timeout=2m", "crd"}
+	var kinds []string
 	for _, kind := range []string{"rayclusters", "rayjobs", "rayservices"} {
 		apply = append(apply, "-f", filepath.Join(folder, "ray.io_"+kind+".yaml"))
-		wait = append(wait, kind+".ray.io")
+		kinds = append(kinds, kind+".ray.io")
 	}
-	for _, args := range [][]string{apply, wait} {
-		if _, err := l.kubectl(ctx, cluster, "", args...); err != nil {
-			return err
-		}
+	if _, err := l.kubectl(ctx, cluster, "", apply...); err != nil {
+		return err
 	}
-	return nil
+	return l.awaitKinds(ctx, cluster, kinds...)
 }
 
 // freeAddress returns a loopback address with a port that was free just now.

@@ -57,7 +57,7 @@ func (l *Lab) installChart(ctx context.Context) (deployment, error) {
 	if _, err := l.kubectl(ctx, Hub, namespace+rendered, "apply", "--server-side", "--validate=false", "-n", SystemNamespace, "-f", "-"); err != nil {
 		return deployment{}, err
 	}
-	if _, err := l.kubectl(ctx, Hub, rendered, "wait", "--for=condition=Established", "--timeout=2m", "crd", "-l", "app.kubernetes.io/name=bourse"); err != nil {
+	if err := l.awaitKinds(ctx, Hub, "-l", "app.kubernetes.io/name=bourse"); err != nil {
 		return deployment{}, err
 	}
 	l.step("the chart is installed in %s", SystemNamespace)

@@ -21,6 +21,11 @@ import (
 	"github.com/bourse-dev/bourse/hack/lab/process"
 )
 
+const (
+	kindsWithin = 3 * time.Minute
+	kindsEvery  = 200 * time.Millisecond
+)
+
 // Lab is one lab in one folder.
 type Lab struct {
 	// Dir is the lab's folder, absolute.
@@ -72,6 +77,26 @@ func (l *Lab) kubectl(ctx context.Context, cluster, input string, args ...string
 		return "", fmt.Errorf("kubectl %s: %w: %s", strings.Join(args[3:], " "), err, strings.TrimSpace(failure.String()))
 	}
 	return out.String(), nil
+}
+
+// awaitKinds waits until the cluster serves kinds: names of CustomResourceDefinitions, or -l and a selector of them.
+func (l *Lab) awaitKinds(ctx context.Context, cluster string, kinds ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, kindsWithin)
+	defer cancel()
+	ticker := time.NewTicker(kindsEvery)
+	defer ticker.Stop()
+	for {
+		// kubectl takes a kind that has no conditions yet for an error.
+		_, err := l.kubectl(ctx, cluster, "", append([]string{"wait", "--for=condition=Established", "--timeout=1m", "crd"}, kinds...)...)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("await kinds: %w", err)
+		case <-ticker.C:
+		}
+	}
 }
 
 // Down ends every process of the lab and removes its folder.
