@@ -107,17 +107,13 @@ func classifyReply(method string, refused *jsonrpc.RPCError) error {
 
 // preflightFailure finds the runtime's error in the data of a refused preflight.
 func preflightFailure(data any) *Failure {
-	raw, err := json.Marshal(data)
-	if err != nil {
-		return nil
-	}
 	var body struct {
 		Err json.RawMessage `json:"err"`
 	}
-	if json.Unmarshal(raw, &body) != nil || body.Err == nil {
-		return nil
+	if raw, err := json.Marshal(data); err == nil && json.Unmarshal(raw, &body) == nil && body.Err != nil {
+		return readFailure(body.Err)
 	}
-	return readFailure(body.Err)
+	return nil
 }
 
 // classOfFailure says what a runtime error means for whoever sent the transaction.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -209,7 +210,7 @@ func TestForeignTransactionsAreChecked(t *testing.T) {
 		"a good one":                          {reply(raw, call(2, 1, 2)), false},
 		"without its effects":                 {reply(raw, "null"), true},
 		"another transaction":                 {reply(append([]byte{1, 9}, raw[2:]...), call(2, 1, 2)), true},
-		"bytes left over":                     {reply(append(raw[:len(raw):len(raw)], 0), call(2, 1, 2)), true},
+		"bytes left over":                     {reply(append(slices.Clip(raw), 0), call(2, 1, 2)), true},
 		"a call by a program out of range":    {reply(raw, call(3, 1, 2)), true},
 		"a call with an account out of range": {reply(raw, call(2, 3, 2)), true},
 		"a call at the top's depth":           {reply(raw, call(2, 1, 1)), true},

@@ -127,13 +127,14 @@ func decodeMessage(raw []byte) (message, error) {
 			parsed.lookedUp += len(writable) + len(readable)
 		}
 	}
-	switch {
-	case in.err != nil:
+	if len(in.rest) > 0 {
+		in.fail("%d bytes left over", len(in.rest))
+	}
+	if signers == 0 || readOnlySigners >= signers || signers+readOnly > len(parsed.keys) {
+		in.fail("header %d/%d/%d for %d keys", signers, readOnlySigners, readOnly, len(parsed.keys))
+	}
+	if in.err != nil {
 		return message{}, in.err
-	case len(in.rest) > 0:
-		return message{}, fmt.Errorf("%w: %d bytes left over", ErrMalformed, len(in.rest))
-	case signers == 0 || readOnlySigners >= signers || signers+readOnly > len(parsed.keys):
-		return message{}, fmt.Errorf("%w: header %d/%d/%d for %d keys", ErrMalformed, signers, readOnlySigners, readOnly, len(parsed.keys))
 	}
 	return parsed, parsed.checkIndexes()
 }

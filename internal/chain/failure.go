@@ -12,6 +12,8 @@ import (
 const NoInstruction = -1
 
 // Failure says why a transaction failed on the chain.
+//
+//nolint:errname // a fact that the chain states, and an error only to whoever expected success
 type Failure struct {
 	Kind        string // as the runtime names it: "InstructionError", "AlreadyProcessed", …
 	Instruction int    // index of the failed instruction, or NoInstruction

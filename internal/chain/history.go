@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gagliardetto/solana-go"
@@ -93,7 +94,7 @@ func readTransaction(signature Signature, reply *rpc.GetTransactionResult) (Tran
 	if len(loaded.Writable)+len(loaded.ReadOnly) != parsed.lookedUp {
 		return Transaction{}, fmt.Errorf("%w: %d loaded keys", ErrMalformed, len(loaded.Writable)+len(loaded.ReadOnly))
 	}
-	keys := append(append(parsed.keys[:len(parsed.keys):len(parsed.keys)], loaded.Writable...), loaded.ReadOnly...)
+	keys := slices.Concat(parsed.keys, []Address(loaded.Writable), []Address(loaded.ReadOnly))
 	calls, err := readCalls(keys, parsed.instructions, reply.Meta.InnerInstructions)
 	if err != nil {
 		return Transaction{}, err

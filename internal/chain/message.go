@@ -74,7 +74,7 @@ func CompileMessage(payer Address, instructions []Instruction, blockhash Hash) (
 	header, keys := table.order()
 	index := make(map[Address]byte, len(keys))
 	for i, key := range keys {
-		index[key] = byte(i) //nolint:gosec // at most 256 keys, checked above
+		index[key] = byte(i)
 	}
 	body := appendLength(header, len(keys))
 	for _, key := range keys {

@@ -28,28 +28,28 @@ func transferOf(from, to Address, lamports byte) Instruction {
 	}
 }
 
-func compile(t testing.TB, payer Address, instructions ...Instruction) []byte {
-	t.Helper()
+func compile(tb testing.TB, payer Address, instructions ...Instruction) []byte {
+	tb.Helper()
 	body, err := CompileMessage(payer, instructions, Hash{3})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return body
 }
 
 // signed is a transfer that its payer signed.
-func signed(t testing.TB) []byte {
-	t.Helper()
-	envelope, err := NewEnvelope(compile(t, address(1), transferOf(address(1), address(2), 5)))
+func signed(tb testing.TB) []byte {
+	tb.Helper()
+	envelope, err := NewEnvelope(compile(tb, address(1), transferOf(address(1), address(2), 5)))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := envelope.Add(address(1), Signature(ed25519.Sign(key(1), envelope.Message()))); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	raw, err := envelope.Bytes()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return raw
 }
@@ -76,7 +76,7 @@ func TestCompileKeepsPrivileges(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	for range 500 {
 		want := map[Address]Meta{address(1): {Address: address(1), Signer: true, Writable: true}}
-		var instructions []Instruction
+		instructions := make([]Instruction, 0, 4)
 		for range 1 + random.IntN(4) {
 			instruction := Instruction{Program: address(byte(100 + random.IntN(3))), Data: make([]byte, random.IntN(200))}
 			for range random.IntN(5) {

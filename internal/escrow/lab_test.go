@@ -42,9 +42,9 @@ func wallet(name string) *signer.Keypair { return signer.FromSeed(sha256.Sum256(
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	process := chaintest.Run(t, chaintest.Config{Manual: true, ConfirmLag: chaintest.Lag(0), FinalLag: chaintest.Lag(finalLag), Seed: t.Name()})
+	process := chaintest.Run(t, chaintest.Config{Manual: true, ConfirmLag: new(0), FinalLag: new(finalLag), Seed: t.Name()})
 	l := &lab{
-		t: t, sim: process.Sim, client: chain.NewClient(process.URLs.RPC, chain.Options{}),
+		t: t, sim: process.Sim, client: chain.NewClient(process.RPC, chain.Options{}),
 		buyer: wallet("buyer"), supplier: wallet("supplier"), stranger: wallet("stranger"),
 	}
 	program, mint := wallet("program").PublicKey(), wallet("mint").PublicKey()

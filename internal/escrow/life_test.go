@@ -169,7 +169,7 @@ func TestSeveralMovementsInOneTransaction(t *testing.T) {
 	l.must(err)
 	l.land(l.supplier, append(append(first, second[2:]...), closing[1]), nil)
 	movements := l.movements(escrow.Movement{})
-	var kinds []escrow.Kind
+	kinds := make([]escrow.Kind, 0, len(movements))
 	var total money.Amount
 	for _, movement := range movements {
 		kinds = append(kinds, movement.Kind)

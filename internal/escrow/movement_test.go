@@ -118,9 +118,9 @@ func (s *script) claim(gross money.Amount, paid ...money.Amount) *chain.Transact
 	return s.add(instructions, err, made...)
 }
 
-func (s *script) close(refund money.Amount) *chain.Transaction {
+func (s *script) close(refund money.Amount) {
 	instructions, err := escrow.Close(s.terms, s.terms.Supplier)
-	return s.add(instructions, err, s.transfer(refund, s.terms.Buyer), token([]byte{9}, s.vault, s.terms.Buyer, s.lease))
+	s.add(instructions, err, s.transfer(refund, s.terms.Buyer), token([]byte{9}, s.vault, s.terms.Buyer, s.lease))
 }
 
 // A claim of 1 000 000 on the terms of the tests pays 997 500, 2 000 and burns 3 000.

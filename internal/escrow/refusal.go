@@ -5,9 +5,13 @@ package escrow
 import "fmt"
 
 // Reason says in one word why something on the chain was refused. It is an error itself, so that errors.Is finds it in a Refusal.
+//
+//nolint:errname // reasons are named as users see them
 type Reason string
 
 // The reasons.
+//
+//nolint:errname // reasons are named as users see them
 const (
 	Absent          Reason = "Absent"          // nothing is at the address
 	Closed          Reason = "Closed"          // the lease was closed: it can never be paid from again
@@ -29,6 +33,8 @@ const (
 func (r Reason) Error() string { return string(r) }
 
 // Refusal is a refused account: the reason, and what was found for people.
+//
+//nolint:errname // a verdict on an account, and an error only to whoever expected approval
 type Refusal struct {
 	Reason Reason
 	Detail string

@@ -86,23 +86,27 @@ func (c *chaos) crash() bool {
 	return false
 }
 
+// sign prepares a record and stores it. It returns false if the pass ends there.
+func (c *chaos) sign(t *testing.T, of *intent) bool {
+	t.Helper()
+	record, err := Prepare(t.Context(), c.on, c.payer, "pay", pay(c.payer.PublicKey(), of.to, 1_000), of.attempts+1)
+	if err != nil || !c.mutant.sendFirst && c.crash() {
+		return false
+	}
+	if c.mutant.sendFirst {
+		if _, err := Drive(t.Context(), c.on, record); err != nil || c.crash() {
+			return false
+		}
+	}
+	of.record, of.attempts = &record, record.Attempt
+	return !c.crash()
+}
+
 // step lets the controller of one intent make one pass.
 func (c *chaos) step(t *testing.T, of *intent) {
 	t.Helper()
-	if of.record == nil {
-		record, err := Prepare(t.Context(), c.on, c.payer, "pay", pay(c.payer.PublicKey(), of.to, 1_000), of.attempts+1)
-		if err != nil || !c.mutant.sendFirst && c.crash() {
-			return
-		}
-		if c.mutant.sendFirst {
-			if _, err := Drive(t.Context(), c.on, record); err != nil || c.crash() {
-				return
-			}
-		}
-		of.record, of.attempts = &record, record.Attempt
-		if c.crash() {
-			return
-		}
+	if of.record == nil && !c.sign(t, of) {
+		return
 	}
 	outcome, err := Drive(t.Context(), c.on, *of.record)
 	if err != nil {

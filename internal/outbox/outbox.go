@@ -125,7 +125,7 @@ func measure(ctx context.Context, on Chain, payer chain.Address, instructions []
 		return 0, fmt.Errorf("simulate: %w", simulation.Failure)
 	}
 	wanted := min(simulation.Units, maxUnits)
-	return uint32(min(wanted+wanted/spareDivisor+spareUnits, maxUnits)), nil //nolint:gosec // at most maxUnits
+	return uint32(min(wanted+wanted/spareDivisor+spareUnits, maxUnits)), nil
 }
 
 // seal puts the instructions behind a compute limit into a message to sign.

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -160,7 +161,7 @@ func TestDriveRefusesDamagedRecords(t *testing.T) {
 		"another's bytes":           func(r *Record) { r.Raw = other.Raw },
 		"altered bytes":             func(r *Record) { r.Raw = base64.StdEncoding.EncodeToString(altered) },
 		"bytes cut short":           func(r *Record) { r.Raw = base64.StdEncoding.EncodeToString(raw[:len(raw)-1]) },
-		"bytes left over":           func(r *Record) { r.Raw = base64.StdEncoding.EncodeToString(append(raw[:len(raw):len(raw)], 0)) },
+		"bytes left over":           func(r *Record) { r.Raw = base64.StdEncoding.EncodeToString(append(slices.Clip(raw), 0)) },
 	}
 	for name, edit := range cases {
 		t.Run(name, func(t *testing.T) {

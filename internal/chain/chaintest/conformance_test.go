@@ -24,6 +24,8 @@ const (
 )
 
 // client is everything that both chains must do alike.
+//
+//nolint:interfacebloat // the suite covers the whole client; its users declare the parts they need
 type client interface {
 	GenesisHash(ctx context.Context) (chain.Hash, error)
 	Blockhash(ctx context.Context) (chain.Blockhash, error)
@@ -60,7 +62,7 @@ func fakeWorld(t *testing.T) *world {
 
 func realWorld(t *testing.T) *world {
 	t.Helper()
-	process := localchain.Run(t, localchain.Config{Manual: true, ConfirmLag: localchain.Lag(confirmLag), FinalLag: localchain.Lag(finalLag), Seed: t.Name()})
+	process := localchain.Run(t, localchain.Config{Manual: true, ConfirmLag: new(confirmLag), FinalLag: new(finalLag), Seed: t.Name()})
 	check := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -68,7 +70,7 @@ func realWorld(t *testing.T) *world {
 		}
 	}
 	return &world{
-		client: chain.NewClient(process.URLs.RPC, chain.Options{}), t: t,
+		client: chain.NewClient(process.RPC, chain.Options{}), t: t,
 		tick: func(blocks int) { check(process.Tick(t.Context(), blocks)) },
 		fund: func(address chain.Address) {
 			check(process.SetAccount(t.Context(), address.String(), &localchain.Account{Lamports: sol, Owner: chain.SystemProgram.String()}))
@@ -241,7 +243,7 @@ var behaviours = map[string]func(*world){
 	},
 	"history is final, newest first, and ends before until": func(w *world) {
 		to := wallet("to").PublicKey()
-		var sent []chain.Signature
+		sent := make([]chain.Signature, 0, 3)
 		for i := range uint64(3) {
 			signature, raw, _ := w.transfer(to, sol/10+i)
 			w.must(w.Send(w.t.Context(), raw))
