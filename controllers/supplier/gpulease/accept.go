@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/money"
 	"github.com/bourse-dev/bourse/internal/ray"
@@ -163,7 +164,11 @@ func moneyRefusal(lease *boursev1.GPULease) string {
 	if err != nil {
 		return fmt.Sprintf("The price is out of bounds: %v", err)
 	}
-	split, err := fees(lease).Split(gross)
+	share, err := contract.Fees(&pay)
+	if err != nil {
+		return fmt.Sprintf("The fees are out of bounds: %v", err)
+	}
+	split, err := share.Split(gross)
 	if err != nil {
 		return fmt.Sprintf("The fees are out of bounds: %v", err)
 	}

@@ -12,7 +12,6 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/kube"
-	"github.com/bourse-dev/bourse/internal/money"
 )
 
 // claim turns the newest verified voucher into a payment: one transaction at a time, written down before it is sent.
@@ -30,14 +29,14 @@ func (r *Reconciler) claim(ctx context.Context, lease *boursev1.GPULease) (recon
 	if voucher != nil && amount(voucher.Spec.Gross) > amount(lease.Status.Promised) {
 		lease.Status.Promised = voucher.Spec.Gross
 	}
-	promised, paid, owed := amount(lease.Status.Promised), amount(lease.Status.Paid), amount(lease.Status.Usage.Gross)
+	promised, claimed, owed := amount(lease.Status.Promised), amount(lease.Status.Paid), amount(lease.Status.Usage.Gross)
 	switch {
-	case promised > paid && voucher != nil:
+	case promised > claimed && voucher != nil:
 		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonUnclaimed, "A promise is being claimed")
 		return reconcile.Result{}, r.sign(ctx, lease, voucher)
 	case owed > promised:
 		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonAwaitingVoucher, "The buyer has not promised the newest usage yet")
-	case promised <= paid:
+	case promised <= claimed:
 		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonClaimed, "Every promise so far is claimed")
 	}
 	return reconcile.Result{}, nil
@@ -52,12 +51,11 @@ func (r *Reconciler) sign(ctx context.Context, lease *boursev1.GPULease, voucher
 	if err != nil {
 		return fmt.Errorf("look at escrow: %w", err)
 	}
-	if found.Paid > amount(lease.Status.Paid) {
-		lease.Status.Paid = units(found.Paid)
-	}
 	if found.State == EscrowClosed {
-		closed(lease, found)
-		return nil
+		return closed(lease, found)
+	}
+	if err := paid(lease, found); err != nil {
+		return err
 	}
 	if amount(lease.Status.Promised) <= amount(lease.Status.Paid) {
 		return nil
@@ -67,7 +65,7 @@ func (r *Reconciler) sign(ctx context.Context, lease *boursev1.GPULease, voucher
 		return fmt.Errorf("sign claim: %w", err)
 	}
 	tx.Gross = voucher.Spec.Gross
-	lease.Status.Transaction = &tx
+	lease.Status.Transaction = tx
 	return nil
 }
 
@@ -130,20 +128,11 @@ func (r *Reconciler) recollect(ctx context.Context, lease *boursev1.GPULease, tx
 // landed takes in what a transaction did.
 func landed(lease *boursev1.GPULease, tx *boursev1.Transaction) error {
 	settle(tx, boursev1.TransactionLanded, "")
+	did := Escrow{Paid: max(amount(tx.Gross), amount(lease.Status.Paid))}
 	if tx.Purpose == boursev1.TransactionClose {
-		split, err := fees(lease).Split(amount(lease.Status.Paid))
-		if err != nil {
-			return fmt.Errorf("split paid: %w", err)
-		}
-		refunded := money.Amount(lease.Spec.Payment.Deposit) - min(split.Debit, money.Amount(lease.Spec.Payment.Deposit))
-		kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonClosed,
-			fmt.Sprintf("The supplier earned %s, and %s went back to the buyer", token(lease).Format(split.Supplier), token(lease).Format(refunded)))
-		return nil
+		return closed(lease, did)
 	}
-	if amount(tx.Gross) > amount(lease.Status.Paid) {
-		lease.Status.Paid = tx.Gross
-	}
-	return nil
+	return paid(lease, did)
 }
 
 // settle writes down that a transaction is over; its bytes are of no more use.

@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/ray"
 )
@@ -128,11 +129,11 @@ func (r *Reconciler) wait(_ context.Context, lease *boursev1.GPULease) (reconcil
 	next := lease.CreationTimestamp.Add(startAllowance)
 	if lease.Status.Usage != nil {
 		next = latestEnd(lease)
-		terms, err := meterTerms(lease)
+		terms, err := contract.Meter(lease)
 		if err != nil {
 			return reconcile.Result{}, err
 		}
-		last, err := lastRecord(lease)
+		last, err := contract.Usage(lease.Status.Usage)
 		if err != nil {
 			return reconcile.Result{}, err
 		}

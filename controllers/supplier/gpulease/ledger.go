@@ -9,6 +9,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/money"
 	"github.com/bourse-dev/bourse/internal/outbox"
@@ -20,9 +21,9 @@ type Ledger interface {
 	// Look reads the lease's escrow at finalized.
 	Look(ctx context.Context, lease *boursev1.GPULease) (Escrow, error)
 	// Claim signs, and does not send, a payment up to the promised cumulative gross amount.
-	Claim(ctx context.Context, lease *boursev1.GPULease, gross money.Amount, promise boursev1.SolanaSignature, attempt int32) (boursev1.Transaction, error)
+	Claim(ctx context.Context, lease *boursev1.GPULease, gross money.Amount, promise boursev1.SolanaSignature, attempt int32) (*boursev1.Transaction, error)
 	// Close signs, and does not send, the refund.
-	Close(ctx context.Context, lease *boursev1.GPULease, attempt int32) (boursev1.Transaction, error)
+	Close(ctx context.Context, lease *boursev1.GPULease, attempt int32) (*boursev1.Transaction, error)
 	// Drive sends a transaction that was written down, or says what became of it.
 	Drive(ctx context.Context, tx boursev1.Transaction) (Outcome, error)
 }
@@ -77,7 +78,7 @@ type OnChain struct {
 
 // Look implements Ledger.
 func (l OnChain) Look(ctx context.Context, lease *boursev1.GPULease) (Escrow, error) {
-	terms, err := escrowTerms(lease)
+	terms, err := contract.Escrow(lease)
 	if err != nil {
 		return Escrow{}, err
 	}
@@ -116,55 +117,52 @@ func (l OnChain) Look(ctx context.Context, lease *boursev1.GPULease) (Escrow, er
 // Claim implements Ledger.
 func (l OnChain) Claim(
 	ctx context.Context, lease *boursev1.GPULease, gross money.Amount, promise boursev1.SolanaSignature, attempt int32,
-) (boursev1.Transaction, error) {
-	terms, err := escrowTerms(lease)
+) (*boursev1.Transaction, error) {
+	terms, err := contract.Escrow(lease)
 	if err != nil {
-		return boursev1.Transaction{}, err
+		return nil, err
 	}
 	signature, err := chain.ParseSignature(string(promise))
 	if err != nil {
-		return boursev1.Transaction{}, fmt.Errorf("read voucher: %w", err)
+		return nil, fmt.Errorf("read voucher: %w", err)
 	}
 	instructions, err := escrow.Claim(terms, l.Signer.PublicKey(), gross, signature)
 	if err != nil {
-		return boursev1.Transaction{}, err
+		return nil, err
 	}
 	return l.prepare(ctx, boursev1.TransactionClaim, instructions, attempt)
 }
 
 // Close implements Ledger.
-func (l OnChain) Close(ctx context.Context, lease *boursev1.GPULease, attempt int32) (boursev1.Transaction, error) {
-	terms, err := escrowTerms(lease)
+func (l OnChain) Close(ctx context.Context, lease *boursev1.GPULease, attempt int32) (*boursev1.Transaction, error) {
+	terms, err := contract.Escrow(lease)
 	if err != nil {
-		return boursev1.Transaction{}, err
+		return nil, err
 	}
 	instructions, err := escrow.Close(terms, l.Signer.PublicKey())
 	if err != nil {
-		return boursev1.Transaction{}, err
+		return nil, err
 	}
 	return l.prepare(ctx, boursev1.TransactionClose, instructions, attempt)
 }
 
 func (l OnChain) prepare(
 	ctx context.Context, purpose boursev1.TransactionPurpose, instructions []chain.Instruction, attempt int32,
-) (boursev1.Transaction, error) {
+) (*boursev1.Transaction, error) {
 	record, err := outbox.Prepare(ctx, l.Chain, l.Signer, string(purpose), instructions, attempt)
 	if err != nil {
-		return boursev1.Transaction{}, err
+		return nil, err
 	}
-	return boursev1.Transaction{
-		Purpose: purpose, State: boursev1.TransactionSigned, Attempt: record.Attempt,
-		Signature: boursev1.SolanaSignature(record.Signature), Raw: record.Raw,
-		LastValidBlockHeight: new(int64(record.LastValidBlockHeight)), Slot: new(int64(record.Slot)),
-	}, nil
+	return contract.Journal(record)
 }
 
 // Drive implements Ledger.
 func (l OnChain) Drive(ctx context.Context, tx boursev1.Transaction) (Outcome, error) {
-	outcome, err := outbox.Drive(ctx, l.Chain, outbox.Record{
-		Purpose: string(tx.Purpose), Signature: string(tx.Signature), Raw: tx.Raw, Attempt: tx.Attempt,
-		LastValidBlockHeight: uint64(max(0, number(tx.LastValidBlockHeight))), Slot: uint64(max(0, number(tx.Slot))),
-	})
+	record, err := contract.Journalled(&tx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	outcome, err := outbox.Drive(ctx, l.Chain, record)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -182,7 +180,7 @@ func (l OnChain) Drive(ctx context.Context, tx boursev1.Transaction) (Outcome, e
 
 // vouches says whether a promise is the buyer's, over this lease's escrow and exactly that amount.
 func vouches(lease *boursev1.GPULease, promise boursev1.VoucherSpec) bool {
-	terms, err := escrowTerms(lease)
+	terms, err := contract.Escrow(lease)
 	if err != nil {
 		return false
 	}
@@ -199,7 +197,7 @@ func vouches(lease *boursev1.GPULease, promise boursev1.VoucherSpec) bool {
 
 // checkEscrow says whether the escrow's address is the one that the lease's terms lead to.
 func checkEscrow(lease *boursev1.GPULease) error {
-	terms, err := escrowTerms(lease)
+	terms, err := contract.Escrow(lease)
 	if err != nil {
 		return err
 	}
@@ -214,32 +212,4 @@ func checkEscrow(lease *boursev1.GPULease) error {
 		return fmt.Errorf("the address is %s instead of %s", lease.Spec.Escrow.Address, address)
 	}
 	return nil
-}
-
-// escrowTerms reads what the lease agreed on as the chain knows it.
-func escrowTerms(lease *boursev1.GPULease) (escrow.Terms, error) {
-	id, err := escrowID(lease)
-	if err != nil {
-		return escrow.Terms{}, err
-	}
-	terms := escrow.Terms{
-		ID: id, Deposit: money.Amount(lease.Spec.Payment.Deposit), Deadline: lease.Spec.Escrow.Deadline.Time,
-		Fees: fees(lease), Decimals: token(lease).Decimals,
-	}
-	for _, party := range []struct {
-		name string
-		text boursev1.SolanaAddress
-		into *chain.Address
-	}{
-		{"program", lease.Spec.Escrow.ProgramID, &terms.Program},
-		{"buyer", lease.Spec.Buyer, &terms.Buyer},
-		{"supplier", lease.Spec.Supplier, &terms.Supplier},
-		{"treasury", lease.Spec.Payment.Treasury, &terms.Treasury},
-		{"mint", lease.Spec.Payment.Mint, &terms.Mint},
-	} {
-		if *party.into, err = chain.ParseAddress(string(party.text)); err != nil {
-			return escrow.Terms{}, fmt.Errorf("read %s: %w", party.name, err)
-		}
-	}
-	return terms, nil
 }

@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/meter"
-	"github.com/bourse-dev/bourse/internal/money"
 	"github.com/bourse-dev/bourse/internal/ray"
 )
 
@@ -23,11 +22,11 @@ func (r *Reconciler) meter(ctx context.Context, lease *boursev1.GPULease) (recon
 	if !kube.IsTrue(lease, boursev1.LeaseFunded) {
 		return reconcile.Result{}, nil
 	}
-	terms, err := meterTerms(lease)
+	terms, err := contract.Meter(lease)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	last, err := lastRecord(lease)
+	last, err := contract.Usage(lease.Status.Usage)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -45,9 +44,14 @@ func (r *Reconciler) meter(ctx context.Context, lease *boursev1.GPULease) (recon
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("meter lease: %w", err)
 	}
-	if next != nil {
-		lease.Status.Usage = usageOf(*next)
+	if next == nil {
+		return reconcile.Result{}, nil
 	}
+	report, err := contract.Report(next)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	lease.Status.Usage = report
 	return reconcile.Result{}, nil
 }
 
@@ -60,48 +64,3 @@ func sighting(lease *boursev1.GPULease, state ray.State) meter.Sighting {
 	}
 	return seen
 }
-
-// lastRecord reads the newest usage record, or nil when there is none.
-func lastRecord(lease *boursev1.GPULease) (*meter.Record, error) {
-	usage := lease.Status.Usage
-	if usage == nil {
-		return nil, nil //nolint:nilnil // no record is a state of the meter
-	}
-	digest, err := meter.ParseDigest(usage.Digest)
-	if err != nil {
-		return nil, fmt.Errorf("read usage: %w", err)
-	}
-	record := meter.Record{
-		Sequence:        usage.Sequence,
-		GPUMilliseconds: uint64(max(0, number(usage.GPUMilliseconds))),
-		Gross:           amount(usage.Gross),
-		Through:         usage.Through.Time,
-		Final:           usage.Final == boursev1.UsageFinal,
-		Digest:          digest,
-	}
-	if usage.ReadySince != nil {
-		record.ReadySince = usage.ReadySince.Time
-	}
-	return &record, nil
-}
-
-func usageOf(record meter.Record) *boursev1.LeaseUsage {
-	usage := &boursev1.LeaseUsage{
-		Sequence:        record.Sequence,
-		GPUMilliseconds: new(int64(record.GPUMilliseconds)),
-		Gross:           units(record.Gross),
-		Through:         metav1.NewTime(record.Through),
-		Digest:          record.Digest.String(),
-		Final:           boursev1.UsageOpen,
-	}
-	if record.Open() {
-		usage.ReadySince = new(metav1.NewTime(record.ReadySince))
-	}
-	if record.Final {
-		usage.Final = boursev1.UsageFinal
-	}
-	return usage
-}
-
-// units writes base units; a token's whole supply fits.
-func units(value money.Amount) *int64 { return new(int64(value)) }

@@ -10,14 +10,12 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/gpu"
-	"github.com/bourse-dev/bourse/internal/meter"
 	"github.com/bourse-dev/bourse/internal/money"
 	"github.com/bourse-dev/bourse/internal/ray"
 )
@@ -109,14 +107,7 @@ func gpus(lease *boursev1.GPULease) int64 {
 	return int64(lease.Spec.Workers) * int64(lease.Spec.PerWorker)
 }
 
-func fees(lease *boursev1.GPULease) money.Fees {
-	pay := lease.Spec.Payment
-	return money.Fees{BuyerBps: bps(pay.BuyerFeeBps), SupplierBps: bps(pay.SupplierFeeBps), BurnBps: bps(pay.BurnBps)}
-}
-
-// bps reads basis points, which the API bounds.
-func bps(value *int32) uint16 { return uint16(number(value)) }
-
+// number reads an optional number.
 func number[T int32 | int64](value *T) T {
 	if value == nil {
 		return 0
@@ -125,37 +116,8 @@ func number[T int32 | int64](value *T) T {
 }
 
 // amount reads base units, which the API keeps from being negative.
-func amount(value *int64) money.Amount { return money.Amount(max(0, number(value))) }
-
-func token(lease *boursev1.GPULease) money.Token {
-	return money.Token{Symbol: string(lease.Spec.Payment.Token), Decimals: uint8(number(lease.Spec.Payment.Decimals))}
-}
-
-// escrowID reads the lease's identity on chain.
-func escrowID(lease *boursev1.GPULease) ([32]byte, error) {
-	var id [32]byte
-	raw, err := hex.DecodeString(lease.Spec.Escrow.ID)
-	if err != nil || len(raw) != len(id) {
-		return id, fmt.Errorf("read escrow id %q: not 32 bytes in hexadecimal", lease.Spec.Escrow.ID)
-	}
-	copy(id[:], raw)
-	return id, nil
-}
-
-func meterTerms(lease *boursev1.GPULease) (meter.Terms, error) {
-	id, err := escrowID(lease)
-	if err != nil {
-		return meter.Terms{}, err
-	}
-	return meter.Terms{
-		Lease:   id,
-		GPUs:    uint32(gpus(lease)),
-		Price:   money.Amount(lease.Spec.Payment.PricePerGPUHour),
-		Deposit: money.Amount(lease.Spec.Payment.Deposit),
-		Fees:    fees(lease),
-		Term:    time.Duration(lease.Spec.Terms.DurationSeconds) * time.Second,
-		Period:  time.Duration(lease.Spec.Terms.PeriodSeconds) * time.Second,
-	}, nil
+func amount(value *int64) money.Amount {
+	return money.Amount(max(0, number(value))) //nolint:gosec // not negative
 }
 
 // poolPrice is what the pool asks for one GPU of the model for one hour.

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/ray"
 )
@@ -100,11 +101,11 @@ func (r *Reconciler) termOver(lease *boursev1.GPULease) (bool, error) {
 	if lease.Status.Usage == nil {
 		return false, nil
 	}
-	terms, err := meterTerms(lease)
+	terms, err := contract.Meter(lease)
 	if err != nil {
 		return false, err
 	}
-	last, err := lastRecord(lease)
+	last, err := contract.Usage(lease.Status.Usage)
 	if err != nil {
 		return false, err
 	}
@@ -183,8 +184,7 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 	}
 	switch found.State {
 	case EscrowClosed:
-		closed(lease, found)
-		return reconcile.Result{}, nil
+		return reconcile.Result{}, closed(lease, found)
 	case EscrowAbsent:
 		kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonNothingOwed, "No deposit was made")
 		return reconcile.Result{}, nil
@@ -199,15 +199,47 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("sign close: %w", err)
 	}
-	lease.Status.Transaction = &tx
+	lease.Status.Transaction = tx
 	kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonRefunding, "The rest of the deposit goes back to the buyer")
 	return reconcile.Result{}, nil
 }
 
-// closed takes in that somebody closed the escrow.
-func closed(lease *boursev1.GPULease, found Escrow) {
-	lease.Status.Paid = units(found.Paid)
-	kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonClosed, "The escrow is closed")
+// closed takes in that the escrow is closed, by whomever, with what it paid.
+func closed(lease *boursev1.GPULease, found Escrow) error {
+	if err := paid(lease, found); err != nil {
+		return err
+	}
+	terms, err := contract.Escrow(lease)
+	if err != nil {
+		return err
+	}
+	token, err := contract.Token(&lease.Spec.Payment)
+	if err != nil {
+		return err
+	}
+	split, err := terms.Fees.Split(amount(lease.Status.Paid))
+	if err != nil {
+		return fmt.Errorf("split payment: %w", err)
+	}
+	rest, err := terms.Deposit.Sub(split.Debit)
+	if err != nil {
+		return fmt.Errorf("subtract payment: %w", err)
+	}
+	kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonClosed,
+		fmt.Sprintf("The supplier earned %s, and %s went back to the buyer", token.Format(split.Supplier), token.Format(rest)))
+	return nil
+}
+
+// paid takes in what the chain says was paid. It only grows.
+func paid(lease *boursev1.GPULease, found Escrow) error {
+	units, err := contract.Signed(found.Paid)
+	if err != nil {
+		return err
+	}
+	if units > number(lease.Status.Paid) {
+		lease.Status.Paid = &units
+	}
+	return nil
 }
 
 // owed is how long the escrow must stay open for what is not yet claimed; zero when it may close now. A promise is claimed first,
