@@ -60,6 +60,10 @@ func openData(t Terms, at places) []byte {
 	return append(data, t.Decimals, at.leaseBump, at.vaultBump)
 }
 
+func claimData(gross money.Amount) []byte {
+	return binary.LittleEndian.AppendUint64([]byte{opClaim}, uint64(gross))
+}
+
 // Claim returns the instructions by which anybody turns the buyer's voucher for a cumulative gross amount into pay, fee and burn.
 // The supplier's and the treasury's associated token accounts are made first where they are missing; the submitter pays for that.
 // The voucher is verified here as the chain will.
@@ -98,7 +102,7 @@ func Claim(t Terms, submitter chain.Address, gross money.Amount, voucher chain.S
 			{Address: chain.InstructionsSysvar},
 			{Address: chain.TokenProgram},
 		},
-		Data: binary.LittleEndian.AppendUint64([]byte{opClaim}, uint64(gross)),
+		Data: claimData(gross),
 	}
 	check := voucherCheck(t.Buyer, VoucherMessage(t.Program, at.lease, gross), voucher)
 	return []chain.Instruction{createSupplier, createTreasury, check, claim}, nil

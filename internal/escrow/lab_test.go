@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/money"
@@ -190,6 +193,17 @@ func (l *lab) movements(since escrow.Movement) []escrow.Movement {
 	movements, err := escrow.ReadMovements(l.t.Context(), l.client, l.terms, since)
 	l.must(err)
 	return movements
+}
+
+// checkResumed reads on after each movement and expects the following ones, whatever transaction they share.
+func (l *lab) checkResumed(all []escrow.Movement) {
+	l.t.Helper()
+	for i, movement := range all {
+		since := escrow.Movement{Kind: movement.Kind, Signature: movement.Signature, Gross: movement.Gross}
+		if diff := cmp.Diff(all[i+1:], l.movements(since), cmpopts.EquateEmpty()); diff != "" {
+			l.t.Errorf("movements since number %d (-all +since):\n%s", i, diff)
+		}
+	}
 }
 
 func mintData(decimals uint8, supply uint64, freezable bool) []byte {

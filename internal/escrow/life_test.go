@@ -53,12 +53,10 @@ func TestEscrowLife(t *testing.T) {
 	if diff := cmp.Diff(want, movements, cmpopts.IgnoreFields(escrow.Movement{}, "Signature", "Slot", "Time")); diff != "" {
 		t.Fatalf("movements (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(movements[1:], l.movements(opened[0])); diff != "" {
-		t.Errorf("movements since the first (-all +since):\n%s", diff)
+	if diff := cmp.Diff(opened, movements[:1]); diff != "" {
+		t.Errorf("the first movement (-then +now):\n%s", diff)
 	}
-	if after := l.movements(movements[4]); len(after) != 0 {
-		t.Errorf("movements after the last: %+v", after)
-	}
+	l.checkResumed(movements)
 	var supplier, treasury, burned, refunded money.Amount
 	for _, movement := range movements {
 		if movement.Signature.IsZero() || movement.Slot == 0 || movement.Time.IsZero() {
@@ -178,5 +176,11 @@ func TestSeveralMovementsInOneTransaction(t *testing.T) {
 	want := []escrow.Kind{escrow.KindOpen, escrow.KindClaim, escrow.KindClaim, escrow.KindClose}
 	if diff := cmp.Diff(want, kinds); diff != "" || total != l.terms.Deposit {
 		t.Errorf("moved %d of %d; kinds (-want +got):\n%s", total, l.terms.Deposit, diff)
+	}
+	l.checkResumed(movements)
+	unknown := movements[1]
+	unknown.Gross++
+	if _, err := escrow.ReadMovements(t.Context(), l.client, l.terms, unknown); !errors.Is(err, escrow.ErrMismatch) {
+		t.Errorf("since a movement that never was: got %v, want %v", err, escrow.ErrMismatch)
 	}
 }

@@ -50,7 +50,7 @@ type History interface {
 }
 
 // ReadMovements returns what happened to the escrow after the movement since, oldest first; a zero since means from the beginning.
-// Each movement is taken from the token calls that the program itself made, and must equal what the terms and the cumulative gross
+// Of since it needs Kind, Signature and Gross; more movements of the same transaction may follow it. Each movement is taken from the token calls that the program itself made, and must equal what the terms and the cumulative gross
 // amount demand to the base unit, or else the whole reading is an ErrMismatch.
 func ReadMovements(ctx context.Context, history History, t Terms, since Movement) ([]Movement, error) {
 	at, err := t.places()
@@ -62,6 +62,15 @@ func ReadMovements(ctx context.Context, history History, t Terms, since Movement
 		return nil, fmt.Errorf("list transactions of %s: %w", at.lease, err)
 	}
 	read := reading{terms: t, at: at, last: since}
+	if since.Kind != "" {
+		transaction, err := history.Transaction(ctx, since.Signature)
+		if err != nil {
+			return nil, fmt.Errorf("read transaction %s: %w", since.Signature, err)
+		}
+		if err := read.resume(transaction); err != nil {
+			return nil, fmt.Errorf("read transaction %s: %w", since.Signature, err)
+		}
+	}
 	for _, info := range slices.Backward(signatures) {
 		if info.Failed {
 			continue
@@ -73,7 +82,7 @@ func ReadMovements(ctx context.Context, history History, t Terms, since Movement
 		if transaction.Failure != nil {
 			continue
 		}
-		if err := read.transaction(transaction); err != nil {
+		if err := read.calls(transaction, 0); err != nil {
 			return nil, fmt.Errorf("read transaction %s: %w", info.Signature, err)
 		}
 	}
@@ -88,10 +97,38 @@ type reading struct {
 	movements []Movement
 }
 
-// transaction adds the movements of one transaction: every call of the program on this lease, at whatever depth.
-func (r *reading) transaction(transaction chain.Transaction) error {
+// resume adds the movements of a transaction that follow the one that is known.
+func (r *reading) resume(transaction chain.Transaction) error {
 	for i, call := range transaction.Calls {
-		if call.Program != r.terms.Program || len(call.Data) == 0 || len(call.Accounts) < 2 || call.Accounts[1] != r.at.lease {
+		if r.concerns(call) && is(call, r.last) {
+			return r.calls(transaction, i+1)
+		}
+	}
+	return fmt.Errorf("%w: no %s of %s in its transaction", ErrMismatch, r.last.Kind, r.last.Gross)
+}
+
+// concerns says whether the call is one of the program on this lease, at whatever depth.
+func (r *reading) concerns(call chain.Call) bool {
+	return call.Program == r.terms.Program && len(call.Data) > 0 && len(call.Accounts) > 1 && call.Accounts[1] == r.at.lease
+}
+
+// is says whether the call made the movement. No two claims of a lease have one gross amount, and there is one opening and one close.
+func is(call chain.Call, movement Movement) bool {
+	switch movement.Kind {
+	case KindOpen:
+		return call.Data[0] == opOpen
+	case KindClaim:
+		return bytes.Equal(call.Data, claimData(movement.Gross))
+	default:
+		return movement.Kind == KindClose && call.Data[0] == opClose
+	}
+}
+
+// calls adds the movements of a transaction from one of its calls on.
+func (r *reading) calls(transaction chain.Transaction, from int) error {
+	for i := from; i < len(transaction.Calls); i++ {
+		call := transaction.Calls[i]
+		if !r.concerns(call) {
 			continue
 		}
 		made, err := tokenCalls(call, transaction.Calls[i+1:])
