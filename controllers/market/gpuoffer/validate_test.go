@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gpuoffer
+
+import (
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/test/builders"
+	"github.com/bourse-dev/bourse/test/fakehub"
+)
+
+func pass(t *testing.T, hub *fakehub.Hub) (*metav1.Condition, reconcile.Result) {
+	t.Helper()
+	offer := builders.Offer(builders.Supplier, "h100")
+	hub.Read(offer)
+	r := &Reconciler{Teller: hub.Teller(), Hub: hub, Now: hub.Now}
+	result, err := r.Reconcile(t.Context(), offer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub.Read(offer)
+	return meta.FindStatusCondition(offer.Status.Conditions, boursev1.Ready), result
+}
+
+func TestValidate(t *testing.T) {
+	cases := map[string]struct {
+		change func(*boursev1.GPUOffer, *boursev1.Member, *boursev1.Market)
+		status metav1.ConditionStatus
+		reason string
+		again  time.Duration
+	}{
+		"an offer that counts": {
+			status: metav1.ConditionTrue, reason: boursev1.ReasonValid, again: 5 * time.Minute,
+		},
+		"an offer that was not renewed": {
+			change: func(o *boursev1.GPUOffer, _ *boursev1.Member, _ *boursev1.Market) {
+				o.Spec.ValidUntil = metav1.NewTime(builders.Start)
+			},
+			status: metav1.ConditionFalse, reason: boursev1.ReasonExpired,
+		},
+		"an offer of a member that is not admitted": {
+			change: func(_ *boursev1.GPUOffer, m *boursev1.Member, _ *boursev1.Market) { m.Status.Conditions = nil },
+			status: metav1.ConditionFalse, reason: boursev1.ReasonMemberNotReady, again: 5 * time.Minute,
+		},
+		"an offer in tokens that the market does not know": {
+			change: func(o *boursev1.GPUOffer, _ *boursev1.Member, _ *boursev1.Market) {
+				o.Spec.Tokens = []boursev1.TokenSymbol{"USDT"}
+			},
+			status: metav1.ConditionFalse, reason: boursev1.ReasonUnknownToken, again: 5 * time.Minute,
+		},
+		"an offer of which the market knows one token": {
+			change: func(o *boursev1.GPUOffer, _ *boursev1.Member, _ *boursev1.Market) {
+				o.Spec.Tokens = []boursev1.TokenSymbol{"USDT", "IO"}
+			},
+			status: metav1.ConditionTrue, reason: boursev1.ReasonValid, again: 5 * time.Minute,
+		},
+		"a hub whose market is not ready": {
+			change: func(_ *boursev1.GPUOffer, _ *boursev1.Member, m *boursev1.Market) { m.Status.Conditions = nil },
+			status: metav1.ConditionUnknown, reason: boursev1.ReasonNoMarket, again: 5 * time.Minute,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			offer, member, market := builders.Offer(builders.Supplier, "h100"), builders.Member(builders.Supplier), builders.Market()
+			offer.Status.Conditions = nil
+			if tc.change != nil {
+				tc.change(offer, member, market)
+			}
+			hub := fakehub.New(t, nil, offer, member, market)
+			got, result := pass(t, hub)
+			if got == nil || got.Status != tc.status || got.Reason != tc.reason || result.RequeueAfter != tc.again {
+				t.Errorf("Ready is %+v, again in %s; want %s/%s, again in %s", got, result.RequeueAfter, tc.status, tc.reason, tc.again)
+			}
+			if wrote := hub.Writes(func() { pass(t, hub) }); len(wrote) != 0 {
+				t.Errorf("the second pass wrote %v", wrote)
+			}
+		})
+	}
+}
+
+func TestAnOfferExpiresAndIsRenewed(t *testing.T) {
+	hub := fakehub.New(t, nil, builders.Offer(builders.Supplier, "h100"), builders.Member(builders.Supplier), builders.Market())
+	_, result := pass(t, hub)
+	hub.Step(result.RequeueAfter)
+	if got, _ := pass(t, hub); got.Reason != boursev1.ReasonExpired {
+		t.Errorf("Ready has reason %s, want Expired", got.Reason)
+	}
+	offer := builders.Offer(builders.Supplier, "h100")
+	hub.Read(offer)
+	offer.Spec.ValidUntil = metav1.NewTime(hub.Now().Add(time.Minute))
+	hub.Edit(offer)
+	if got, _ := pass(t, hub); got.Reason != boursev1.ReasonValid {
+		t.Errorf("Ready has reason %s, want Valid", got.Reason)
+	}
+}
+
+func TestAMemberWakesItsOwnOffers(t *testing.T) {
+	hub := fakehub.New(t, nil, builders.Offer(builders.Supplier, "a"), builders.Offer("rome-dc", "b"))
+	r := &Reconciler{Hub: hub}
+	if got := r.offers(t.Context(), client.InNamespace("rome-dc")); len(got) != 1 || got[0].Name != "b" {
+		t.Errorf("woken: %v, want b", got)
+	}
+	if got := r.offers(t.Context()); len(got) != 2 {
+		t.Errorf("woken: %v, want both", got)
+	}
+}

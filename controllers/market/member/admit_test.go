@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package member
+
+import (
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/test/builders"
+	"github.com/bourse-dev/bourse/test/fakehub"
+)
+
+func member(namespace, wallet string, age time.Duration) *boursev1.Member {
+	m := builders.Member(namespace)
+	m.Spec.Wallet = builders.Address(wallet)
+	m.CreationTimestamp = metav1.NewTime(builders.Start.Add(-age))
+	m.Status.Conditions = nil
+	return m
+}
+
+func newBench(t *testing.T, members ...client.Object) (*fakehub.Hub, *Reconciler) {
+	t.Helper()
+	hub := fakehub.New(t, []fakehub.Index{{Of: &boursev1.Member{}, Name: byWallet, Values: walletOf}}, members...)
+	return hub, &Reconciler{Teller: hub.Teller(), Hub: hub}
+}
+
+func pass(t *testing.T, hub *fakehub.Hub, r *Reconciler, namespace string) *metav1.Condition {
+	t.Helper()
+	m := builders.Member(namespace)
+	hub.Read(m)
+	if _, err := r.Reconcile(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	hub.Read(m)
+	return meta.FindStatusCondition(m.Status.Conditions, boursev1.Ready)
+}
+
+func TestAdmit(t *testing.T) {
+	broken := member("a", "a", 0)
+	broken.Spec.Wallet = "11111111111111111111111111111111111111111111"
+	cases := map[string]struct {
+		members []client.Object
+		status  metav1.ConditionStatus
+		reason  string
+	}{
+		"a wallet of its own": {
+			members: []client.Object{member("a", "a", 0), member("b", "b", time.Hour)},
+			status:  metav1.ConditionTrue, reason: boursev1.ReasonAdmitted,
+		},
+		"a wallet that an older member holds": {
+			members: []client.Object{member("a", "same", 0), member("b", "same", time.Hour)},
+			status:  metav1.ConditionFalse, reason: boursev1.ReasonWalletTaken,
+		},
+		"a wallet that a younger member holds": {
+			members: []client.Object{member("a", "same", time.Hour), member("b", "same", 0)},
+			status:  metav1.ConditionTrue, reason: boursev1.ReasonAdmitted,
+		},
+		"a wallet that a member of the same age holds": {
+			members: []client.Object{member("a", "same", 0), member("b", "same", 0)},
+			status:  metav1.ConditionTrue, reason: boursev1.ReasonAdmitted,
+		},
+		"a wallet that is no address": {
+			members: []client.Object{broken},
+			status:  metav1.ConditionFalse, reason: boursev1.ReasonWalletInvalid,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			hub, r := newBench(t, tc.members...)
+			if got := pass(t, hub, r, "a"); got == nil || got.Status != tc.status || got.Reason != tc.reason {
+				t.Errorf("Ready is %+v, want %s/%s", got, tc.status, tc.reason)
+			}
+			if wrote := hub.Writes(func() { pass(t, hub, r, "a") }); len(wrote) != 0 {
+				t.Errorf("the second pass wrote %v", wrote)
+			}
+		})
+	}
+}
+
+func TestOfTwoWithOneWalletOneIsAdmitted(t *testing.T) {
+	hub, r := newBench(t, member("a", "same", 0), member("b", "same", 0))
+	if a, b := pass(t, hub, r, "a"), pass(t, hub, r, "b"); (a.Status == metav1.ConditionTrue) == (b.Status == metav1.ConditionTrue) {
+		t.Errorf("a is %s and b is %s", a.Status, b.Status)
+	}
+	gone := member("a", "same", 0)
+	if got := r.rivals(t.Context(), gone); len(got) != 1 || got[0].Namespace != "b" {
+		t.Errorf("when a changes, %v are looked at, want b", got)
+	}
+}
