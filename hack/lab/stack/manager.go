@@ -54,7 +54,7 @@ func (l *Lab) installChart(ctx context.Context) (deployment, error) {
 		return deployment{}, err
 	}
 	namespace := "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + SystemNamespace + "}\n---\n"
-	if _, err := l.kubectl(ctx, Hub, namespace+rendered, "apply", "--server-side", "--validate=false", "-n", SystemNamespace, "-f", "-"); err != nil {
+	if _, err := l.kubectl(ctx, Hub, namespace+rendered, "apply", "--server-side", "-f", "-"); err != nil {
 		return deployment{}, err
 	}
 	if err := l.awaitKinds(ctx, Hub, "-l", "app.kubernetes.io/name=bourse"); err != nil {

@@ -26,6 +26,8 @@ func TestOptionsValidate(t *testing.T) {
 		"a cluster twice":         {func(o *Options) { o.Clusters = []string{"hub", "b", "b"} }, "twice"},
 		"a name that is a path":   {func(o *Options) { o.Clusters = []string{"hub", "../b"} }, "lower-case"},
 		"an unknown mode":         {func(o *Options) { o.Mode = "both" }, "mode"},
+		"a chart without a chain": {func(o *Options) { o.Chart = true }, "--chart=false"},
+		"fewer nodes than none":   {func(o *Options) { o.RealNodes = -1 }, "negative"},
 		"slots that are too fast": {func(o *Options) { o.Chain, o.SlotMS = true, 1 }, "slots"},
 	}
 	for name, tc := range cases {
