@@ -35,8 +35,6 @@ check: verify lint test ## All that must hold before a push.
 .PHONY: unit
 unit: ## The pure core and the controllers, with the race detector.
 	CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname -- -race -shuffle=on $$(go list ./... | grep -v /test/)
-	cd program/sbpfld && go test ./...
-	cd hack/lab/chain && npm ci --silent --no-fund --no-audit && node --test
 
 .PHONY: program-test
 program-test: ## The on-chain program: natively, against its mutants, and rebuilt from source.
