@@ -24,7 +24,7 @@ import (
 const reportEvery = 10 * time.Second
 
 // keepFor is how long a program that nobody used stays in the cache.
-const keepFor = 30 * 24 * time.Hour
+const keepFor = 3 * 24 * time.Hour
 
 // Tool is one program that can be built.
 type Tool struct {
