@@ -121,11 +121,7 @@ func decodeMessage(raw []byte) (message, error) {
 		parsed.instructions = append(parsed.instructions, readInstruction(&in))
 	}
 	if versioned {
-		for range in.length(keySize + 2) {
-			in.key()
-			writable, readable := in.take(in.length(1)), in.take(in.length(1))
-			parsed.lookedUp += len(writable) + len(readable)
-		}
+		parsed.lookedUp = readLookups(&in)
 	}
 	if len(in.rest) > 0 {
 		in.fail("%d bytes left over", len(in.rest))
@@ -137,6 +133,16 @@ func decodeMessage(raw []byte) (message, error) {
 		return message{}, in.err
 	}
 	return parsed, parsed.checkIndexes()
+}
+
+// readLookups passes over the lookup tables and counts the keys that they stand for.
+func readLookups(in *reader) (keys int) {
+	for range in.length(keySize + 2) {
+		in.key()
+		writable, readable := in.take(in.length(1)), in.take(in.length(1))
+		keys += len(writable) + len(readable)
+	}
+	return keys
 }
 
 func readInstruction(in *reader) compiled {

@@ -159,7 +159,7 @@ func TestCanaryIsFound(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(canary[:])
 	for _, output := range []string{
 		fmt.Sprint([]byte(key)), fmt.Sprintf("%#v", []byte(key)), fmt.Sprintf("%x", key), fmt.Sprintf("%X", canary), string(keygen(key)),
-		base64.StdEncoding.EncodeToString(key), base58.Encode(key), base58.Encode(canary[:]), fmt.Sprintf("text %s text", []byte(key)),
+		base64.StdEncoding.EncodeToString(key), base58.Encode(key), base58.Encode(canary[:]), "text " + string([]byte(key)) + " text",
 		fmt.Sprintf("%+v", struct{ key ed25519.PrivateKey }{key}),
 	} {
 		if len(leaks(output)) == 0 {
