@@ -113,6 +113,8 @@ func removeCgroup(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	// Container runtimes use the unified hierarchy beside version 1, too.
+	roots = append(roots, filepath.Join(cgroupRoot, "unified"))
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	for {

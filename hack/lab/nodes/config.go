@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
-	"strings"
 
 	"sigs.k8s.io/yaml"
 )
@@ -16,43 +15,45 @@ const (
 	clusterDomain = "cluster.local"
 )
 
-// replace fills in a template's words in capitals.
-func replace(template string, pairs ...string) string {
-	return strings.NewReplacer(pairs...).Replace(template)
+// values are what a template's $names stand for.
+type values map[string]string
+
+func (v values) fill(template string) string {
+	return os.Expand(template, func(name string) string { return v[name] })
 }
 
 // containerdConfig leaves oom_score_adj alone where the machine does not let us lower it: containers would not start.
 func containerdConfig(dir string) string {
-	return replace(`version = 2
-root = "DIR/containerd"
+	return values{"dir": dir, "socket": containerdSocket, "pause": PauseImage, "plugins": cniPlugins}.fill(`version = 2
+root = "$dir/containerd"
 state = "/run/containerd/state"
 [grpc]
-  address = "SOCKET"
+  address = "$socket"
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "PAUSE"
+  sandbox_image = "$pause"
   disable_apparmor = true
   restrict_oom_score_adj = true
   stream_server_address = "127.0.0.1"
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "PLUGINS"
-    conf_dir = "DIR/net.d"
+    bin_dir = "$plugins"
+    conf_dir = "$dir/net.d"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       SystemdCgroup = false
-`, "DIR", dir, "SOCKET", containerdSocket, "PAUSE", PauseImage, "PLUGINS", cniPlugins)
+`)
 }
 
 func kubeletConfig(dir, cgroup string) string {
-	return replace(`apiVersion: kubelet.config.k8s.io/v1beta1
+	return values{"dir": dir, "cgroup": cgroup, "dns": dnsService, "domain": clusterDomain, "socket": containerdSocket}.fill(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: DIR/ca.crt}}
+authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $dir/ca.crt}}
 authorization: {mode: Webhook}
 cgroupDriver: cgroupfs
-cgroupRoot: /CGROUP
-clusterDNS: [DNS]
-clusterDomain: DOMAIN
-containerRuntimeEndpoint: unix://SOCKET
+cgroupRoot: /$cgroup
+clusterDNS: [$dns]
+clusterDomain: $domain
+containerRuntimeEndpoint: unix://$socket
 enforceNodeAllocatable: [pods]
 evictionHard: {memory.available: 100Mi}
 failCgroupV1: false
@@ -60,26 +61,26 @@ failSwapOn: false
 imageGCHighThresholdPercent: 100
 maxPods: 50
 nodeStatusUpdateFrequency: 5s
-podLogsDir: DIR/pod-logs
-resolvConf: DIR/resolv.conf
+podLogsDir: $dir/pod-logs
+resolvConf: $dir/resolv.conf
 syncFrequency: 5s
-volumePluginDir: DIR/volume-plugins
-`, "DIR", dir, "CGROUP", cgroup, "DNS", dnsService, "DOMAIN", clusterDomain, "SOCKET", containerdSocket)
+volumePluginDir: $dir/volume-plugins
+`)
 }
 
 func podNetwork(ipam, pods string) string {
-	return replace(`{"cniVersion": "0.4.0", "name": "pods", "plugins": [
+	return values{"ipam": ipam, "pods": pods}.fill(`{"cniVersion": "0.4.0", "name": "pods", "plugins": [
  {"type": "bridge", "bridge": "pods0", "isGateway": true, "hairpinMode": true,
-  "ipam": {"type": "host-local", "dataDir": "IPAM", "ranges": [[{"subnet": "PODS"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+  "ipam": {"type": "host-local", "dataDir": "$ipam", "ranges": [[{"subnet": "$pods"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
  {"type": "portmap", "capabilities": {"portMappings": true}}
 ]}
-`, "IPAM", ipam, "PODS", pods)
+`)
 }
 
 // clusterServices let the nodes' own credentials follow services, and put the
 // lab's DNS server behind the address that kubelets give to pods.
 func clusterServices() string {
-	return replace(`apiVersion: rbac.authorization.k8s.io/v1
+	return values{"dns": dnsService, "hub": hubAddress.String()}.fill(`apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: "lab:node-proxier"}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:node-proxier"}
@@ -89,7 +90,7 @@ apiVersion: v1
 kind: Service
 metadata: {name: kube-dns, namespace: kube-system, labels: {k8s-app: kube-dns}}
 spec:
-  clusterIP: DNS
+  clusterIP: $dns
   ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}]
 ---
 apiVersion: discovery.k8s.io/v1
@@ -97,8 +98,8 @@ kind: EndpointSlice
 metadata: {name: kube-dns-lab, namespace: kube-system, labels: {kubernetes.io/service-name: kube-dns}}
 addressType: IPv4
 ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}]
-endpoints: [{addresses: [HUB], conditions: {ready: true}}]
-`, "DNS", dnsService, "HUB", hubAddress.String())
+endpoints: [{addresses: [$hub], conditions: {ready: true}}]
+`)
 }
 
 // authority returns the certificate authority in a kubeconfig.

@@ -8,40 +8,23 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
+	"runtime"
 	"time"
 )
 
 // downWithin is how long killed processes may take to be gone.
 const downWithin = time.Minute
 
-// marker names the file that tells a folder of nodes from any other. It lists the host's folders that Network made.
+// marker names the file that tells a folder of nodes from any other.
 const marker = "nodes.made"
 
-// hostFolders must exist for a node to have its own in their place.
-var hostFolders = []string{"/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/run/containerd", "/run/netns"}
-
-// mark makes the folder and the host's folders, and notes which of these were not there before.
 func (s site) mark() error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
-	var made []string
-	for _, folder := range hostFolders {
-		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-			made = append(made, folder)
-		}
-	}
-	if err := os.WriteFile(s.path(marker), []byte(strings.Join(made, "\n")), 0o600); err != nil {
+	if err := os.WriteFile(s.path(marker), nil, 0o600); err != nil {
 		return fmt.Errorf("mark folder: %w", err)
-	}
-	for _, folder := range made {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return fmt.Errorf("make folder for mounts: %w", err)
-		}
 	}
 	return nil
 }
@@ -53,8 +36,8 @@ func Down(ctx context.Context, dir string) error {
 		return fmt.Errorf("folder %q is not absolute", dir)
 	}
 	s := site{dir}
-	if _, err := os.Stat(cgroupRoot); errors.Is(err, fs.ErrNotExist) {
-		return nil // Not Linux: there can be none.
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		return nil // There can be none.
 	}
 	ctx, cancel := context.WithTimeout(ctx, downWithin)
 	defer cancel()
@@ -71,44 +54,14 @@ func Down(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	return s.unmark(ctx)
-}
-
-func (s site) unmark(ctx context.Context) error {
-	data, err := os.ReadFile(s.path(marker))
-	if errors.Is(err, fs.ErrNotExist) {
+	if err := leaveHost(ctx); err != nil {
+		return err
+	}
+	if _, err := os.Stat(s.path(marker)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("read marker: %w", err)
-	}
-	for _, folder := range strings.Fields(string(data)) {
-		if err := unmountEmpty(ctx, folder); err != nil {
-			return err
-		}
-		if err := os.Remove(folder); err != nil && !inUse(err) {
-			return fmt.Errorf("remove folder for mounts: %w", err)
-		}
-	}
-	if err := os.RemoveAll(s.dir); err != nil {
+	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("remove folder: %w", err)
 	}
 	return nil
-}
-
-// inUse tells that somebody else took a folder into use meanwhile, or removed it.
-func inUse(err error) bool {
-	return errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EBUSY) || errors.Is(err, fs.ErrNotExist)
-}
-
-// unmountEmpty undoes the mount that `ip netns add` makes of its own folder.
-func unmountEmpty(ctx context.Context, folder string) error {
-	entries, err := os.ReadDir(folder)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read folder for mounts: %w", err)
-	}
-	if len(entries) > 0 || exec.CommandContext(ctx, "mountpoint", "-q", folder).Run() != nil {
-		return nil
-	}
-	return run(ctx, "umount", folder)
 }

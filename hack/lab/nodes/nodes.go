@@ -91,13 +91,16 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
+// idPrefix begins the names of everything that a lab has outside of its folder.
+const idPrefix = "bourse-"
+
 // site names what belongs to one lab outside of its folder. The names follow from
 // the folder, so that nothing which a killed command left is lost.
 type site struct{ dir string }
 
 func (s site) id() string {
 	sum := sha256.Sum256([]byte(s.dir))
-	return "bourse-" + hex.EncodeToString(sum[:4])
+	return idPrefix + hex.EncodeToString(sum[:4])
 }
 
 func (s site) namespace(of string) string { return s.id() + "-" + of }
@@ -134,15 +137,15 @@ func Network(ctx context.Context, c Config) (Net, error) {
 	if err := s.mark(); err != nil {
 		return Net{}, err
 	}
+	if err := s.enterHost(); err != nil {
+		return Net{}, err
+	}
 	agent, err := c.Cache.Path(ctx, agentTool(c.Repo))
 	if err != nil {
 		return Net{}, err
 	}
 	if err := s.connect(ctx, c.Names); err != nil {
 		return Net{}, fmt.Errorf("connect namespaces: %w", err)
-	}
-	if err := makeCgroup(s.cgroup(hub)); err != nil {
-		return Net{}, err
 	}
 	server, err := s.forward(ctx, agent)
 	if err != nil {

@@ -72,21 +72,31 @@ func TestDiscovered(t *testing.T) {
 	}
 }
 
-func TestConfigsParse(t *testing.T) {
-	for name, text := range map[string]string{
-		"kubelet":     kubeletConfig("/lab/real-1", "bourse-0/real-1"),
-		"pod network": podNetwork("/lab/ipam", podRange(3)),
-	} {
-		var parsed map[string]any
-		if err := yaml.UnmarshalStrict([]byte(text), &parsed); err != nil {
-			t.Errorf("%s config: %v", name, err)
-		}
+func TestConfigs(t *testing.T) {
+	containerd := containerdConfig("/lab/real-1")
+	cases := map[string]struct {
+		text string
+		want []string
+	}{
+		"containerd":  {containerd, []string{`root = "/lab/real-1/containerd"`, `sandbox_image = "localhost/pause:1"`, "restrict_oom_score_adj = true"}},
+		"kubelet":     {kubeletConfig("/lab/real-1", "bourse-0/real-1"), []string{"clusterDNS: [10.96.0.10]", "cgroupRoot: /bourse-0/real-1", "clientCAFile: /lab/real-1/ca.crt"}},
+		"pod network": {podNetwork("/lab/ipam", podRange(3)), []string{`"subnet": "10.244.3.0/24"`, `"dataDir": "/lab/ipam"`}},
+		"services":    {clusterServices(), []string{"clusterIP: 10.96.0.10", "addresses: [10.200.0.1]"}},
 	}
-	for word := range strings.FieldsSeq("DIR SOCKET PAUSE PLUGINS CGROUP DNS DOMAIN IPAM PODS HUB") {
-		all := containerdConfig("/d") + kubeletConfig("/d", "c") + podNetwork("/i", "p") + clusterServices()
-		if strings.Contains(strings.ReplaceAll(all, "clusterDNS", ""), word) {
-			t.Errorf("the word %s was not filled in", word)
-		}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			for _, want := range tc.want {
+				if !strings.Contains(tc.text, want) {
+					t.Errorf("config lacks %q:\n%s", want, tc.text)
+				}
+			}
+			for document := range strings.SplitSeq(tc.text, "\n---\n") {
+				var parsed map[string]any
+				if err := yaml.UnmarshalStrict([]byte(document), &parsed); tc.text != containerd && err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }
 

@@ -108,6 +108,7 @@ func (l *lab) up() {
 	source, err := build.ModuleDir(ctx, filepath.Join(l.Repo, "hack/lab/kuberay"), "github.com/ray-project/kuberay/ray-operator")
 	l.must(err)
 	l.kubectl("", "apply", "--server-side", "-f", filepath.Join(source, "config/crd/bases"))
+	l.kubectl("", "wait", "--for=condition=Established", "crd", "--all", "--timeout=1m")
 	_, err = l.table.Start(process.Spec{
 		Name: "kuberay",
 		Args: []string{
@@ -161,7 +162,7 @@ func (l *lab) down() {
 func (l *lab) wantNothingLeft() {
 	id := site{l.Dir}.id()
 	for what, command := range map[string]string{
-		"processes":  "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o " + l.Dir + " || true",
+		"processes":  "for p in /proc/[0-9]*; do { tr '\\0' ' ' <$p/cmdline; } 2>/dev/null | grep " + l.Dir + " | grep -v -e '^sh ' -e '^grep '; done || true",
 		"mounts":     "grep -h " + l.Dir + " /proc/[0-9]*/mounts 2>/dev/null || true",
 		"namespaces": "ls /run/netns 2>/dev/null | grep " + id + " || true",
 		"cgroups":    "find /sys/fs/cgroup -maxdepth 2 -name '" + id + "*'",

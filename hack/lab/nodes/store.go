@@ -28,7 +28,7 @@ func (c Config) store(ctx context.Context, pause string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make cache: %w", err)
 	}
-	unlock, err := lock(filepath.Join(dir, "lock"))
+	unlock, err := lock(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return "", err
 	}
@@ -87,13 +87,13 @@ func unpack(ctx context.Context, work, root string, archives []string) error {
 	}
 	defer os.RemoveAll(state) //nolint:errcheck // Holds a socket only.
 	socket, config := filepath.Join(state, "socket"), filepath.Join(work, "containerd.toml")
-	text := replace(`version = 2
-root = "ROOT"
-state = "STATE"
+	text := values{"root": root, "state": state, "socket": socket}.fill(`version = 2
+root = "$root"
+state = "$state"
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
-  address = "SOCKET"
-`, "ROOT", root, "STATE", state, "SOCKET", socket)
+  address = "$socket"
+`)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write config: %w", err)
 	}
@@ -161,16 +161,4 @@ func unshare(path string) error {
 		return err
 	}
 	return os.WriteFile(path, content, 0o600)
-}
-
-// lock waits until nobody else holds path's lock, which ends with the process at the latest.
-func lock(path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
-		return nil, errors.Join(fmt.Errorf("take lock: %w", err), file.Close())
-	}
-	return func() { _ = file.Close() }, nil
 }
