@@ -101,8 +101,11 @@ func readiness(pod corev1.Pod) (time.Time, bool) {
 			changed, ready = condition.LastTransitionTime.Time, condition.Status == corev1.ConditionTrue
 		}
 	}
+	if ready && pod.Status.Phase != corev1.PodRunning {
+		return time.Time{}, false // it has ended, and nobody said when
+	}
 	if pod.DeletionTimestamp.IsZero() {
-		return changed, ready && pod.Status.Phase == corev1.PodRunning
+		return changed, ready
 	}
 	told := pod.DeletionTimestamp.Time
 	if pod.DeletionGracePeriodSeconds != nil {

@@ -20,6 +20,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/metrics"
+	"github.com/bourse-dev/bourse/internal/ray"
 	"github.com/bourse-dev/bourse/test/builders"
 )
 
@@ -48,14 +49,14 @@ type Hub struct {
 func New(t testing.TB, indexes []Index, objects ...client.Object) *Hub {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{boursev1.AddToScheme, clientgoscheme.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{boursev1.AddToScheme, clientgoscheme.AddToScheme, ray.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
 	}
 	h := &Hub{Recorder: events.NewFakeRecorder(manyEvents), t: t, now: builders.Start}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(h.interceptor()).WithStatusSubresource(
-		&boursev1.ComputeJob{}, &boursev1.FeeBurn{}, &boursev1.GPULease{}, &boursev1.GPUOffer{}, &boursev1.Market{}, &boursev1.Member{},
+		&boursev1.ComputeJob{}, &boursev1.FeeBurn{}, &boursev1.GPULease{}, &boursev1.GPUOffer{}, &boursev1.GPUPool{}, &boursev1.Market{}, &boursev1.Member{},
 		&boursev1.Settlement{}, &boursev1.Voucher{},
 	)
 	for _, index := range indexes {
