@@ -19,7 +19,7 @@ type ComputeJobSpec struct {
 
 	// placement says where the job may run.
 	// +optional
-	// +kubebuilder:default={}
+	// +default={}
 	Placement Placement `json:"placement,omitzero"`
 
 	// durationSeconds is how long the job may run: a program is ended then, an interactive cluster lasts until then.
@@ -52,7 +52,7 @@ type GPURequest struct {
 
 	// perWorker is how many GPUs each worker needs, on one node.
 	// +optional
-	// +kubebuilder:default=1
+	// +default=1
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=16
 	PerWorker int32 `json:"perWorker,omitempty"`
@@ -87,17 +87,17 @@ type Placement struct {
 
 	// isolation is the least isolation that the job accepts.
 	// +optional
-	// +kubebuilder:default=Container
+	// +default="Container"
 	Isolation Isolation `json:"isolation,omitempty"`
 
 	// tier says whether the supplier may take the GPUs back.
 	// +optional
-	// +kubebuilder:default=Interruptible
+	// +default="Interruptible"
 	Tier Tier `json:"tier,omitempty"`
 
 	// egress is what the job's pods must be able to reach.
 	// +optional
-	// +kubebuilder:default=None
+	// +default="None"
 	Egress Egress `json:"egress,omitempty"`
 }
 
@@ -140,22 +140,22 @@ type RayProgram struct {
 
 	// workerCPU is the CPU of each worker.
 	// +optional
-	// +kubebuilder:default="4"
+	// +default="4"
 	WorkerCPU resource.Quantity `json:"workerCPU,omitzero"`
 
 	// workerMemory is the memory of each worker.
 	// +optional
-	// +kubebuilder:default="16Gi"
+	// +default="16Gi"
 	WorkerMemory resource.Quantity `json:"workerMemory,omitzero"`
 
 	// headCPU is the CPU of the head, which holds no GPU.
 	// +optional
-	// +kubebuilder:default="1"
+	// +default="1"
 	HeadCPU resource.Quantity `json:"headCPU,omitzero"`
 
 	// headMemory is the memory of the head.
 	// +optional
-	// +kubebuilder:default="4Gi"
+	// +default="4Gi"
 	HeadMemory resource.Quantity `json:"headMemory,omitzero"`
 }
 

@@ -68,7 +68,7 @@ type GPULeaseSpec struct {
 
 	// state is Ended when the market or the buyer wants the lease to end.
 	// +optional
-	// +kubebuilder:default=Active
+	// +default="Active"
 	State LeaseState `json:"state,omitempty"`
 
 	// endReason says why the state is Ended.

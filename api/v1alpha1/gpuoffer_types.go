@@ -23,7 +23,7 @@ type GPUOfferSpec struct {
 
 	// sharing is how a GPU is divided before it is sold.
 	// +optional
-	// +kubebuilder:default=None
+	// +default="None"
 	Sharing Sharing `json:"sharing,omitempty"`
 
 	// priceUSD is the price of one GPU for one hour, in US dollars.
@@ -42,7 +42,8 @@ type GPUOfferSpec struct {
 	Region Region `json:"region,omitempty"`
 
 	// terms bound the leases that the supplier accepts.
-	// +required
+	// +optional
+	// +default={}
 	Terms PoolTerms `json:"terms,omitzero"`
 
 	// freeGPUs is how many GPUs of this offer are free, over all its nodes.

@@ -14,7 +14,7 @@ type GPUPoolSpec struct {
 
 	// mode says whether idle GPUs are sold now.
 	// +optional
-	// +kubebuilder:default=Sell
+	// +default="Sell"
 	Mode PoolMode `json:"mode,omitempty"`
 
 	// priceUSD is the price of one GPU for one hour, in US dollars.
@@ -38,7 +38,7 @@ type GPUPoolSpec struct {
 
 	// idle says when a GPU counts as idle.
 	// +optional
-	// +kubebuilder:default={}
+	// +default={}
 	Idle IdlePolicy `json:"idle,omitzero"`
 
 	// region is where the nodes are.
@@ -47,7 +47,7 @@ type GPUPoolSpec struct {
 
 	// terms bound the leases that the supplier accepts.
 	// +optional
-	// +kubebuilder:default={}
+	// +default={}
 	Terms PoolTerms `json:"terms,omitzero"`
 }
 
@@ -77,14 +77,14 @@ type ModelPrice struct {
 type IdlePolicy struct {
 	// forSeconds is how long a GPU must have been free before it is offered.
 	// +optional
-	// +kubebuilder:default=600
+	// +default=600
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=86400
 	ForSeconds *int32 `json:"forSeconds,omitempty"`
 
 	// reserve is how many idle GPUs of each model are kept back for local work.
 	// +optional
-	// +kubebuilder:default=0
+	// +default=0
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=65536
 	Reserve *int32 `json:"reserve,omitempty"`
@@ -97,38 +97,38 @@ type PoolTerms struct {
 	// tiers are the kinds of lease that the supplier accepts.
 	// +optional
 	// +listType=set
-	// +kubebuilder:default={Interruptible}
+	// +default=["Interruptible"]
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=2
 	Tiers []Tier `json:"tiers,omitempty"`
 
 	// isolation is how strongly leases are kept apart from other work on these nodes.
 	// +optional
-	// +kubebuilder:default=Container
+	// +default="Container"
 	Isolation Isolation `json:"isolation,omitempty"`
 
 	// egress is the most that a lease's pods may reach.
 	// +optional
-	// +kubebuilder:default=None
+	// +default="None"
 	Egress Egress `json:"egress,omitempty"`
 
 	// minDurationSeconds is the shortest term of a lease.
 	// +optional
-	// +kubebuilder:default=60
+	// +default=60
 	// +kubebuilder:validation:Minimum=60
 	// +kubebuilder:validation:Maximum=2592000
 	MinDurationSeconds int32 `json:"minDurationSeconds,omitempty"`
 
 	// maxDurationSeconds is the longest term of a lease.
 	// +optional
-	// +kubebuilder:default=86400
+	// +default=86400
 	// +kubebuilder:validation:Minimum=60
 	// +kubebuilder:validation:Maximum=2592000
 	MaxDurationSeconds int32 `json:"maxDurationSeconds,omitempty"`
 
 	// noticeSeconds is how long before an interruptible lease is taken back its pods are told.
 	// +optional
-	// +kubebuilder:default=30
+	// +default=30
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=3600
 	NoticeSeconds int32 `json:"noticeSeconds,omitempty"`
@@ -190,7 +190,7 @@ type PoolModel struct {
 	// +required
 	Model GPUModel `json:"model,omitempty"`
 	// gpus counts the GPUs of that model.
-	// +required
+	// +optional
 	GPUs GPUCounts `json:"gpus,omitzero"`
 }
 

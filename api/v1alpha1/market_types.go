@@ -19,7 +19,8 @@ type MarketSpec struct {
 	Treasury SolanaAddress `json:"treasury,omitempty"`
 
 	// fees are the market's fees in basis points of a period's gross amount.
-	// +required
+	// +optional
+	// +default={}
 	Fees MarketFees `json:"fees,omitzero"`
 
 	// tokens are what jobs may be paid in.
@@ -32,7 +33,7 @@ type MarketSpec struct {
 
 	// settlement says how often leases are settled.
 	// +optional
-	// +kubebuilder:default={}
+	// +default={}
 	Settlement MarketSettlement `json:"settlement,omitzero"`
 }
 
@@ -40,13 +41,13 @@ type MarketSpec struct {
 type MarketFees struct {
 	// buyerBps is added to what the buyer pays.
 	// +optional
-	// +kubebuilder:default=25
+	// +default=25
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=500
 	BuyerBps *int32 `json:"buyerBps,omitempty"`
 	// supplierBps is deducted from what the supplier is paid.
 	// +optional
-	// +kubebuilder:default=25
+	// +default=25
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=500
 	SupplierBps *int32 `json:"supplierBps,omitempty"`
@@ -74,21 +75,21 @@ type MarketToken struct {
 
 	// facilitationBps is added to the buyer's fee when a job is paid in this token.
 	// +optional
-	// +kubebuilder:default=0
+	// +default=0
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=500
 	FacilitationBps *int32 `json:"facilitationBps,omitempty"`
 
 	// burnBps is the share of the fees in this token that a claim burns at once; the rest goes to the treasury.
 	// +optional
-	// +kubebuilder:default=0
+	// +default=0
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=10000
 	BurnBps *int32 `json:"burnBps,omitempty"`
 
 	// freezeAuthority says whether a mint whose issuer can freeze accounts is accepted.
 	// +optional
-	// +kubebuilder:default=Refuse
+	// +default="Refuse"
 	FreezeAuthority FreezePolicy `json:"freezeAuthority,omitempty"`
 }
 
@@ -108,14 +109,14 @@ const (
 type MarketSettlement struct {
 	// periodSeconds is the length of one billing period.
 	// +optional
-	// +kubebuilder:default=3600
+	// +default=3600
 	// +kubebuilder:validation:Minimum=5
 	// +kubebuilder:validation:Maximum=86400
 	PeriodSeconds int32 `json:"periodSeconds,omitempty"`
 
 	// graceSeconds is how long after a lease's term its escrow stays open for the last claim.
 	// +optional
-	// +kubebuilder:default=21600
+	// +default=21600
 	// +kubebuilder:validation:Minimum=60
 	// +kubebuilder:validation:Maximum=604800
 	GraceSeconds int32 `json:"graceSeconds,omitempty"`
