@@ -141,22 +141,22 @@ type RayProgram struct {
 	// workerCPU is the CPU of each worker.
 	// +optional
 	// +default="4"
-	WorkerCPU resource.Quantity `json:"workerCPU,omitzero"`
+	WorkerCPU resource.Quantity `json:"workerCPU,omitempty,omitzero"`
 
 	// workerMemory is the memory of each worker.
 	// +optional
 	// +default="16Gi"
-	WorkerMemory resource.Quantity `json:"workerMemory,omitzero"`
+	WorkerMemory resource.Quantity `json:"workerMemory,omitempty,omitzero"`
 
 	// headCPU is the CPU of the head, which holds no GPU.
 	// +optional
 	// +default="1"
-	HeadCPU resource.Quantity `json:"headCPU,omitzero"`
+	HeadCPU resource.Quantity `json:"headCPU,omitempty,omitzero"`
 
 	// headMemory is the memory of the head.
 	// +optional
 	// +default="4Gi"
-	HeadMemory resource.Quantity `json:"headMemory,omitzero"`
+	HeadMemory resource.Quantity `json:"headMemory,omitempty,omitzero"`
 }
 
 // EnvVar is an environment variable.
