@@ -87,7 +87,7 @@ type deployment struct {
 // findDeployment returns the one Deployment among rendered manifests.
 func findDeployment(rendered string) (deployment, error) {
 	var found []deployment
-	for _, document := range strings.Split("\n"+rendered, "\n---") {
+	for document := range strings.SplitSeq("\n"+rendered, "\n---") {
 		var object struct {
 			Kind string `json:"kind"`
 			Spec struct {

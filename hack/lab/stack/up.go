@@ -45,28 +45,33 @@ var partName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
 
 // Validate reports what is wrong with the options.
 func (o Options) Validate() error {
-	if len(o.Clusters) == 0 || o.Clusters[0] != Hub {
+	if err := validateClusters(o.Clusters); err != nil {
+		return err
+	}
+	switch {
+	case o.Chain && o.SlotMS < 10:
+		return errors.New("slots of less than 10 ms are too short for this chain")
+	case o.RealNodes < 0:
+		return errors.New("a negative number of real nodes")
+	case o.Chart && (!o.Chain || !o.KubeRay):
+		return errors.New("the chart needs the chain and KubeRay: use --chart=false")
+	case o.Mode != "single" && o.Mode != "procs":
+		return errors.New("mode is single or procs")
+	}
+	return nil
+}
+
+func validateClusters(names []string) error {
+	if len(names) == 0 || names[0] != Hub {
 		return fmt.Errorf("the first cluster must be %s", Hub)
 	}
-	for i, name := range o.Clusters {
+	for i, name := range names {
 		if !partName.MatchString(name) {
 			return fmt.Errorf("cluster name %q: use lower-case letters, digits and dashes", name)
 		}
-		if slices.Contains(o.Clusters[:i], name) {
+		if slices.Contains(names[:i], name) {
 			return fmt.Errorf("cluster %s is named twice", name)
 		}
-	}
-	if o.Chain && o.SlotMS < 10 {
-		return errors.New("slots of less than 10 ms are too short for this chain")
-	}
-	if o.RealNodes < 0 {
-		return errors.New("a negative number of real nodes")
-	}
-	if o.Chart && (!o.Chain || !o.KubeRay) {
-		return errors.New("Bourse needs the chain and KubeRay: use --chart=false")
-	}
-	if o.Mode != "single" && o.Mode != "procs" {
-		return errors.New("mode is single or procs")
 	}
 	return nil
 }
