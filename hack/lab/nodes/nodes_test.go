@@ -180,3 +180,10 @@ func TestDownOfNothingIsFine(t *testing.T) {
 		t.Error("Down took a folder that is not absolute")
 	}
 }
+
+func TestCheckSaysThatRootIsNeeded(t *testing.T) {
+	err := Check(t.Context())
+	if needs := os.Geteuid() != 0; needs != (err != nil && strings.Contains(err.Error(), "need root")) {
+		t.Errorf("as user %d, Check says %v", os.Geteuid(), err)
+	}
+}
