@@ -22,6 +22,7 @@ import (
 	"github.com/bourse-dev/bourse/controllers/market/settlement"
 	marketvoucher "github.com/bourse-dev/bourse/controllers/market/voucher"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpulease"
+	"github.com/bourse-dev/bourse/controllers/supplier/gpupool"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/metrics"
@@ -89,6 +90,10 @@ func (o Options) market() []controller {
 
 func (o Options) supplier() []controller {
 	return []controller{
+		{"gpupool", o.Local, &gpupool.Reconciler{
+			Teller: o.teller(o.Local), Local: o.Local.GetClient(), Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(),
+			Namespace: o.MemberNamespace, Now: o.Now,
+		}},
 		{"gpulease", o.Hub, &gpulease.Reconciler{
 			Teller: o.teller(o.Hub), Hub: o.Hub.GetClient(), Local: o.Local.GetClient(), LocalCache: o.Local.GetCache(),
 			Ledger:    gpulease.OnChain{Chain: o.Chain, Signer: o.SupplierSigner},
