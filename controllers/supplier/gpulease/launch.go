@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -38,7 +40,7 @@ func (r *Reconciler) launch(ctx context.Context, lease *boursev1.GPULease) (reco
 			}
 		}
 	}
-	tellRunning(lease, state)
+	r.tellRunning(lease, state)
 	return reconcile.Result{}, nil
 }
 
@@ -54,18 +56,22 @@ func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state 
 	if err := r.create(ctx, plan.Objects()...); err != nil {
 		return err
 	}
-	tellRunning(lease, state)
+	r.tellRunning(lease, state)
 	return nil
 }
 
 // tellRunning says how far the workers are.
-func tellRunning(lease *boursev1.GPULease, state ray.State) {
+func (r *Reconciler) tellRunning(lease *boursev1.GPULease, state ray.State) {
 	switch {
 	case state.AllReady(lease.Spec.Workers):
 		kube.True(lease, boursev1.LeaseRunning, boursev1.ReasonWorkersReady, "Every worker is ready")
 		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonRunning, "The lease runs")
 	case lease.Status.Usage != nil:
-		kube.Waiting(lease, boursev1.LeaseRunning, boursev1.ReasonWorkersNotReady, "A worker is not ready, so the meter stands still")
+		meta.SetStatusCondition(&lease.Status.Conditions, metav1.Condition{
+			Type: boursev1.LeaseRunning, Status: metav1.ConditionUnknown, Reason: boursev1.ReasonWorkersNotReady,
+			Message: "A worker is not ready, so the meter stands still", ObservedGeneration: lease.Generation,
+			LastTransitionTime: metav1.NewTime(r.Now()), // conclude reads it by the same clock
+		})
 	default:
 		kube.Waiting(lease, boursev1.LeaseRunning, boursev1.ReasonStarting, "The workers are starting")
 		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonStarting, "The workers are starting")

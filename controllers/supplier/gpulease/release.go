@@ -289,7 +289,7 @@ func endedWell(lease *boursev1.GPULease) bool {
 	case boursev1.EndCompleted, boursev1.EndTermReached, boursev1.EndBudgetSpent:
 		return true
 	case boursev1.EndJobDeleted:
-		return lease.Spec.Ray.Entrypoint == "" && lease.Status.Usage != nil
+		return lease.Spec.Ray.Entrypoint == "" && lease.Status.Usage != nil && number(lease.Status.Usage.GPUMilliseconds) > 0
 	default:
 		return false
 	}
