@@ -157,7 +157,7 @@ func hubOf(mgr ctrl.Manager, o options, scheme *runtime.Scheme) (cluster.Cluster
 		c.Client = clientOptions()
 		c.Cache = cacheOptions()
 		if !o.roles.Has(controllers.Market) && !o.roles.Has(controllers.Buyer) {
-			c.Cache.DefaultNamespaces = map[string]cache.Config{o.memberNamespace: {}}
+			c.Cache.ByObject = ownOnly(o.memberNamespace)
 		}
 	})
 	if err != nil {
@@ -167,6 +167,12 @@ func hubOf(mgr ctrl.Manager, o options, scheme *runtime.Scheme) (cluster.Cluster
 		return nil, fmt.Errorf("add hub: %w", err)
 	}
 	return hub, nil
+}
+
+// ownOnly keeps other suppliers' offers and leases out of a supplier's memory. Vouchers are in the buyers' namespaces.
+func ownOnly(namespace string) map[client.Object]cache.ByObject {
+	own := cache.ByObject{Namespaces: map[string]cache.Config{namespace: {}}}
+	return map[client.Object]cache.ByObject{&boursev1.GPUOffer{}: own, &boursev1.GPULease{}: own, &boursev1.Member{}: own}
 }
 
 // addProbes adds /healthz, which says that the process answers, and /readyz, which says that its caches are filled. Neither asks
