@@ -5,6 +5,7 @@ package kube_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -198,6 +200,30 @@ func TestRunEndsAtTheFirstErrorOrResult(t *testing.T) {
 			}
 			if !kube.IsTrue(w.job(t), boursev1.JobMatched) {
 				t.Error("what the phase before it found was not written")
+			}
+		})
+	}
+}
+
+func TestRunRunsAgainAfterAPhaseReadSomethingStale(t *testing.T) {
+	resource := schema.GroupResource{Group: "bourse.dev", Resource: "gpuoffers"}
+	cause := metav1.StatusCause{Type: metav1.CauseTypeFieldManagerConflict, Field: ".spec"}
+	cases := map[string]struct {
+		err       error
+		wantRetry bool
+	}{
+		"a stale object is read again":      {apierrors.NewConflict(resource, "oslo", errors.New("modified")), true},
+		"a field with two owners is wrong":  {apierrors.NewApplyConflict([]metav1.StatusCause{cause}, "two owners"), false},
+		"another error is not about writes": {errors.New("broken"), false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			result, err := kube.Run(t.Context(), w.teller, w.job(t), func(context.Context, *boursev1.ComputeJob) (reconcile.Result, error) {
+				return reconcile.Result{}, fmt.Errorf("change offer: %w", tc.err)
+			})
+			if retry := err == nil && result.RequeueAfter > 0; retry != tc.wantRetry {
+				t.Errorf("Run = %+v, %v; want a retry: %v", result, err, tc.wantRetry)
 			}
 		})
 	}

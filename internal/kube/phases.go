@@ -10,6 +10,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
@@ -27,8 +28,8 @@ type Writer interface {
 	Write(ctx context.Context, before, after Conditioned) error
 }
 
-// Run runs the phases in order, then writes the object once, if they changed it. A pass whose write is refused because the
-// object has changed meanwhile ends without an error and is run again.
+// Run runs the phases in order, then writes the object once, if they changed it. A pass in which a write was refused, because an
+// object had changed since it was read, ends without an error and is run again.
 func Run[T Conditioned](ctx context.Context, w Writer, obj T, phases ...Phase[T]) (reconcile.Result, error) {
 	before, ok := obj.DeepCopyObject().(T)
 	if !ok {
@@ -36,7 +37,10 @@ func Run[T Conditioned](ctx context.Context, w Writer, obj T, phases ...Phase[T]
 	}
 	result, err := inOrder(ctx, obj, phases)
 	wrote := w.Write(ctx, before, obj)
-	if apierrors.IsConflict(wrote) {
+	if stale(err) {
+		result, err = reconcile.Result{RequeueAfter: retryConflict}, nil
+	}
+	if stale(wrote) {
 		result, wrote = reconcile.Result{RequeueAfter: retryConflict}, nil
 	}
 	switch {
@@ -47,6 +51,12 @@ func Run[T Conditioned](ctx context.Context, w Writer, obj T, phases ...Phase[T]
 	default:
 		return reconcile.Result{}, errors.Join(err, wrote)
 	}
+}
+
+// stale says whether the error is a write that was refused because the object had changed since it was read. Two field managers
+// that claim the same field are a conflict too, but one that reading again does not mend.
+func stale(err error) bool {
+	return apierrors.IsConflict(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict)
 }
 
 func inOrder[T Conditioned](ctx context.Context, obj T, phases []Phase[T]) (reconcile.Result, error) {
