@@ -93,7 +93,7 @@ func TestClaimSurvivesTheChain(t *testing.T) {
 			calls := 0
 			b.chain.Faults(func(method string) chaintest.Fault {
 				calls++
-				if method == "sendTransaction" && calls < 40 {
+				if method == "Send" && calls < 40 {
 					return chaintest.Fault{LoseReply: true}
 				}
 				return chaintest.Fault{}

@@ -58,7 +58,6 @@ type Reconciler struct {
 // The supplier reads its leases, their vouchers and its pools, and builds what a lease needs in the supplier's cluster.
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases/status,verbs=patch
-// +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases/finalizers,verbs=update
 // +kubebuilder:rbac:groups=bourse.dev,resources=vouchers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=markets,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpupools,verbs=get;list;watch

@@ -44,7 +44,6 @@ type Reconciler struct {
 // In the supplier's cluster it reads nodes and pods.
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpupools,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpupools/status,verbs=patch
-// +kubebuilder:rbac:groups=bourse.dev,resources=gpupools/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=nodes;pods,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
