@@ -45,7 +45,7 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() {
 		if *keep {
-			fmt.Printf("\nThe lab is still up. Next:\n  export KUBECONFIG=$(go run -C hack/lab ./cmd/lab kubeconfig --dir %[1]s)\n  go run -C hack/lab ./cmd/lab status --dir %[1]s\n  go run -C hack/lab ./cmd/lab down --dir %[1]s\n", folder)
+			fmt.Printf("\nThe lab is left as it is. Next:\n  export KUBECONFIG=$(go run -C hack/lab ./cmd/lab kubeconfig --dir %[1]s)\n  go run -C hack/lab ./cmd/lab status --dir %[1]s\n  go run -C hack/lab ./cmd/lab down --dir %[1]s\n", folder)
 			return
 		}
 		// The lab must go even when the demo was interrupted.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -95,16 +96,21 @@ type Job struct {
 // Look reads the job, its lease and what belongs to it, and tells what is new.
 func (t *Teller) Look(ctx context.Context, lab *Lab, job *Job) error {
 	object := &boursev1.ComputeJob{}
-	if err := lab.Client.Get(ctx, job.ObjectKey, object); err != nil {
+	err := lab.Client.Get(ctx, job.ObjectKey, object)
+	switch {
+	case err == nil:
+		job.Object = object
+		t.conditions("job/"+job.Name, object, boursev1.JobAdmitted, boursev1.JobMatched, boursev1.Succeeded)
+	case apierrors.IsNotFound(err) && job.Lease != nil:
+		t.once("job/"+job.Name, "gone", "%-16s is gone", "job/"+job.Name) // its buyer deleted it; its lease stays on record
+	default:
 		return fmt.Errorf("get job: %w", err)
 	}
-	job.Object = object
-	t.conditions("job/"+job.Name, object, boursev1.JobAdmitted, boursev1.JobMatched, boursev1.JobFunded, boursev1.JobRunning)
-	if object.Status.Lease == nil {
+	if job.Object.Status.Lease == nil {
 		return nil
 	}
 	lease := &boursev1.GPULease{}
-	key := client.ObjectKey{Namespace: object.Status.Lease.Namespace, Name: object.Status.Lease.Name}
+	key := client.ObjectKey{Namespace: job.Object.Status.Lease.Namespace, Name: job.Object.Status.Lease.Name}
 	if err := lab.Client.Get(ctx, key, lease); err != nil {
 		return fmt.Errorf("get lease: %w", err)
 	}
@@ -113,11 +119,7 @@ func (t *Teller) Look(ctx context.Context, lab *Lab, job *Job) error {
 	if err := t.voucher(ctx, lab, job); err != nil {
 		return err
 	}
-	if err := t.settlements(ctx, lab, job); err != nil {
-		return err
-	}
-	t.conditions("job/"+job.Name, object, boursev1.Succeeded)
-	return nil
+	return t.settlements(ctx, lab, job)
 }
 
 // conditions tells of the conditions whose status or reason is new.
@@ -142,7 +144,7 @@ func mark(status metav1.ConditionStatus) string {
 
 func (t *Teller) lease(name string, lease *boursev1.GPULease) {
 	who := "lease of " + name
-	t.conditions(who, lease, boursev1.LeaseAccepted, boursev1.LeaseFunded, boursev1.LeaseRunning)
+	t.conditions(who, lease, boursev1.LeaseAccepted, boursev1.LeaseFunded, boursev1.LeaseRunning, boursev1.Succeeded)
 	if u := lease.Status.Usage; u != nil {
 		t.once(who+"usage", fmt.Sprint(u.Sequence), "%-16s metered: record %d, %d GPU-ms in Ready, gross %d base units (%s)", who, u.Sequence, *u.GPUMilliseconds, *u.Gross, u.Final)
 	}
@@ -196,8 +198,7 @@ func (t *Teller) Ended(ctx context.Context, lab *Lab, job *Job) (bool, error) {
 	if err := t.Look(ctx, lab, job); err != nil {
 		return false, err
 	}
-	c := meta.FindStatusCondition(job.Object.Status.Conditions, boursev1.Succeeded)
-	if c == nil || c.Status == metav1.ConditionUnknown || job.Lease == nil {
+	if job.Lease == nil || !terminal(job.Lease) {
 		return false, nil
 	}
 	list, err := Settlements(ctx, lab, job)

@@ -93,6 +93,8 @@ func (f *Flow) add(lease *boursev1.GPULease, vault solana.PublicKey, changes map
 	switch {
 	case moved > 0:
 		f.Deposit += uint64(moved)
+	case moved == 0:
+		// The close of a vault that was spent to its end, or a stranger's empty transaction.
 	case buyer > 0:
 		f.Refund += uint64(buyer)
 	default:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -44,7 +45,16 @@ func (t *Teller) Interactive(ctx context.Context, lab *Lab, samples string) erro
 	if err := t.Running(ctx, lab, jobs...); err != nil {
 		return err
 	}
-	t.Title("Metering, vouchers, claims; at the end of the term the refund")
+	t.Title("Metering, vouchers, claims")
+	if err := t.Claimed(ctx, lab, 2, jobs...); err != nil {
+		return err
+	}
+	t.Title("The first job runs to the end of its term; the second is deleted by its buyer, who is refunded")
+	early := jobs[1]
+	if _, err := lab.Kubectl(ctx, "delete", "computejob", "-n", early.Namespace, early.Name, "--wait=false"); err != nil {
+		return err
+	}
+	t.Say("deleted %s", early)
 	return t.settle(ctx, lab, before, jobs...)
 }
 
@@ -115,7 +125,7 @@ func (t *Teller) Offers(ctx context.Context, lab *Lab, pools int) error {
 		for i := range list.Items {
 			pool := &list.Items[i]
 			t.conditions("pool/"+pool.Name, pool, boursev1.PoolDiscovered, boursev1.PoolAdvertised)
-			if meta.IsStatusConditionTrue(pool.Status.Conditions, boursev1.Ready) {
+			if offered := pool.Status.GPUs.Offered; offered != nil && *offered > 0 {
 				selling++
 			}
 		}
@@ -138,7 +148,7 @@ func (t *Teller) Running(ctx context.Context, lab *Lab, jobs ...*Job) error {
 			if err := t.Look(ctx, lab, job); err != nil {
 				return false, err
 			}
-			if meta.IsStatusConditionTrue(job.Object.Status.Conditions, boursev1.JobRunning) || terminal(job) {
+			if meta.IsStatusConditionTrue(job.Object.Status.Conditions, boursev1.JobRunning) || terminal(job.Object) {
 				running++
 			}
 		}
@@ -151,7 +161,7 @@ func (t *Teller) Running(ctx context.Context, lab *Lab, jobs ...*Job) error {
 		return err
 	}
 	for _, job := range jobs {
-		if terminal(job) {
+		if terminal(job.Object) {
 			return errors.New(job.Name + " ended before it ran")
 		}
 		if err := t.Table(ctx, lab, "get", "pods", "-o", "wide", "-n", job.Lease.Status.Namespace); err != nil {
@@ -180,15 +190,34 @@ func (t *Teller) Finished(ctx context.Context, lab *Lab, jobs ...*Job) error {
 		return err
 	}
 	for _, job := range jobs {
-		if !meta.IsStatusConditionTrue(job.Object.Status.Conditions, boursev1.Succeeded) {
-			c := meta.FindStatusCondition(job.Object.Status.Conditions, boursev1.Succeeded)
+		c := meta.FindStatusCondition(job.Lease.Status.Conditions, boursev1.Succeeded)
+		if c.Status == metav1.ConditionFalse && c.Reason != boursev1.EndJobDeleted {
 			return fmt.Errorf("%s did not succeed: %s: %s", job.Name, c.Reason, c.Message)
 		}
 	}
 	return t.Table(ctx, lab, "get", "computejobs,gpuleases,vouchers,settlements,feeburns", "-A")
 }
 
-func terminal(job *Job) bool {
-	c := meta.FindStatusCondition(job.Object.Status.Conditions, boursev1.Succeeded)
-	return c != nil && c.Status != "Unknown"
+// Claimed follows the jobs until so many claims of each are on record.
+func (t *Teller) Claimed(ctx context.Context, lab *Lab, claims int, jobs ...*Job) error {
+	return t.Wait(ctx, "the jobs' claims", endLimit, func(ctx context.Context) (bool, error) {
+		done := true
+		for _, job := range jobs {
+			if err := t.Look(ctx, lab, job); err != nil {
+				return false, err
+			}
+			list, err := Settlements(ctx, lab, job)
+			if err != nil {
+				return false, err
+			}
+			done = done && len(list) >= claims
+		}
+		return done, nil
+	})
+}
+
+// terminal says whether a thing that ends has ended.
+func terminal(obj interface{ Conditions() *[]metav1.Condition }) bool {
+	c := meta.FindStatusCondition(*obj.Conditions(), boursev1.Succeeded)
+	return c != nil && c.Status != metav1.ConditionUnknown
 }
