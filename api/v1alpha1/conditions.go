@@ -118,9 +118,9 @@ const (
 	ReasonNoOffers = "NoOffers"
 	// ReasonNoOfferFits (Matched) says that every offer breaks a rule; the message counts them and names the nearest fix.
 	ReasonNoOfferFits = "NoOfferFits"
-	// ReasonAwaitingSupplier (Funded, Running, Succeeded) waits for the supplier's acceptance.
+	// ReasonAwaitingSupplier (Succeeded) waits for the supplier's acceptance.
 	ReasonAwaitingSupplier = "AwaitingSupplier"
-	// ReasonAwaitingDeposit (Funded, Running, Succeeded) waits for the buyer's deposit on chain.
+	// ReasonAwaitingDeposit (Funded, Succeeded) waits for the buyer's deposit on chain.
 	ReasonAwaitingDeposit = "AwaitingDeposit"
 	// ReasonDepositRefused (Funded) says that the buyer's own operator refuses to pay for the lease; the message says why.
 	ReasonDepositRefused = "DepositRefused"

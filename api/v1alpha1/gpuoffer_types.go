@@ -97,8 +97,8 @@ type GPUOfferStatus struct {
 // +kubebuilder:printcolumn:name="Free",type=integer,JSONPath=`.spec.freeGPUs`
 // +kubebuilder:printcolumn:name="USD/h",type=string,JSONPath=`.spec.priceUSD`
 // +kubebuilder:printcolumn:name="Region",type=string,JSONPath=`.spec.region`
-// +kubebuilder:printcolumn:name="Tokens",type=string,JSONPath=`.spec.tokens[*]`
-// +kubebuilder:printcolumn:name="Tiers",type=string,JSONPath=`.spec.terms.tiers[*]`
+// +kubebuilder:printcolumn:name="Tokens",type=string,JSONPath=`.spec.tokens`
+// +kubebuilder:printcolumn:name="Tiers",type=string,JSONPath=`.spec.terms.tiers`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

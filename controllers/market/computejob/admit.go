@@ -63,8 +63,6 @@ func (r *Reconciler) admitTerms(job *boursev1.ComputeJob, market *boursev1.Marke
 
 // reject says that the job cannot be served until its buyer edits it.
 func reject(job *boursev1.ComputeJob, reason, message string) {
-	kube.Waiting(job, boursev1.JobFunded, boursev1.ReasonRejected, message)
-	kube.Waiting(job, boursev1.JobRunning, boursev1.ReasonRejected, message)
 	kube.Failed(job, boursev1.JobAdmitted, reason, message)
 	kube.Failed(job, boursev1.Succeeded, boursev1.ReasonRejected, message)
 }

@@ -74,16 +74,9 @@ func ended(job *boursev1.ComputeJob) bool {
 	return kube.IsTrue(job, boursev1.Succeeded) || kube.IsFalse(job, boursev1.Succeeded)
 }
 
-// waiting says on each of the job's later conditions that it is under way, and what is waited for. A pass sets no condition twice:
-// that would look like a change.
+// waiting says what the job as a whole waits for. The conditions of later steps appear when their step begins, so that one cause is
+// told once.
 func waiting(job *boursev1.ComputeJob, reason, message string) {
-	kube.Waiting(job, boursev1.JobFunded, reason, message)
-	waitingToRun(job, reason, message)
-}
-
-// waitingToRun says the same on those after the deposit.
-func waitingToRun(job *boursev1.ComputeJob, reason, message string) {
-	kube.Waiting(job, boursev1.JobRunning, reason, message)
 	kube.Waiting(job, boursev1.Succeeded, reason, message)
 }
 

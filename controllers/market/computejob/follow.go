@@ -158,9 +158,11 @@ func mirrorEnd(job *boursev1.ComputeJob, lease *boursev1.GPULease) bool {
 	} else if !kube.IsTrue(job, boursev1.JobFunded) {
 		kube.Failed(job, boursev1.JobFunded, boursev1.ReasonEnded, "The lease ended before its escrow was opened")
 	}
-	kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The workers are gone")
+	if meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning) != nil {
+		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The workers are gone")
+	}
 	if !over {
-		kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonSettling, "The last claim and the refund are under way")
+		waiting(job, boursev1.ReasonSettling, "The last claim and the refund are under way")
 		return true
 	}
 	if succeeded.Status == metav1.ConditionTrue {
@@ -173,7 +175,7 @@ func mirrorEnd(job *boursev1.ComputeJob, lease *boursev1.GPULease) bool {
 
 func mirrorFunding(job *boursev1.ComputeJob, lease *boursev1.GPULease, voucher *boursev1.Voucher) {
 	const message = "The supplier holds the GPUs and waits for the deposit"
-	waitingToRun(job, boursev1.ReasonAwaitingDeposit, message)
+	waiting(job, boursev1.ReasonAwaitingDeposit, message)
 	funded := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseFunded)
 	deposit := voucher.Spec.Deposit
 	switch {
@@ -192,15 +194,17 @@ func mirrorRunning(job *boursev1.ComputeJob, lease *boursev1.GPULease) {
 	running := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning)
 	switch {
 	case running == nil:
-		waitingToRun(job, boursev1.ReasonStarting, "The Ray workers are being started")
+		kube.Waiting(job, boursev1.JobRunning, boursev1.ReasonStarting, "The Ray workers are being started")
+		waiting(job, boursev1.ReasonStarting, "The Ray workers are being started")
 	case running.Status == metav1.ConditionTrue:
 		kube.True(job, boursev1.JobRunning, running.Reason, running.Message)
-		kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonRunning, "The job runs")
+		waiting(job, boursev1.ReasonRunning, "The job runs")
 	case running.Status == metav1.ConditionFalse:
 		kube.Failed(job, boursev1.JobRunning, running.Reason, running.Message)
-		kube.Waiting(job, boursev1.Succeeded, running.Reason, running.Message)
+		waiting(job, running.Reason, running.Message)
 	default:
-		waitingToRun(job, running.Reason, running.Message)
+		kube.Waiting(job, boursev1.JobRunning, running.Reason, running.Message)
+		waiting(job, running.Reason, running.Message)
 	}
 }
 

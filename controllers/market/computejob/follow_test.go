@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -27,6 +28,7 @@ func TestFollow(t *testing.T) {
 		}
 	}
 	unknown := func(reason string) state { return state{metav1.ConditionUnknown, reason} }
+	var absent state // the step has not begun
 	yes := func(reason string) state { return state{metav1.ConditionTrue, reason} }
 	no := func(reason string) state { return state{metav1.ConditionFalse, reason} }
 	cases := map[string]struct {
@@ -36,18 +38,17 @@ func TestFollow(t *testing.T) {
 		funded, running, succeeded state
 	}{
 		"a lease that is not accepted": {
-			funded: unknown(boursev1.ReasonAwaitingSupplier), running: unknown(boursev1.ReasonAwaitingSupplier),
-			succeeded: unknown(boursev1.ReasonAwaitingSupplier),
+			funded: absent, running: absent, succeeded: unknown(boursev1.ReasonAwaitingSupplier),
 		},
 		"a lease without its deposit": {
 			conditions: []metav1.Condition{accepted()},
-			funded:     unknown(boursev1.ReasonAwaitingDeposit), running: unknown(boursev1.ReasonAwaitingDeposit),
+			funded:     unknown(boursev1.ReasonAwaitingDeposit), running: absent,
 			succeeded: unknown(boursev1.ReasonAwaitingDeposit),
 		},
 		"a deposit that the buyer's operator refuses": {
 			conditions: []metav1.Condition{accepted()},
 			voucher:    &boursev1.VoucherSpec{Refusal: "Refused: the buyer's fee is higher than the market's"},
-			funded:     no(boursev1.ReasonDepositRefused), running: unknown(boursev1.ReasonAwaitingDeposit),
+			funded:     no(boursev1.ReasonDepositRefused), running: absent,
 			succeeded: unknown(boursev1.ReasonAwaitingDeposit),
 		},
 		"a deposit that the chain refused": {
@@ -55,14 +56,14 @@ func TestFollow(t *testing.T) {
 			voucher: &boursev1.VoucherSpec{Deposit: &boursev1.Transaction{
 				Purpose: boursev1.TransactionOpen, State: boursev1.TransactionFailed, Signature: "sig", Attempt: 1, Error: "no tokens",
 			}},
-			funded: no(boursev1.ReasonTransactionFailed), running: unknown(boursev1.ReasonAwaitingDeposit),
+			funded: no(boursev1.ReasonTransactionFailed), running: absent,
 			succeeded: unknown(boursev1.ReasonAwaitingDeposit),
 		},
 		"an escrow that the supplier refuses": {
 			conditions: []metav1.Condition{
 				accepted(), builders.Condition(boursev1.LeaseFunded, metav1.ConditionFalse, boursev1.ReasonEscrowRefused),
 			},
-			funded: no(boursev1.ReasonEscrowRefused), running: unknown(boursev1.ReasonAwaitingDeposit),
+			funded: no(boursev1.ReasonEscrowRefused), running: absent,
 			succeeded: unknown(boursev1.ReasonAwaitingDeposit),
 		},
 		"a lease that starts": {
@@ -86,14 +87,14 @@ func TestFollow(t *testing.T) {
 		},
 		"a lease that ended well": {
 			conditions: []metav1.Condition{
-				accepted(), funded, builders.Condition(boursev1.Succeeded, metav1.ConditionTrue, boursev1.EndCompleted),
+				accepted(), funded, running, builders.Condition(boursev1.Succeeded, metav1.ConditionTrue, boursev1.EndCompleted),
 			},
 			change: end(boursev1.EndCompleted),
 			funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: yes(boursev1.EndCompleted),
 		},
 		"a lease that was taken back": {
 			conditions: []metav1.Condition{
-				accepted(), funded, builders.Condition(boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndTakenBack),
+				accepted(), funded, running, builders.Condition(boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndTakenBack),
 			},
 			change: end(boursev1.EndTakenBack),
 			funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: no(boursev1.EndTakenBack),
@@ -103,7 +104,7 @@ func TestFollow(t *testing.T) {
 				accepted(), builders.Condition(boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndNotFunded),
 			},
 			change: end(boursev1.EndNotFunded),
-			funded: no(boursev1.ReasonEnded), running: no(boursev1.ReasonEnded), succeeded: no(boursev1.EndNotFunded),
+			funded: no(boursev1.ReasonEnded), running: absent, succeeded: no(boursev1.EndNotFunded),
 		},
 	}
 	for name, tc := range cases {
@@ -120,8 +121,13 @@ func TestFollow(t *testing.T) {
 			}
 			b.supplier(lease, tc.change, tc.conditions...)
 			job, _ = b.pass("train")
-			expect(t, job, boursev1.JobFunded, tc.funded.status, tc.funded.reason)
-			expect(t, job, boursev1.JobRunning, tc.running.status, tc.running.reason)
+			for kind, want := range map[string]state{boursev1.JobFunded: tc.funded, boursev1.JobRunning: tc.running} {
+				if want != absent {
+					expect(t, job, kind, want.status, want.reason)
+				} else if got := meta.FindStatusCondition(job.Status.Conditions, kind); got != nil {
+					t.Errorf("%s is %s/%s before its step began", kind, got.Status, got.Reason)
+				}
+			}
 			expect(t, job, boursev1.Succeeded, tc.succeeded.status, tc.succeeded.reason)
 			if wrote := b.hub.Writes(func() { b.pass("train") }); len(wrote) != 0 {
 				t.Errorf("the second pass wrote %v", wrote)

@@ -53,6 +53,6 @@ func (r *Reconciler) releaseLease(ctx context.Context, job *boursev1.ComputeJob)
 			return false, err
 		}
 	}
-	kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonSettling, "The job was deleted and its lease is being ended")
+	waiting(job, boursev1.ReasonSettling, "The job was deleted and its lease is being ended")
 	return false, mirrorUsage(job, lease)
 }

@@ -149,7 +149,7 @@ func draft(lease *boursev1.GPULease, movement escrow.Movement, period int) (*bou
 	}
 	//nolint:gosec // every amount is checked above, and the parts of the debit are no larger than it; nobody claims 2^31 times
 	return &boursev1.Settlement{
-		ObjectMeta: metav1.ObjectMeta{Namespace: boursev1.PublicNamespace, Name: fmt.Sprintf("%s-%d", lease.Name, period)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: boursev1.PublicNamespace, Name: fmt.Sprintf("%s-%04d", lease.Name, period)},
 		Spec: boursev1.SettlementSpec{
 			Lease:        boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name},
 			Job:          boursev1.ObjectReference{Namespace: lease.Spec.Job.Namespace, Name: lease.Spec.Job.Name},
