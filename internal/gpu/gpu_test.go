@@ -3,9 +3,9 @@
 package gpu
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
@@ -145,7 +145,7 @@ func TestRestartWithdrawsNothing(t *testing.T) {
 	room := map[string]int32{"a": 8, "b": 8, "c": 3, "d": 8}
 	seeds := Spread([]Shape{{Free: 3, Nodes: 1}, {Free: 8, Nodes: 2}}, room)
 	var tracker Tracker
-	var idle []int32
+	idle := make([]int32, 0, len(room))
 	for _, name := range []string{"a", "b", "c", "d"} {
 		tracker.Seed(name, seeds[name], now)
 		tracker.Observe(name, room[name], now)
@@ -165,9 +165,9 @@ func TestSpreadNeverExceedsTheRoom(t *testing.T) {
 	for range 2000 {
 		room := map[string]int32{}
 		for i := range random.IntN(12) {
-			room[fmt.Sprint(i)] = int32(random.IntN(9))
+			room[strconv.Itoa(i)] = int32(random.IntN(9))
 		}
-		var shapes []Shape
+		shapes := []Shape{}
 		for range random.IntN(6) {
 			shapes = append(shapes, Shape{Free: int32(1 + random.IntN(8)), Nodes: int32(1 + random.IntN(4))})
 		}
@@ -184,7 +184,7 @@ func TestShapes(t *testing.T) {
 	if diff := cmp.Diff([]Shape{{8, 3}, {3, 1}, {1, 1}}, got); diff != "" {
 		t.Errorf("shapes (-want +got):\n%s", diff)
 	}
-	var many []int32
+	many := make([]int32, 0, 60)
 	for i := range int32(60) {
 		many = append(many, i)
 	}

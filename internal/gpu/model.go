@@ -21,6 +21,8 @@ const maxName = 40
 
 // known maps products, as GPU Feature Discovery writes them, in lower case, to model names. The market compares names, so a product
 // belongs here when its own label says less or other than what makes the GPU what it is.
+//
+//nolint:gochecknoglobals // a table: it is read, never written
 var known = map[string]string{
 	"nvidia-a100-80gb-pcie":           "a100-pcie-80gb",
 	"nvidia-a100-pcie-40gb":           "a100-pcie-40gb",

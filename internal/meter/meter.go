@@ -38,23 +38,28 @@ type Sighting struct {
 func (t Terms) Next(last *Record, seen Sighting, now time.Time) (*Record, error) {
 	before := orNone(last)
 	seen.Since, now = whole(seen.Since), whole(now)
+	next, due := t.due(before, seen, now)
+	if !due {
+		return nil, nil //nolint:nilnil // that nothing is due is no error
+	}
+	return t.seal(before, next)
+}
+
+// due returns what the record that follows says, and whether one is due.
+func (t Terms) due(before Record, seen Sighting, now time.Time) (Record, bool) {
 	switch since, opens := opening(before, seen, now); {
 	case before.Final:
-		return nil, nil
+		return Record{}, false
 	case opens:
-		return t.seal(before, Record{GPUMilliseconds: before.GPUMilliseconds, ReadySince: since, Through: since})
+		return Record{GPUMilliseconds: before.GPUMilliseconds, ReadySince: since, Through: since}, true
 	case !before.Open():
-		return nil, nil
+		return Record{}, false
 	case !seen.Ready:
-		return t.seal(before, t.counted(before, earlier(seen.Since, now)))
+		return t.counted(before, earlier(seen.Since, now)), true
 	}
-	periods := now.Sub(before.Through) / t.Period
-	next := t.counted(before, before.Through.Add(periods*t.Period))
-	if !next.Through.After(before.Through) {
-		return nil, nil
-	}
+	next := t.counted(before, before.Through.Add(now.Sub(before.Through).Truncate(t.Period)))
 	next.ReadySince = before.ReadySince
-	return t.seal(before, next)
+	return next, next.Through.After(before.Through)
 }
 
 // Final returns the last record of a lease that ended at the given moment.
@@ -124,7 +129,7 @@ func (t Terms) Gross(gpuMilliseconds uint64) (money.Amount, error) {
 func (t Terms) counted(before Record, to time.Time) Record {
 	span := max(0, min(to.Sub(before.Through), t.left(before)))
 	return Record{
-		GPUMilliseconds: before.GPUMilliseconds + uint64(span.Milliseconds())*uint64(t.GPUs),
+		GPUMilliseconds: before.GPUMilliseconds + t.gpuMilliseconds(span),
 		Through:         before.Through.Add(span),
 	}
 }
@@ -134,8 +139,19 @@ func (t Terms) left(before Record) time.Duration {
 	if t.GPUs == 0 {
 		return 0
 	}
-	spent := time.Duration(before.GPUMilliseconds/uint64(t.GPUs)) * time.Millisecond
+	if before.GPUMilliseconds >= t.Whole() {
+		return 0
+	}
+	spent := time.Duration(before.GPUMilliseconds/uint64(t.GPUs)) * time.Millisecond //nolint:gosec // less than the term
 	return max(0, t.Term-spent)
+}
+
+// Whole returns the GPU time of the whole term.
+func (t Terms) Whole() uint64 { return t.gpuMilliseconds(t.Term) }
+
+// gpuMilliseconds is what all GPUs together use in a time that is not negative.
+func (t Terms) gpuMilliseconds(span time.Duration) uint64 {
+	return uint64(max(0, span).Milliseconds()) * uint64(t.GPUs) //nolint:gosec // not negative
 }
 
 // seal prices a record and chains it to the one before.

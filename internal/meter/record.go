@@ -52,11 +52,10 @@ func (r Record) Open() bool { return !r.ReadySince.IsZero() }
 
 // digest chains the record to the one before; the first follows the zero digest.
 func (r Record) digest(lease [32]byte, previous Digest) Digest {
-	var since int64
+	var since, final int64
 	if r.Open() {
 		since = r.ReadySince.Unix()
 	}
-	var final uint64
 	if r.Final {
 		final = 1
 	}
@@ -64,10 +63,10 @@ func (r Record) digest(lease [32]byte, previous Digest) Digest {
 	content = append(content, recordDomain...)
 	content = append(content, lease[:]...)
 	content = append(content, previous[:]...)
-	for _, number := range []uint64{
-		uint64(r.Sequence), r.GPUMilliseconds, uint64(r.Gross), uint64(since), uint64(r.Through.Unix()), final,
-	} {
-		content = binary.LittleEndian.AppendUint64(content, number)
+	content = binary.LittleEndian.AppendUint64(content, r.GPUMilliseconds)
+	content = binary.LittleEndian.AppendUint64(content, uint64(r.Gross))
+	for _, number := range []int64{r.Sequence, since, r.Through.Unix(), final} {
+		content = binary.LittleEndian.AppendUint64(content, uint64(number)) //nolint:gosec // the same 64 bits
 	}
 	return sha256.Sum256(content)
 }

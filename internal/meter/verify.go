@@ -65,11 +65,10 @@ func (t Terms) verifyTime(last *Record, next Record, bounds Bounds) error {
 	if last != nil && last.Through.After(begin) {
 		begin, before = last.Through, last.GPUMilliseconds
 	}
-	span := max(0, next.Through.Sub(begin))
-	if most := before + uint64(span.Milliseconds())*uint64(t.GPUs); next.GPUMilliseconds > most {
+	if most := before + t.gpuMilliseconds(next.Through.Sub(begin)); next.GPUMilliseconds > most {
 		return fmt.Errorf("%w: %d GPU-ms in a time that holds %d", ErrRefused, next.GPUMilliseconds, most)
 	}
-	if most := uint64(t.Term.Milliseconds()) * uint64(t.GPUs); next.GPUMilliseconds > most {
+	if most := t.Whole(); next.GPUMilliseconds > most {
 		return fmt.Errorf("%w: %d GPU-ms in a term that holds %d", ErrRefused, next.GPUMilliseconds, most)
 	}
 	return nil

@@ -16,7 +16,8 @@ const holdGrace = 1
 // Holders returns one pod for the head and one for each worker, which request exactly what these will: whatever holds them holds the
 // lease's place, and the scheduler needs no other book.
 func (p Plan) Holders() []*corev1.Pod {
-	holders := []*corev1.Pod{p.holder("hold-head", equal(p.HeadCPU, p.HeadMemory, 0))}
+	holders := make([]*corev1.Pod, 0, p.Workers+1)
+	holders = append(holders, p.holder("hold-head", equal(p.HeadCPU, p.HeadMemory, 0)))
 	for i := range p.Workers {
 		holders = append(holders, p.holder("hold-"+strconv.Itoa(int(i)), equal(p.WorkerCPU, p.WorkerMemory, p.PerWorker)))
 	}

@@ -97,16 +97,17 @@ func (p Plan) meta(name string) metav1.ObjectMeta {
 // placement is the part of a pod that says where it may run: on the hosts once they are known, else on any of the pool's nodes that
 // have the model.
 func (p Plan) placement() *corev1.Affinity {
-	var terms []corev1.NodeSelectorTerm
+	terms := make([]corev1.NodeSelectorTerm, 0, len(p.Hosts)+1)
 	for _, host := range p.Hosts { // a field selector takes one name; terms are alternatives
 		terms = append(terms, corev1.NodeSelectorTerm{MatchFields: []corev1.NodeSelectorRequirement{in(metav1.ObjectNameField, host)}})
 	}
 	if len(terms) == 0 {
-		rules := []corev1.NodeSelectorRequirement{in(LabelProduct, p.Products...)}
+		rules := make([]corev1.NodeSelectorRequirement, 0, len(p.NodeSelector)+1)
+		rules = append(rules, in(LabelProduct, p.Products...))
 		for _, key := range slices.Sorted(maps.Keys(p.NodeSelector)) {
 			rules = append(rules, in(key, p.NodeSelector[key]))
 		}
-		terms = []corev1.NodeSelectorTerm{{MatchExpressions: rules}}
+		terms = append(terms, corev1.NodeSelectorTerm{MatchExpressions: rules})
 	}
 	return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 		RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: terms},

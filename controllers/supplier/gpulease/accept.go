@@ -130,7 +130,6 @@ func (r *Reconciler) refusal(ctx context.Context, lease *boursev1.GPULease, pool
 
 // poolRefusal compares the lease with what the pool's admin allows.
 func poolRefusal(lease *boursev1.GPULease, pool *boursev1.GPUPool) string {
-	terms, own := lease.Spec.Terms, pool.Spec.Terms
 	asked, errAsked := money.ParseUSD(string(poolPrice(pool, lease.Spec.Model)))
 	agreed, errAgreed := money.ParseUSD(string(lease.Spec.Payment.PriceUSD))
 	switch {
@@ -142,6 +141,14 @@ func poolRefusal(lease *boursev1.GPULease, pool *boursev1.GPUPool) string {
 		return fmt.Sprintf("The pool asks %s dollars, and the lease pays %s", asked, agreed)
 	case !slices.Contains(pool.Spec.Tokens, lease.Spec.Payment.Token):
 		return fmt.Sprintf("The pool does not take %s", lease.Spec.Payment.Token)
+	}
+	return termsRefusal(lease, &pool.Spec.Terms)
+}
+
+// termsRefusal compares the lease's terms with the pool's.
+func termsRefusal(lease *boursev1.GPULease, own *boursev1.PoolTerms) string {
+	terms := lease.Spec.Terms
+	switch {
 	case !slices.Contains(own.Tiers, terms.Tier):
 		return fmt.Sprintf("The pool has no %s leases", terms.Tier)
 	case strength(terms.Isolation) > strength(own.Isolation):
@@ -159,20 +166,19 @@ func poolRefusal(lease *boursev1.GPULease, pool *boursev1.GPUPool) string {
 // moneyRefusal checks that the deposit covers the term, and that the escrow stays open for as long as the lease can last.
 func moneyRefusal(lease *boursev1.GPULease) string {
 	pay, terms := lease.Spec.Payment, lease.Spec.Terms
-	milliseconds := uint64(gpus(lease)) * uint64(terms.DurationSeconds) * uint64(time.Second/time.Millisecond)
-	gross, err := money.Gross(money.Amount(pay.PricePerGPUHour), milliseconds)
+	agreed, err := contract.Meter(lease)
 	if err != nil {
 		return fmt.Sprintf("The price is out of bounds: %v", err)
 	}
-	share, err := contract.Fees(&pay)
+	gross, err := money.Gross(agreed.Price, agreed.Whole())
+	if err != nil {
+		return fmt.Sprintf("The price is out of bounds: %v", err)
+	}
+	split, err := agreed.Fees.Split(gross)
 	if err != nil {
 		return fmt.Sprintf("The fees are out of bounds: %v", err)
 	}
-	split, err := share.Split(gross)
-	if err != nil {
-		return fmt.Sprintf("The fees are out of bounds: %v", err)
-	}
-	if split.Debit > money.Amount(pay.Deposit) {
+	if split.Debit > agreed.Deposit {
 		return fmt.Sprintf("The deposit of %d does not cover the term, which costs %s", pay.Deposit, split.Debit)
 	}
 	needed := lease.CreationTimestamp.Add(startAllowance + time.Duration(terms.DurationSeconds)*time.Second)

@@ -192,7 +192,7 @@ func (b *bench) kuberay() {
 		b.t.Fatal(err)
 	}
 	for _, pod := range pods {
-		if err := b.hub.Client.Create(b.t.Context(), pod); err != nil {
+		if err := b.hub.Create(b.t.Context(), pod); err != nil {
 			b.t.Fatal(err)
 		}
 	}
@@ -282,7 +282,7 @@ func (b *bench) promiseAmount(sequence, gross int64, digest string) {
 		Sequence: sequence, Gross: &gross, UsageDigest: digest, Signature: boursev1.SolanaSignature(signature.String()),
 	}
 	if apierrors.IsNotFound(err) {
-		err = b.hub.Client.Create(b.t.Context(), voucher)
+		err = b.hub.Create(b.t.Context(), voucher)
 	} else if err == nil {
 		b.hub.Edit(voucher)
 	}

@@ -164,7 +164,7 @@ func TestTheLastPromiseIsWaitedForWithinBounds(t *testing.T) {
 	b.promise()
 	b.until("the first period is paid", func() bool { return b.paid() == grossOf(480) })
 	b.hub.Step(time.Minute)
-	b.endedBy(boursev1.EndJobDeleted)
+	b.deleteJob()
 	b.rest()
 	b.vanish()
 	wait := b.rest()
@@ -186,7 +186,7 @@ func TestSomebodyElseMaySubmitAndClose(t *testing.T) {
 	b := metered(t)
 	b.promise()
 	b.until("the first period is paid", func() bool { return b.paid() > 0 })
-	b.endedBy(boursev1.EndJobDeleted)
+	b.deleteJob()
 	b.rest()
 	tx, err := b.controller().Ledger.Close(t.Context(), b.lease, 1)
 	if err != nil {

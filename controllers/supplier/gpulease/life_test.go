@@ -143,11 +143,11 @@ func TestEnds(t *testing.T) {
 			boursev1.EndJobFailed, boursev1.PartyBuyer, metav1.ConditionFalse, 8 * 3600 * 1000,
 		},
 		"an interactive cluster is ended by deleting its job": {
-			nil, func(b *bench) { b.hub.Step(10 * time.Second); b.endedBy(boursev1.EndJobDeleted) },
+			nil, func(b *bench) { b.hub.Step(10 * time.Second); b.deleteJob() },
 			boursev1.EndJobDeleted, boursev1.PartyBuyer, metav1.ConditionTrue, 80_000,
 		},
 		"a program is cut off by deleting its job": {
-			program, func(b *bench) { b.hub.Step(10 * time.Second); b.endedBy(boursev1.EndJobDeleted) },
+			program, func(b *bench) { b.hub.Step(10 * time.Second); b.deleteJob() },
 			boursev1.EndJobDeleted, boursev1.PartyBuyer, metav1.ConditionFalse, 80_000,
 		},
 		"a worker that the scheduler takes ends the lease when it was told": {
@@ -190,10 +190,10 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// endedBy ends the lease as the market does.
-func (b *bench) endedBy(reason string) {
+// deleteJob ends the lease as the market does when its job is deleted.
+func (b *bench) deleteJob() {
 	b.t.Helper()
-	b.lease.Spec.State, b.lease.Spec.EndReason = boursev1.LeaseEnded, reason
+	b.lease.Spec.State, b.lease.Spec.EndReason = boursev1.LeaseEnded, boursev1.EndJobDeleted
 	b.hub.Edit(b.lease)
 }
 
@@ -213,11 +213,11 @@ func TestEndsBeforeTheWorkersAreReady(t *testing.T) {
 			boursev1.EndNotFunded, boursev1.PartyBuyer,
 		},
 		"a job that is deleted before its deposit": {
-			(*bench).accepted, func(b *bench) { b.endedBy(boursev1.EndJobDeleted) },
+			(*bench).accepted, func(b *bench) { b.deleteJob() },
 			boursev1.EndJobDeleted, boursev1.PartyBuyer,
 		},
 		"a job that is deleted after its deposit": {
-			(*bench).launched, func(b *bench) { b.endedBy(boursev1.EndJobDeleted) },
+			(*bench).launched, func(b *bench) { b.deleteJob() },
 			boursev1.EndJobDeleted, boursev1.PartyBuyer,
 		},
 		"GPUs that are taken before the lease begins": {
@@ -279,7 +279,7 @@ func TestOutageChangesNoFigure(t *testing.T) {
 			b.hub.Step(step)
 			b.rest()
 		}
-		b.endedBy(boursev1.EndJobDeleted)
+		b.deleteJob()
 		b.rest()
 		return *b.lease.Status.Usage
 	}

@@ -40,7 +40,7 @@ func (r *Reconciler) plan(lease *boursev1.GPULease) ray.Plan {
 	if lease.Spec.Terms.Tier == boursev1.TierFirm {
 		priority = "bourse-firm"
 	}
-	var env []corev1.EnvVar
+	env := make([]corev1.EnvVar, 0, len(program.Env))
 	for _, variable := range program.Env {
 		var value string
 		if variable.Value != nil {
@@ -117,7 +117,7 @@ func number[T int32 | int64](value *T) T {
 
 // amount reads base units, which the API keeps from being negative.
 func amount(value *int64) money.Amount {
-	return money.Amount(max(0, number(value))) //nolint:gosec // not negative
+	return money.Amount(max(0, number(value)))
 }
 
 // poolPrice is what the pool asks for one GPU of the model for one hour.

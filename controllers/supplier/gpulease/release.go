@@ -69,9 +69,14 @@ func (r *Reconciler) conclude(ctx context.Context, lease *boursev1.GPULease) (re
 		r.end(lease, boursev1.EndTakenBack, boursev1.PartySupplier, state.LostAt, "The supplier took the GPUs back for its own work")
 		return reconcile.Result{}, nil
 	}
+	return reconcile.Result{}, r.endInTime(lease, state)
+}
+
+// endInTime ends the lease when a bound in time is reached.
+func (r *Reconciler) endInTime(lease *boursev1.GPULease, state ray.State) error {
 	over, err := r.termOver(lease)
 	if err != nil {
-		return reconcile.Result{}, err
+		return err
 	}
 	switch {
 	case over && lease.Spec.Ray.Entrypoint == "":
@@ -81,7 +86,7 @@ func (r *Reconciler) conclude(ctx context.Context, lease *boursev1.GPULease) (re
 	case !state.AllReady(lease.Spec.Workers) && !state.Silent:
 		r.endLate(lease)
 	}
-	return reconcile.Result{}, nil
+	return nil
 }
 
 func (r *Reconciler) endProgram(lease *boursev1.GPULease, outcome ray.Outcome) {

@@ -159,8 +159,9 @@ func (p *pass) offer(pool *boursev1.GPUPool, entry *model) *boursev1.GPUOffer {
 	for _, counts := range entry.nodes {
 		free = append(free, counts.Free())
 	}
-	var shapes []boursev1.NodeShape
-	for _, shape := range gpu.Shapes(free) {
+	counted := gpu.Shapes(free)
+	shapes := make([]boursev1.NodeShape, 0, len(counted))
+	for _, shape := range counted {
 		shapes = append(shapes, boursev1.NodeShape{FreeGPUs: shape.Free, Nodes: shape.Nodes})
 	}
 	sharing, price := boursev1.SharingNone, pool.Spec.PriceUSD

@@ -28,6 +28,9 @@ const (
 	labelSharing  = "nvidia.com/gpu.sharing-strategy"
 )
 
+// maxNodes is more nodes than a cluster has.
+const maxNodes = 1 << 20
+
 // leaseSpace is how the namespaces of leases begin.
 const leaseSpace = "bourse-lease-"
 
@@ -37,7 +40,7 @@ func (p *pass) discover(ctx context.Context, pool *boursev1.GPUPool) (reconcile.
 	if err := p.Local.List(ctx, &nodes, client.MatchingLabels(pool.Spec.NodeSelector)); err != nil {
 		return reconcile.Result{}, fmt.Errorf("list nodes: %w", err)
 	}
-	pool.Status.Nodes = new(int32(len(nodes.Items)))
+	pool.Status.Nodes = new(int32(min(len(nodes.Items), maxNodes)))
 	if len(nodes.Items) == 0 {
 		kube.Failed(pool, boursev1.PoolDiscovered, boursev1.ReasonNoNodes, "No node has the labels of spec.nodeSelector")
 		return reconcile.Result{}, nil
@@ -127,7 +130,7 @@ func repels(taint corev1.Taint) bool {
 
 func count(resources corev1.ResourceList) int32 {
 	gpus := resources[ray.ResourceGPU]
-	return int32(min(max(0, gpus.Value()), 1<<20)) //nolint:gosec // bounded
+	return int32(min(max(0, gpus.Value()), 1<<20))
 }
 
 // holdings are the GPUs that pods hold.

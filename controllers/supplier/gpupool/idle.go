@@ -6,14 +6,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-
-	corev1 "k8s.io/api/core/v1"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/gpu"
@@ -94,13 +94,11 @@ func (p *pass) tracker(ctx context.Context, pool *boursev1.GPUPool) (*gpu.Tracke
 	}
 	seeds := map[string]int32{}
 	for i := range offers {
-		var shapes []gpu.Shape
+		shapes := make([]gpu.Shape, 0, len(offers[i].Spec.Shapes))
 		for _, shape := range offers[i].Spec.Shapes {
 			shapes = append(shapes, gpu.Shape{Free: shape.FreeGPUs, Nodes: shape.Nodes})
 		}
-		for node, seed := range gpu.Spread(shapes, rooms[string(offers[i].Spec.Model)]) {
-			seeds[node] = seed
-		}
+		maps.Copy(seeds, gpu.Spread(shapes, rooms[string(offers[i].Spec.Model)]))
 	}
 	tracker, now := &gpu.Tracker{}, p.Now()
 	for _, facts := range p.nodes {

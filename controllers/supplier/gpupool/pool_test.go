@@ -34,11 +34,11 @@ type bench struct {
 
 func newBench(t *testing.T, objects ...client.Object) *bench {
 	t.Helper()
-	all := []client.Object{
+	objects = append(objects,
 		builders.Member(builders.Supplier), pool("pool", 0),
 		node("h1", "NVIDIA-H100-80GB-HBM3", 8), node("h2", "NVIDIA-H100-80GB-HBM3", 8), node("l1", "NVIDIA-L4", 4),
-	}
-	b := &bench{t: t, hub: fakehub.New(t, nil, append(all, objects...)...)}
+	)
+	b := &bench{t: t, hub: fakehub.New(t, nil, objects...)}
 	b.restart()
 	return b
 }
@@ -131,7 +131,7 @@ func (b *bench) cooled() *boursev1.GPUPool {
 
 func (b *bench) create(object client.Object) {
 	b.t.Helper()
-	if err := b.hub.Client.Create(b.t.Context(), object); err != nil {
+	if err := b.hub.Create(b.t.Context(), object); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -5,6 +5,7 @@ package raytest
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -43,9 +44,7 @@ func pod(object client.Object, name string, template corev1.PodTemplateSpec, cre
 	if name == "head" {
 		meta.Labels["ray.io/node-type"] = "head"
 	}
-	for key, value := range template.Labels {
-		meta.Labels[key] = value
-	}
+	maps.Copy(meta.Labels, template.Labels)
 	return &corev1.Pod{ObjectMeta: meta, Spec: template.Spec, Status: corev1.PodStatus{Phase: corev1.PodPending}}
 }
 
