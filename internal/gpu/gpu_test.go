@@ -167,7 +167,7 @@ func TestSpreadNeverExceedsTheRoom(t *testing.T) {
 		for i := range random.IntN(12) {
 			room[strconv.Itoa(i)] = int32(random.IntN(9))
 		}
-		shapes := []Shape{}
+		shapes := make([]Shape, 0, 6)
 		for range random.IntN(6) {
 			shapes = append(shapes, Shape{Free: int32(1 + random.IntN(8)), Nodes: int32(1 + random.IntN(4))})
 		}

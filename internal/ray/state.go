@@ -169,3 +169,15 @@ func Hosts(pods []corev1.Pod) (hosts []string, ok bool) {
 	slices.Sort(hosts)
 	return slices.Compact(hosts), true
 }
+
+// Unplaced returns what the scheduler says of the first pod that it finds no place for, or nothing.
+func Unplaced(pods []corev1.Pod) string {
+	for _, pod := range pods {
+		for _, condition := range pod.Status.Conditions {
+			if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
+				return condition.Message
+			}
+		}
+	}
+	return ""
+}

@@ -47,8 +47,7 @@ func (r *Reconciler) accept(ctx context.Context, lease *boursev1.GPULease) (reco
 	}
 	left := lease.Spec.AcceptBy.Sub(r.Now())
 	if left <= 0 {
-		r.decline(lease, boursev1.ReasonCapacityGone, "The scheduler did not find a place for every worker in time")
-		return reconcile.Result{}, nil
+		return reconcile.Result{}, r.tooLate(ctx, lease)
 	}
 	hosts, held, err := r.hold(ctx, lease, &pool)
 	if err != nil {
@@ -64,6 +63,20 @@ func (r *Reconciler) accept(ctx context.Context, lease *boursev1.GPULease) (reco
 	kube.Waiting(lease, boursev1.LeaseFunded, boursev1.ReasonAwaitingDeposit, "The buyer has not deposited yet")
 	kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonAwaitingDeposit, "The buyer has not deposited yet")
 	return reconcile.Result{}, nil
+}
+
+// tooLate refuses a lease whose GPUs were not held in time, in the words of the scheduler.
+func (r *Reconciler) tooLate(ctx context.Context, lease *boursev1.GPULease) error {
+	state, err := r.state(ctx, lease)
+	if err != nil {
+		return err
+	}
+	message := "The scheduler did not find a place for every pod in time"
+	if why := ray.Unplaced(state.Holders); why != "" {
+		message += ": " + why
+	}
+	r.decline(lease, boursev1.ReasonCapacityGone, clip(message, maxEndMessage))
+	return nil
 }
 
 // decline refuses the lease and ends it.

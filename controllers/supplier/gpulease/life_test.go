@@ -4,6 +4,7 @@ package gpulease
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -205,7 +206,14 @@ func TestEndsBeforeTheWorkersAreReady(t *testing.T) {
 		wantParty  boursev1.Party
 	}{
 		"GPUs that are not held in time are not accepted": {
-			func(b *bench) { b.rest() }, func(b *bench) { b.hub.Step(30 * time.Second) },
+			func(b *bench) {
+				b.rest()
+				b.edit("hold-1", func(pod *corev1.Pod) {
+					raytest.Set(pod, corev1.PodCondition{
+						Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "Insufficient cpu",
+					})
+				})
+			}, func(b *bench) { b.hub.Step(30 * time.Second) },
 			boursev1.EndNotAccepted, boursev1.PartySupplier,
 		},
 		"a deposit that does not come in time": {
@@ -236,6 +244,9 @@ func TestEndsBeforeTheWorkersAreReady(t *testing.T) {
 			tc.happens(b)
 			b.rest()
 			b.wantEnd(tc.wantReason, tc.wantParty)
+			if tc.wantReason == boursev1.EndNotAccepted && !strings.HasSuffix(b.lease.Status.End.Message, ": Insufficient cpu") {
+				t.Errorf("it does not say what the scheduler said: %q", b.lease.Status.End.Message)
+			}
 			b.over()
 			b.want(boursev1.Succeeded, metav1.ConditionFalse, tc.wantReason)
 			if b.paid() != 0 {
