@@ -5,6 +5,7 @@ package book
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -13,20 +14,20 @@ import (
 	"github.com/bourse-dev/bourse/internal/money"
 )
 
-func usd(t testing.TB, text string) money.USD {
-	t.Helper()
+func usd(tb testing.TB, text string) money.USD {
+	tb.Helper()
 	price, err := money.ParseUSD(text)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return price
 }
 
-func demand(t testing.TB, change func(*Demand)) *Demand {
-	t.Helper()
+func demand(tb testing.TB, change func(*Demand)) *Demand {
+	tb.Helper()
 	d := &Demand{
 		UID: "8f0c", Models: []string{"h100", "a100"}, Workers: 2, PerWorker: 4, Token: "IO",
-		MaxPrice: usd(t, "2.00"), Tier: "Interruptible", Duration: time.Hour,
+		MaxPrice: usd(tb, "2.00"), Tier: "Interruptible", Duration: time.Hour,
 	}
 	if change != nil {
 		change(d)
@@ -34,10 +35,10 @@ func demand(t testing.TB, change func(*Demand)) *Demand {
 	return d
 }
 
-func offer(t testing.TB, name, price string, change func(*Offer)) Offer {
-	t.Helper()
+func offer(tb testing.TB, name, price string, change func(*Offer)) Offer {
+	tb.Helper()
 	o := Offer{
-		Name: name, Model: "h100", Region: "eu-north", Price: usd(t, price), Tokens: []string{"IO", "USDC"},
+		Name: name, Model: "h100", Region: "eu-north", Price: usd(tb, price), Tokens: []string{"IO", "USDC"},
 		Tiers: []string{"Interruptible"}, Egress: Registry, Shortest: time.Minute, Longest: 24 * time.Hour,
 		Shapes: []Shape{{Free: 8, Nodes: 2}},
 	}
@@ -193,7 +194,7 @@ func TestTiesFavourNoSupplier(t *testing.T) {
 func randomMarket(rng *rand.Rand) (*Demand, []Offer) {
 	pick := func(of ...string) string { return of[rng.IntN(len(of))] }
 	d := &Demand{
-		UID: fmt.Sprint(rng.Uint32()), Models: []string{pick("h100", "a100")}, Workers: 1 + rng.IntN(4), PerWorker: 1 + rng.IntN(8),
+		UID: strconv.FormatUint(rng.Uint64(), 10), Models: []string{pick("h100", "a100")}, Workers: 1 + rng.IntN(4), PerWorker: 1 + rng.IntN(8),
 		Token: pick("IO", "USDC"), MaxPrice: money.USD(1 + rng.IntN(4)), Tier: pick("Firm", "Interruptible"),
 		Isolation: Isolation(rng.IntN(2)), Egress: Egress(rng.IntN(3)), Duration: time.Duration(rng.IntN(4)) * time.Hour,
 	}
@@ -305,7 +306,7 @@ func checkNoOverAllocation(t *testing.T, seed uint64) (sold int) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 7))
 	o := Offer{Name: "oslo", Model: "h100", Tokens: []string{"IO"}, Tiers: []string{"Firm"}, Longest: time.Hour}
-	var nodes []int
+	nodes := make([]int, 0, 12)
 	for range 1 + rng.IntN(4) {
 		shape := Shape{Free: 1 + rng.IntN(8), Nodes: 1 + rng.IntN(3)}
 		o.Shapes = append(o.Shapes, shape)

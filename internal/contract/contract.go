@@ -88,7 +88,7 @@ func Fees(pay *boursev1.LeasePayment) (money.Fees, error) {
 		if share.bps == nil || *share.bps < 0 || *share.bps > math.MaxUint16 {
 			return money.Fees{}, fmt.Errorf("%w: %s is missing or out of range", ErrUnreadable, share.name)
 		}
-		*share.into = uint16(*share.bps) //nolint:gosec // checked above
+		*share.into = uint16(*share.bps)
 	}
 	if err := fees.Validate(); err != nil {
 		return money.Fees{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
@@ -101,7 +101,7 @@ func Token(pay *boursev1.LeasePayment) (money.Token, error) {
 	if pay.Decimals == nil || *pay.Decimals < 0 || *pay.Decimals > math.MaxUint8 {
 		return money.Token{}, fmt.Errorf("%w: decimals are missing or out of range", ErrUnreadable)
 	}
-	return money.Token{Symbol: string(pay.Token), Decimals: uint8(*pay.Decimals)}, nil //nolint:gosec // checked above
+	return money.Token{Symbol: string(pay.Token), Decimals: uint8(*pay.Decimals)}, nil
 }
 
 // Meter returns what the meter needs of the lease.
@@ -129,7 +129,7 @@ func Meter(lease *boursev1.GPULease) (meter.Terms, error) {
 	}
 	return meter.Terms{
 		Lease:   id,
-		GPUs:    uint32(gpus), //nolint:gosec // checked above
+		GPUs:    uint32(gpus),
 		Price:   price,
 		Deposit: deposit,
 		Fees:    fees,
@@ -156,7 +156,7 @@ func Usage(usage *boursev1.LeaseUsage) (*meter.Record, error) {
 	}
 	record := &meter.Record{
 		Sequence:        usage.Sequence,
-		GPUMilliseconds: uint64(*usage.GPUMilliseconds), //nolint:gosec // checked above
+		GPUMilliseconds: uint64(*usage.GPUMilliseconds),
 		Gross:           gross,
 		Through:         usage.Through.Time,
 		Final:           usage.Final == boursev1.UsageFinal,
@@ -227,8 +227,8 @@ func Journalled(tx *boursev1.Transaction) (outbox.Record, error) {
 		Purpose:              string(tx.Purpose),
 		Signature:            string(tx.Signature),
 		Raw:                  tx.Raw,
-		LastValidBlockHeight: uint64(*tx.LastValidBlockHeight), //nolint:gosec // checked above
-		Slot:                 uint64(*tx.Slot),                 //nolint:gosec // checked above
+		LastValidBlockHeight: uint64(*tx.LastValidBlockHeight),
+		Slot:                 uint64(*tx.Slot),
 		Attempt:              tx.Attempt,
 	}, nil
 }

@@ -27,7 +27,9 @@ const (
 )
 
 // Wallet returns the wallet of a name: always the same one.
-func Wallet(name string) *signer.Keypair { return signer.FromSeed(sha256.Sum256([]byte("wallet of " + name))) }
+func Wallet(name string) *signer.Keypair {
+	return signer.FromSeed(sha256.Sum256([]byte("wallet of " + name)))
+}
 
 // Address returns the address of a name's wallet.
 func Address(name string) boursev1.SolanaAddress {

@@ -13,8 +13,8 @@ import (
 )
 
 // Leased returns a job and its lease on Offer under Market, which the supplier has accepted.
-func Leased(t testing.TB, name string) (*boursev1.ComputeJob, *boursev1.GPULease) {
-	t.Helper()
+func Leased(tb testing.TB, name string) (*boursev1.ComputeJob, *boursev1.GPULease) {
+	tb.Helper()
 	job, market, offer := Job(name), Market(), Offer(Supplier, "h100")
 	lease := &boursev1.GPULease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: Supplier, Name: name + "-0a1b2c3d", UID: "lease-uid", Generation: 1},
@@ -43,11 +43,11 @@ func Leased(t testing.TB, name string) (*boursev1.ComputeJob, *boursev1.GPULease
 	}
 	terms, err := contract.Escrow(lease)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	address, err := terms.Address()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	lease.Spec.Escrow.Address = boursev1.SolanaAddress(address.String())
 	job.Status.Lease = &boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}

@@ -46,15 +46,15 @@ type Hub struct {
 }
 
 // New returns a hub that holds the objects.
-func New(t testing.TB, indexes []Index, objects ...client.Object) *Hub {
-	t.Helper()
+func New(tb testing.TB, indexes []Index, objects ...client.Object) *Hub {
+	tb.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{boursev1.AddToScheme, clientgoscheme.AddToScheme, ray.AddToScheme} {
 		if err := add(scheme); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
-	h := &Hub{Recorder: events.NewFakeRecorder(manyEvents), t: t, now: builders.Start}
+	h := &Hub{Recorder: events.NewFakeRecorder(manyEvents), t: tb, now: builders.Start}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(h.interceptor()).WithStatusSubresource(
 		&boursev1.ComputeJob{}, &boursev1.FeeBurn{}, &boursev1.GPULease{}, &boursev1.GPUOffer{}, &boursev1.GPUPool{}, &boursev1.Market{}, &boursev1.Member{},
 		&boursev1.Settlement{}, &boursev1.Voucher{},

@@ -11,6 +11,7 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/contract"
@@ -38,43 +39,61 @@ func refuse(format string, values ...any) error {
 // approve returns a refusal unless the lease is what the job asked for, under the rules of a market on this chain, at a price and a
 // deposit that the bid allows. It recomputes every amount and address and believes none.
 func (r *Reconciler) approve(ctx context.Context, lease *boursev1.GPULease) error {
-	var market boursev1.Market
-	err := r.Hub.Get(ctx, types.NamespacedName{Name: lease.Spec.Payment.Market}, &market)
-	if apierrors.IsNotFound(err) {
-		return refuse("there is no market %s", lease.Spec.Payment.Market)
-	}
-	if err != nil {
-		return fmt.Errorf("get market: %w", err)
-	}
-	var job boursev1.ComputeJob
-	err = r.Hub.Get(ctx, types.NamespacedName{Namespace: lease.Spec.Job.Namespace, Name: lease.Spec.Job.Name}, &job)
-	if apierrors.IsNotFound(err) || err == nil && (string(job.UID) != lease.Spec.Job.UID || !job.DeletionTimestamp.IsZero()) {
-		return refuse("the job is gone")
-	}
-	if err != nil {
-		return fmt.Errorf("get job: %w", err)
-	}
-	genesis, err := r.Chain.GenesisHash(ctx)
+	market, err := r.market(ctx, lease)
 	if err != nil {
 		return err
 	}
-	if genesis.String() != string(market.Spec.GenesisHash) {
-		return refuse("the market settles on another chain")
-	}
-	if err := approveWork(lease, &job); err != nil {
+	job, err := r.job(ctx, lease)
+	if err != nil {
 		return err
 	}
-	token := tokenOf(&market, lease.Spec.Payment.Token)
+	token := tokenOf(market, lease.Spec.Payment.Token)
 	if token == nil {
 		return refuse("the market does not take %s", lease.Spec.Payment.Token)
 	}
-	if err := approveRules(lease, &market, token); err != nil {
+	if err := approveWork(lease, job); err != nil {
 		return err
 	}
-	if err := r.approveEscrow(lease, &market); err != nil {
+	if err := approveRules(lease, market, token); err != nil {
 		return err
 	}
-	return approveAmounts(lease, &job, token)
+	if err := r.approveEscrow(lease, market); err != nil {
+		return err
+	}
+	return approveAmounts(lease, job, token)
+}
+
+// market returns the lease's market, if it settles on the chain that the wallet signs for.
+func (r *Reconciler) market(ctx context.Context, lease *boursev1.GPULease) (*boursev1.Market, error) {
+	var market boursev1.Market
+	err := r.Hub.Get(ctx, types.NamespacedName{Name: lease.Spec.Payment.Market}, &market)
+	if apierrors.IsNotFound(err) {
+		return nil, refuse("there is no market %s", lease.Spec.Payment.Market)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get market: %w", err)
+	}
+	genesis, err := r.Chain.GenesisHash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if genesis.String() != string(market.Spec.GenesisHash) {
+		return nil, refuse("the market settles on another chain")
+	}
+	return &market, nil
+}
+
+// job returns the very job that the lease serves, as long as somebody wants it.
+func (r *Reconciler) job(ctx context.Context, lease *boursev1.GPULease) (*boursev1.ComputeJob, error) {
+	var job boursev1.ComputeJob
+	err := r.Hub.Get(ctx, types.NamespacedName{Namespace: lease.Spec.Job.Namespace, Name: lease.Spec.Job.Name}, &job)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("get job: %w", err)
+	}
+	if err != nil || string(job.UID) != lease.Spec.Job.UID || !job.DeletionTimestamp.IsZero() {
+		return nil, refuse("the job is gone")
+	}
+	return &job, nil
 }
 
 func tokenOf(market *boursev1.Market, symbol boursev1.TokenSymbol) *boursev1.MarketToken {

@@ -10,7 +10,6 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/chain/chaintest"
-	"github.com/bourse-dev/bourse/test/fakehub"
 )
 
 // failing makes one method fail, or all of them when it is empty.
@@ -28,16 +27,16 @@ func refuseAll(chain.Call, map[chain.Address]chain.Account) *chain.Failure {
 }
 
 // racing is a hub where somebody touches every voucher just before our own write.
-type racing struct {
-	client.Client
-	hub *fakehub.Hub
-}
+type racing struct{ client.Client }
 
 func (c racing) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
 	touched := &boursev1.Voucher{}
-	touched.Namespace, touched.Name = obj.GetNamespace(), obj.GetName()
-	c.hub.Read(touched)
+	if err := c.Get(ctx, client.ObjectKeyFromObject(obj), touched); err != nil {
+		return err
+	}
 	touched.Labels = map[string]string{"touched": "yes"}
-	c.hub.Edit(touched)
+	if err := c.Update(ctx, touched); err != nil {
+		return err
+	}
 	return c.Client.Patch(ctx, obj, patch, opts...)
 }

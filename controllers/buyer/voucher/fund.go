@@ -34,9 +34,9 @@ func (r *Reconciler) wantsDeposit(lease *boursev1.GPULease) bool {
 func (r *Reconciler) fund(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) (reconcile.Result, error) {
 	tx := voucher.Spec.Deposit
 	switch {
-	case tx != nil && tx.State == boursev1.TransactionLanded:
+	case in(tx, boursev1.TransactionLanded):
 		return reconcile.Result{}, nil
-	case tx != nil && tx.State == boursev1.TransactionSigned:
+	case in(tx, boursev1.TransactionSigned):
 		return r.land(ctx, lease, tx)
 	case !r.wantsDeposit(lease) || tx != nil && tx.Attempt >= mostDeposits:
 		return reconcile.Result{}, nil

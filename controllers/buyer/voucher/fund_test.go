@@ -252,7 +252,7 @@ func TestAForgottenDepositIsFoundByItsAccount(t *testing.T) {
 
 func TestAConflictPaysNothing(t *testing.T) {
 	b := newBench(t, nil)
-	b.r.Hub = racing{Client: b.hub.Client, hub: b.hub}
+	b.r.Hub = racing{b.hub.Client}
 	result, err := b.try()
 	if err != nil || result.RequeueAfter == 0 {
 		t.Fatalf("result %+v, err %v; want another pass soon", result, err)

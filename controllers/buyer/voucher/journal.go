@@ -59,6 +59,11 @@ func (r *Reconciler) drive(ctx context.Context, tx *boursev1.Transaction, done f
 	return nil
 }
 
+// in says whether there is a transaction in this state.
+func in(tx *boursev1.Transaction, state boursev1.TransactionState) bool {
+	return tx != nil && tx.State == state
+}
+
 func settle(tx *boursev1.Transaction, state boursev1.TransactionState, problem string) {
 	tx.State, tx.Raw = state, ""
 	tx.Error = problem[:min(len(problem), errorText)]

@@ -19,8 +19,7 @@ import (
 // promise answers the newest usage record: it signs the cumulative amount that the record proves, and never more than the deposit
 // covers. A record that cannot be true is not answered.
 func (r *Reconciler) promise(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) (reconcile.Result, error) {
-	funded := voucher.Spec.Deposit != nil && voucher.Spec.Deposit.State == boursev1.TransactionLanded
-	if !funded || lease.Status.Usage == nil || lease.Status.Usage.Sequence <= voucher.Spec.Sequence {
+	if !in(voucher.Spec.Deposit, boursev1.TransactionLanded) || lease.Status.Usage == nil || lease.Status.Usage.Sequence <= voucher.Spec.Sequence {
 		return reconcile.Result{}, nil
 	}
 	record, err := r.believe(lease, voucher)
@@ -93,7 +92,7 @@ func promised(voucher *boursev1.Voucher) (*meter.Record, error) {
 	}
 	return &meter.Record{
 		Sequence: voucher.Spec.Sequence,
-		Gross:    money.Amount(max(0, *voucher.Spec.Gross)), //nolint:gosec // not negative
+		Gross:    money.Amount(max(0, *voucher.Spec.Gross)),
 		Digest:   digest,
 	}, nil
 }

@@ -90,7 +90,7 @@ func checkSignature(t *testing.T, b *bench, voucher *boursev1.Voucher) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := escrow.VerifyVoucher(terms.Program, address, terms.Buyer, money.Amount(*voucher.Spec.Gross), signature); err != nil { //nolint:gosec // positive
+	if err := escrow.VerifyVoucher(terms.Program, address, terms.Buyer, money.Amount(*voucher.Spec.Gross), signature); err != nil {
 		t.Error(err)
 	}
 }
@@ -154,7 +154,7 @@ func TestAPromiseNeverExceedsTheDeposit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	split, err := terms.Fees.Split(money.Amount(*voucher.Spec.Gross)) //nolint:gosec // positive
+	split, err := terms.Fees.Split(money.Amount(*voucher.Spec.Gross))
 	if err != nil || split.Debit > terms.Deposit || voucher.Spec.Sequence != 2 {
 		t.Errorf("promise %d costs %d of %d (%v)", *voucher.Spec.Gross, split.Debit, terms.Deposit, err)
 	}

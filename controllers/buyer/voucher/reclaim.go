@@ -25,14 +25,13 @@ const (
 
 // reclaim takes back what an escrow still holds after its deadline, when the supplier did not close it. Nobody's leave is needed.
 func (r *Reconciler) reclaim(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) (reconcile.Result, error) {
-	tx := voucher.Spec.Refund
-	opened := voucher.Spec.Deposit != nil && voucher.Spec.Deposit.State == boursev1.TransactionLanded
-	switch {
-	case !opened || closedBySupplier(lease) || tx != nil && tx.State == boursev1.TransactionLanded:
+	if !in(voucher.Spec.Deposit, boursev1.TransactionLanded) || in(voucher.Spec.Refund, boursev1.TransactionLanded) || closedBySupplier(lease) {
 		return reconcile.Result{}, nil
-	case tx != nil && tx.State == boursev1.TransactionSigned:
-		return r.landRefund(ctx, lease, tx)
-	case tx != nil && tx.Attempt >= mostRefunds:
+	}
+	if in(voucher.Spec.Refund, boursev1.TransactionSigned) {
+		return r.landRefund(ctx, lease, voucher.Spec.Refund)
+	}
+	if voucher.Spec.Refund != nil && voucher.Spec.Refund.Attempt >= mostRefunds {
 		return reconcile.Result{}, nil
 	}
 	if left := lease.Spec.Escrow.Deadline.Add(afterDeadline).Sub(r.Now()); left > 0 {

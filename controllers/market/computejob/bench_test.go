@@ -7,13 +7,12 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/test/builders"
@@ -30,12 +29,13 @@ type bench struct {
 // newBench returns a controller on a hub with a market, both members, and the objects.
 func newBench(t *testing.T, objects ...client.Object) *bench {
 	t.Helper()
-	var found []fakehub.Index
-	for _, one := range indexes() {
+	wanted := indexes()
+	found := make([]fakehub.Index, 0, len(wanted))
+	for _, one := range wanted {
 		found = append(found, fakehub.Index{Of: one.of, Name: one.name, Values: one.values})
 	}
-	all := []client.Object{builders.Market(), builders.Member(builders.Buyer), builders.Member(builders.Supplier)}
-	b := &bench{t: t, hub: fakehub.New(t, found, append(all, objects...)...)}
+	objects = append(objects, builders.Market(), builders.Member(builders.Buyer), builders.Member(builders.Supplier))
+	b := &bench{t: t, hub: fakehub.New(t, found, objects...)}
 	b.restart()
 	return b
 }

@@ -225,7 +225,7 @@ func mirrorUsage(job *boursev1.ComputeJob, lease *boursev1.GPULease) error {
 	if lease.Status.Paid != nil {
 		gross = max(0, *lease.Status.Paid)
 	}
-	split, err := fees.Split(money.Amount(gross)) //nolint:gosec // not negative
+	split, err := fees.Split(money.Amount(gross))
 	if err != nil {
 		return fmt.Errorf("split what was paid: %w", err)
 	}

@@ -64,8 +64,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 }
 
 func burnOfSettlement(_ context.Context, obj client.Object) []reconcile.Request {
-	var requests []reconcile.Request
-	for _, name := range epochOf(obj) {
+	names := epochOf(obj)
+	requests := make([]reconcile.Request, 0, len(names))
+	for _, name := range names {
 		key := types.NamespacedName{Namespace: boursev1.PublicNamespace, Name: name}
 		requests = append(requests, reconcile.Request{NamespacedName: key})
 	}

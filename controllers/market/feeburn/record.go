@@ -59,7 +59,7 @@ func (r *Reconciler) record(ctx context.Context, burn *boursev1.FeeBurn) (reconc
 		if settlements[i].Spec.Mint != burn.Spec.Mint {
 			return reconcile.Result{}, fmt.Errorf("sum %s: %w", burn.Name, errTwoMints)
 		}
-		if sum, err = sum.Add(money.Amount(max(0, *settlements[i].Spec.Burned))); err != nil { //nolint:gosec // not negative
+		if sum, err = sum.Add(money.Amount(max(0, *settlements[i].Spec.Burned))); err != nil {
 			return reconcile.Result{}, fmt.Errorf("sum %s: %w", burn.Name, err)
 		}
 	}

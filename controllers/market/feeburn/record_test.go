@@ -32,6 +32,9 @@ func settlement(n int, token boursev1.TokenSymbol, burned int64, at time.Time) *
 	}
 }
 
+// theEpoch is the FeeBurn of IO on the day that tests begin.
+const theEpoch = "io-2027-03-01"
+
 type bench struct {
 	t   *testing.T
 	hub *fakehub.Hub
@@ -45,9 +48,9 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	return &bench{t: t, hub: hub, r: &Reconciler{Teller: hub.Teller(), Hub: hub, Now: hub.Now}}
 }
 
-func (b *bench) pass(name string) (*boursev1.FeeBurn, reconcile.Result, error) {
+func (b *bench) pass() (*boursev1.FeeBurn, reconcile.Result, error) {
 	b.t.Helper()
-	key := types.NamespacedName{Namespace: boursev1.PublicNamespace, Name: name}
+	key := types.NamespacedName{Namespace: boursev1.PublicNamespace, Name: theEpoch}
 	result, err := b.r.Reconcile(b.t.Context(), reconcile.Request{NamespacedName: key})
 	burn := &boursev1.FeeBurn{}
 	if missing := b.hub.Get(b.t.Context(), key, burn); apierrors.IsNotFound(missing) {
@@ -57,12 +60,12 @@ func (b *bench) pass(name string) (*boursev1.FeeBurn, reconcile.Result, error) {
 }
 
 // settle runs two passes: one opens the epoch, one sums it up.
-func (b *bench) settle(name string) (*boursev1.FeeBurn, reconcile.Result) {
+func (b *bench) settle() (*boursev1.FeeBurn, reconcile.Result) {
 	b.t.Helper()
-	if _, _, err := b.pass(name); err != nil {
+	if _, _, err := b.pass(); err != nil {
 		b.t.Fatal(err)
 	}
-	burn, result, err := b.pass(name)
+	burn, result, err := b.pass()
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -79,7 +82,7 @@ func TestAnEpochSumsUpItsDayAndToken(t *testing.T) {
 		settlement(5, "USDC", 100, day),                 // another token
 		settlement(6, "IO", 0, day),                     // burned nothing
 	)
-	burn, result := b.settle("io-2027-03-01")
+	burn, result := b.settle()
 	if want := 12*time.Hour + late; result.RequeueAfter != want {
 		t.Errorf("next pass in %s, want %s", result.RequeueAfter, want)
 	}
@@ -95,11 +98,11 @@ func TestAnEpochSumsUpItsDayAndToken(t *testing.T) {
 	if kube.IsTrue(burn, boursev1.Succeeded) {
 		t.Error("the epoch is called final while it runs")
 	}
-	if wrote := b.hub.Writes(func() { _, _, _ = b.pass("io-2027-03-01") }); len(wrote) != 0 {
+	if wrote := b.hub.Writes(func() { _, _, _ = b.pass() }); len(wrote) != 0 {
 		t.Errorf("another pass wrote %v", wrote)
 	}
 	b.hub.Step(result.RequeueAfter)
-	burn, result = b.settle("io-2027-03-01")
+	burn, result = b.settle()
 	if !kube.IsTrue(burn, boursev1.Succeeded) || result.RequeueAfter != 0 {
 		t.Errorf("the epoch is over: %+v, next pass in %s", burn.Status.Conditions, result.RequeueAfter)
 	}
@@ -108,11 +111,11 @@ func TestAnEpochSumsUpItsDayAndToken(t *testing.T) {
 func TestALateSettlementIsStillCounted(t *testing.T) {
 	b := newBench(t, settlement(1, "IO", 1, builders.Start))
 	b.hub.Step(72 * time.Hour)
-	b.settle("io-2027-03-01")
+	b.settle()
 	if err := b.hub.Create(t.Context(), settlement(2, "IO", 2, builders.Start)); err != nil {
 		t.Fatal(err)
 	}
-	burn, _ := b.settle("io-2027-03-01")
+	burn, _ := b.settle()
 	if *burn.Status.Burned != 3 {
 		t.Errorf("burned %d, want 3", *burn.Status.Burned)
 	}
@@ -120,7 +123,7 @@ func TestALateSettlementIsStillCounted(t *testing.T) {
 
 func TestADayWithoutBurnsHasNoRecord(t *testing.T) {
 	b := newBench(t)
-	if burn, _, err := b.pass("io-2027-03-01"); burn != nil || err != nil {
+	if burn, _, err := b.pass(); burn != nil || err != nil {
 		t.Errorf("got %+v, %v", burn, err)
 	}
 }
@@ -129,10 +132,10 @@ func TestTwoMintsOfOneTokenAreNotAddedUp(t *testing.T) {
 	other := settlement(2, "IO", 2, builders.Start)
 	other.Spec.Mint = builders.Address("another mint")
 	b := newBench(t, settlement(1, "IO", 1, builders.Start), other)
-	if _, _, err := b.pass("io-2027-03-01"); err != nil {
+	if _, _, err := b.pass(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := b.pass("io-2027-03-01"); !errors.Is(err, errTwoMints) {
+	if _, _, err := b.pass(); !errors.Is(err, errTwoMints) {
 		t.Errorf("err = %v, want %v", err, errTwoMints)
 	}
 }

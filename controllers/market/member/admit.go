@@ -14,7 +14,7 @@ import (
 
 // admit lets a member take part unless an older one holds the same wallet.
 func (r *Reconciler) admit(ctx context.Context, member *boursev1.Member) (reconcile.Result, error) {
-	if _, err := chain.ParseAddress(string(member.Spec.Wallet)); err != nil {
+	if !isAddress(member.Spec.Wallet) {
 		kube.Failed(member, boursev1.Ready, boursev1.ReasonWalletInvalid, "The wallet is not a Solana address")
 		return reconcile.Result{}, nil
 	}
@@ -30,6 +30,11 @@ func (r *Reconciler) admit(ctx context.Context, member *boursev1.Member) (reconc
 	}
 	kube.True(member, boursev1.Ready, boursev1.ReasonAdmitted, "The member may buy and sell")
 	return reconcile.Result{}, nil
+}
+
+func isAddress(wallet boursev1.SolanaAddress) bool {
+	_, err := chain.ParseAddress(string(wallet))
+	return err == nil
 }
 
 // older orders members by age, and those of one age by namespace.

@@ -70,7 +70,7 @@ func (h *history) land(instructions []chain.Instruction, err error, inner ...cha
 	}
 	slot := uint64(len(h.landed) + 1)
 	transaction := chain.Transaction{
-		Signature: chain.Signature{byte(slot)}, Slot: slot, Time: builders.Start.Add(time.Duration(slot) * time.Minute), //nolint:gosec // small
+		Signature: chain.Signature{byte(slot)}, Slot: slot, Time: builders.Start.Add(time.Duration(slot) * time.Minute),
 	}
 	for _, instruction := range instructions {
 		call := chain.Call{Program: instruction.Program, Data: instruction.Data, Depth: 1}

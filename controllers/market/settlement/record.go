@@ -49,25 +49,9 @@ func (r *Reconciler) record(ctx context.Context, lease *boursev1.GPULease) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	for i := range known {
-		if err := r.confirm(ctx, &known[i]); err != nil {
-			return reconcile.Result{}, err
-		}
-	}
-	if closed(known) {
-		return reconcile.Result{}, nil
-	}
-	since, err := newest(known)
+	movements, err := r.unread(ctx, lease, known)
 	if err != nil {
 		return reconcile.Result{}, err
-	}
-	terms, err := contract.Escrow(lease)
-	if err != nil {
-		return reconcile.Result{}, err
-	}
-	movements, err := escrow.ReadMovements(ctx, r.Chain, terms, since)
-	if err != nil {
-		return reconcile.Result{}, fmt.Errorf("read escrow: %w", err)
 	}
 	for _, movement := range movements {
 		if movement.Kind == escrow.KindOpen {
@@ -80,10 +64,44 @@ func (r *Reconciler) record(ctx context.Context, lease *boursev1.GPULease) (reco
 		if settlement, err = r.write(ctx, settlement); err != nil {
 			return reconcile.Result{}, err
 		}
-		if err := r.confirm(ctx, settlement); err != nil {
+		known = append(known, *settlement)
+	}
+	return r.confirmAll(ctx, lease, known)
+}
+
+// unread returns what happened to the escrow since the newest record.
+func (r *Reconciler) unread(ctx context.Context, lease *boursev1.GPULease, known []boursev1.Settlement) ([]escrow.Movement, error) {
+	if closed(known) {
+		return nil, nil
+	}
+	since, err := newest(known)
+	if err != nil {
+		return nil, err
+	}
+	terms, err := contract.Escrow(lease)
+	if err != nil {
+		return nil, err
+	}
+	movements, err := escrow.ReadMovements(ctx, r.Chain, terms, since)
+	if err != nil {
+		return nil, fmt.Errorf("read escrow: %w", err)
+	}
+	return movements, nil
+}
+
+// confirmAll says on each settlement that its transaction is final: it was read from the finalized chain. One that the cache shows
+// from before it was confirmed is looked at again.
+func (r *Reconciler) confirmAll(ctx context.Context, lease *boursev1.GPULease, known []boursev1.Settlement) (reconcile.Result, error) {
+	for i := range known {
+		before := known[i].DeepCopy()
+		kube.True(&known[i], boursev1.Succeeded, boursev1.ReasonFinalized, "The transaction is finalized on chain")
+		err := r.Teller.Write(ctx, before, &known[i])
+		if apierrors.IsConflict(err) {
+			return reconcile.Result{RequeueAfter: behindBy}, nil
+		}
+		if err != nil {
 			return reconcile.Result{}, err
 		}
-		known = append(known, *settlement)
 	}
 	return reconcile.Result{RequeueAfter: r.again(lease, known)}, nil
 }
@@ -188,13 +206,6 @@ func (r *Reconciler) write(ctx context.Context, settlement *boursev1.Settlement)
 		return nil, fmt.Errorf("%w: %s", errOther, found.Name)
 	}
 	return &found, nil
-}
-
-// confirm says on the settlement that its transaction is final: it was read from the finalized chain.
-func (r *Reconciler) confirm(ctx context.Context, settlement *boursev1.Settlement) error {
-	before := settlement.DeepCopy()
-	kube.True(settlement, boursev1.Succeeded, boursev1.ReasonFinalized, "The transaction is finalized on chain")
-	return r.Teller.Write(ctx, before, settlement)
 }
 
 // again says when to read the escrow again; zero when nothing can come any more.

@@ -66,7 +66,7 @@ func holds(voucher *boursev1.Voucher, lease *boursev1.GPULease) bool {
 	if err != nil || address.String() != string(voucher.Spec.Escrow) {
 		return false
 	}
-	gross := money.Amount(*voucher.Spec.Gross) //nolint:gosec // checked above
+	gross := money.Amount(*voucher.Spec.Gross)
 	split, err := terms.Fees.Split(gross)
 	if err != nil || split.Debit > terms.Deposit {
 		return false

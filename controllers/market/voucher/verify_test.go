@@ -29,7 +29,7 @@ func promise(t *testing.T, gross int64, signedBy string) (*boursev1.GPULease, *b
 	if err != nil {
 		t.Fatal(err)
 	}
-	message := escrow.VoucherMessage(program, address, money.Amount(gross)) //nolint:gosec // positive in tests
+	message := escrow.VoucherMessage(program, address, money.Amount(gross))
 	signature, err := builders.Wallet(signedBy).Sign(t.Context(), message)
 	if err != nil {
 		t.Fatal(err)
