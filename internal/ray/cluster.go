@@ -3,6 +3,9 @@
 package ray
 
 import (
+	"slices"
+	"strings"
+
 	rayv1 "github.com/ray-project/kuberay/ray-operator/apis/ray/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +18,11 @@ func AddToScheme(scheme *runtime.Scheme) error { return rayv1.AddToScheme(scheme
 
 // Kinds returns an empty object of each of KubeRay's kinds that a lease may have, for watches.
 func Kinds() []client.Object { return []client.Object{&rayv1.RayCluster{}, &rayv1.RayJob{}} }
+
+// Reserved says whether an environment variable is the operator's own: it could show GPUs that the lease does not have.
+func Reserved(name string) bool {
+	return strings.HasPrefix(name, "RAY_") || strings.HasPrefix(name, "NVIDIA_")
+}
 
 // Interactive says whether the lease is a Ray cluster for its buyer to use, instead of a program that ends by itself.
 func (p Plan) Interactive() bool { return p.Run == "" }
@@ -70,8 +78,8 @@ func (p Plan) cluster() rayv1.RayClusterSpec {
 }
 
 func (p Plan) template(name string, resources corev1.ResourceRequirements) corev1.PodTemplateSpec {
-	env := append([]corev1.EnvVar{{Name: "RAY_USAGE_STATS_ENABLED", Value: "0"}}, hideGPUs(resources)...)
-	container := corev1.Container{Name: name, Image: p.Image, Resources: resources, Env: append(env, p.Env...)}
+	own := append([]corev1.EnvVar{{Name: "RAY_USAGE_STATS_ENABLED", Value: "0"}}, hideGPUs(resources)...)
+	container := corev1.Container{Name: name, Image: p.Image, Resources: resources, Env: slices.Concat(p.Env, own)}
 	if p.Program != "" {
 		container.VolumeMounts = []corev1.VolumeMount{{Name: ProgramName, MountPath: programFolder, ReadOnly: true}}
 	}

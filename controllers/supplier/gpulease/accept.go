@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -173,7 +174,22 @@ func termsRefusal(lease *boursev1.GPULease, own *boursev1.PoolTerms) string {
 	case terms.NoticeSeconds > own.NoticeSeconds:
 		return fmt.Sprintf("The pool gives %d seconds of notice", own.NoticeSeconds)
 	}
-	return ray.Unsupported(lease.Spec.Ray.Version)
+	return programRefusal(&lease.Spec.Ray)
+}
+
+// programRefusal checks what the API server of the hub should have refused, since a pod would gain by it here.
+func programRefusal(program *boursev1.RayProgram) string {
+	for _, variable := range program.Env {
+		if ray.Reserved(variable.Name) {
+			return fmt.Sprintf("The variable %s is the operator's own", variable.Name)
+		}
+	}
+	for _, size := range []resource.Quantity{program.WorkerCPU, program.WorkerMemory, program.HeadCPU, program.HeadMemory} {
+		if size.Sign() <= 0 {
+			return "The program's CPU and memory have no bounds"
+		}
+	}
+	return ray.Unsupported(program.Version)
 }
 
 // moneyRefusal checks that the deposit covers the term, and that the escrow stays open for as long as the lease can last.

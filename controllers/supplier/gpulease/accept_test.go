@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -31,9 +32,13 @@ func TestRefusesTermsThatAreNotItsOwn(t *testing.T) {
 		"too long a term":          {func(_ *boursev1.GPULease, p *boursev1.GPUPool) { p.Spec.Terms.MaxDurationSeconds = 1800 }, "60 to 1800"},
 		"more notice":              {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Terms.NoticeSeconds = 60 }, "notice"},
 		"an old Ray":               {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Ray.Version = "2.9.0" }, "token authentication"},
-		"another wallet":           {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Supplier = builders.Address("thief") }, "instead of"},
-		"another escrow":           {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Escrow.ID = wrongID() }, "escrow"},
-		"a deposit for less":       {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Payment.Deposit-- }, "does not cover"},
+		"a variable of the operator": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) {
+			l.Spec.Ray.Env = []boursev1.EnvVar{{Name: "NVIDIA_VISIBLE_DEVICES", Value: new("all")}}
+		}, "NVIDIA_VISIBLE_DEVICES"},
+		"memory without bounds": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Ray.HeadMemory = resource.Quantity{} }, "no bounds"},
+		"another wallet":        {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Supplier = builders.Address("thief") }, "instead of"},
+		"another escrow":        {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Escrow.ID = wrongID() }, "escrow"},
+		"a deposit for less":    {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Payment.Deposit-- }, "does not cover"},
 		"an early refund": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) {
 			l.Spec.Escrow.Deadline = metav1.NewTime(builders.Start.Add(time.Hour))
 		}, "refunded before"},

@@ -191,8 +191,7 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 	case EscrowClosed:
 		return reconcile.Result{}, closed(lease, found)
 	case EscrowAbsent:
-		kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonNothingOwed, "No deposit was made")
-		return reconcile.Result{}, nil
+		return r.nothingOwed(ctx, lease)
 	case EscrowRefused:
 		if !kube.IsTrue(lease, boursev1.LeaseFunded) {
 			kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonNothingOwed, "What is on chain is not this lease's escrow")
@@ -206,6 +205,22 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 	}
 	lease.Status.Transaction = tx
 	kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonRefunding, "The rest of the deposit goes back to the buyer")
+	return reconcile.Result{}, nil
+}
+
+// nothingOwed settles a lease without an escrow, unless a deposit is on its way: that one is refunded when it has landed.
+func (r *Reconciler) nothingOwed(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	var voucher boursev1.Voucher
+	err := r.Hub.Get(ctx, client.ObjectKey{Namespace: lease.Spec.Job.Namespace, Name: lease.Name}, &voucher)
+	if client.IgnoreNotFound(err) != nil {
+		return reconcile.Result{}, fmt.Errorf("get voucher: %w", err)
+	}
+	deposit := voucher.Spec.Deposit
+	flying := deposit != nil && deposit.State == boursev1.TransactionSigned
+	if flying && r.Now().Before(lease.Status.End.At.Add(leastWait)) {
+		return reconcile.Result{RequeueAfter: pollDeposit}, nil
+	}
+	kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonNothingOwed, "No deposit was made")
 	return reconcile.Result{}, nil
 }
 
