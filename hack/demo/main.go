@@ -16,12 +16,16 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/bourse-dev/bourse/test/e2e/story"
 )
 
 const samples = "config/samples"
 
 func main() {
+	log.SetLogger(logr.Discard()) // the client has nothing to say that the demo does not
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx); err != nil {
@@ -59,10 +63,15 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	teller := story.NewTeller(os.Stdout, time.Now)
+	tell := teller.Interactive
 	if *ray {
-		return teller.Batch(ctx, opened, samples)
+		tell = teller.Batch
 	}
-	return teller.Interactive(ctx, opened, samples)
+	if err := tell(ctx, opened, samples); err != nil {
+		return err
+	}
+	teller.Say("it all adds up")
+	return nil
 }
 
 // lab runs the lab's own command.

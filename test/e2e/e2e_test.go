@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/bourse-dev/bourse/test/e2e/story"
 )
 
@@ -19,6 +22,11 @@ var (
 	labModule = filepath.Join("..", "..", "hack", "lab")
 	samples   = filepath.Join("..", "..", "config", "samples")
 )
+
+func TestMain(m *testing.M) {
+	log.SetLogger(logr.Discard()) // the client has nothing to say that the tests do not
+	os.Exit(m.Run())
+}
 
 // up starts a lab of the test's own and removes it when the test ends.
 func up(t *testing.T, args ...string) *story.Lab {

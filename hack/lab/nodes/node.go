@@ -81,7 +81,10 @@ func (n node) startContainerd(ctx context.Context) (process.Record, error) {
 	defer cancel()
 	// Through the process's root, the path is short enough for a socket wherever the folder lies.
 	socket := filepath.Join("/proc", strconv.Itoa(record.PID), "root", containerdSocket)
-	return record, record.Await(ctx, func() (bool, error) { return answers(ctx, socket), nil })
+	if err := record.Await(ctx, func() (bool, error) { return answers(ctx, socket), nil }); err != nil {
+		return record, err
+	}
+	return record, run(ctx, "ctr", "--address", socket, "--namespace", "k8s.io", "images", "tag", "--force", RayImage, publishedRayImage)
 }
 
 // startKubelet starts the kubelet and, once that runs, the device plugin.

@@ -29,6 +29,9 @@ const (
 	PauseImage = "localhost/pause:1"
 	// RayImage is real Ray of version RayVersion, made to run as user 1000.
 	RayImage = rayimage.Name
+	// publishedRayImage is the name of Ray's own image, which the samples ask for and no registry can give here:
+	// on the lab's nodes it stands for RayImage, which holds the same published wheel.
+	publishedRayImage = "docker.io/rayproject/ray:" + rayimage.Version
 	// RayVersion is the version of Ray in RayImage.
 	RayVersion = rayimage.Version
 )

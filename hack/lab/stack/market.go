@@ -38,7 +38,7 @@ func (l *Lab) applyMarket(ctx context.Context, pools []string) error {
 			return err
 		}
 	}
-	l.step("the market is open, with %d pools", len(pools))
+	l.step("the market is open; pools: %d", len(pools))
 	return nil
 }
 

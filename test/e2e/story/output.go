@@ -8,9 +8,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 )
 
 // driverLogs are where Ray keeps what a submitted program prints, on the head.
@@ -20,8 +17,11 @@ const driverLogs = "cat /tmp/ray/session_latest/logs/job-driver-*.log"
 func (t *Teller) Output(ctx context.Context, lab *Lab, job *Job) error {
 	printed := 0
 	err := t.Wait(ctx, "the program's output", endLimit, func(ctx context.Context) (bool, error) {
-		if err := look(ctx, lab, job); err != nil {
+		if err := t.Look(ctx, lab, job); err != nil {
 			return false, err
+		}
+		if status, err := lab.Kubectl(ctx, "get", "rayjobs", "-n", job.Lease.Status.Namespace, "-o", "jsonpath={.items[*].status.jobStatus}"); err == nil {
+			t.once("rayjob/"+job.Name, status, "%-16s RayJob %s", "ray of "+job.Name, status)
 		}
 		if job.Lease.Status.End != nil {
 			return true, nil
@@ -46,16 +46,6 @@ func (t *Teller) Output(ctx context.Context, lab *Lab, job *Job) error {
 	if printed == 0 {
 		return fmt.Errorf("%s: the program printed nothing", job.Name)
 	}
-	return nil
-}
-
-// look reads the job's lease and tells nothing.
-func look(ctx context.Context, lab *Lab, job *Job) error {
-	lease := &boursev1.GPULease{}
-	if err := lab.Client.Get(ctx, client.ObjectKeyFromObject(job.Lease), lease); err != nil {
-		return fmt.Errorf("get lease: %w", err)
-	}
-	job.Lease = lease
 	return nil
 }
 
