@@ -215,6 +215,27 @@ func TestACrashAfterTheLeaseIsMadeMakesNoSecondOne(t *testing.T) {
 	}
 }
 
+func TestALeaseThatTheCacheDoesNotShowIsAdopted(t *testing.T) {
+	b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
+	b.r.Hub = blind{b.hub.Client}
+	b.pass("train")
+	crash := errors.New("crash")
+	b.hub.Fail(func(verb string, _ client.Object) error {
+		if verb == "patch status" {
+			return crash
+		}
+		return nil
+	})
+	job := builders.Job("train")
+	b.hub.Read(job)
+	if _, err := b.r.Reconcile(t.Context(), job); !errors.Is(err, crash) {
+		t.Fatalf("err = %v, want the crash", err)
+	}
+	b.hub.Fail(nil)
+	job, _ = b.pass("train") // an error here would be a second lease that was tried
+	expect(t, job, boursev1.JobMatched, metav1.ConditionTrue, boursev1.ReasonOfferFound)
+}
+
 func TestAnOfferThatChangesBeforeItsLeaseIsMadeIsMatchedAgain(t *testing.T) {
 	cases := map[string]func(*bench, *boursev1.GPUOffer){
 		"dearer": func(b *bench, offer *boursev1.GPUOffer) {
