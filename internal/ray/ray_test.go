@@ -318,11 +318,13 @@ func TestRead(t *testing.T) {
 			})}, nil, seen{Workers: 2, Ready: 2, Since: noon.Add(time.Minute), Lost: true},
 		},
 		"one on a silent node is not seen": {
-			[]corev1.Pod{worker("a", nil), worker("b", readyAt(two, "False"))}, map[string]bool{"node-b": true},
+			[]corev1.Pod{worker("a", nil), worker("b", readyAt(two, "False"))},
+			map[string]bool{"node-b": true},
 			seen{Workers: 2, Ready: 1, Since: two, Silent: true},
 		},
 		"one that has ended is not ready": {
-			[]corev1.Pod{worker("a", nil), worker("b", func(pod *corev1.Pod) { pod.Status.Phase = corev1.PodFailed })}, nil,
+			[]corev1.Pod{worker("a", nil), worker("b", func(pod *corev1.Pod) { pod.Status.Phase = corev1.PodFailed })},
+			nil,
 			seen{Workers: 2, Ready: 1},
 		},
 	}
