@@ -351,11 +351,13 @@ func TestOutcomeOf(t *testing.T) {
 		"a program that ends well": {&rayv1.RayJob{Status: rayv1.RayJobStatus{JobStatus: rayv1.JobStatusSucceeded, EndTime: &end}}, Outcome{Well: true, At: noon}, true},
 		"a program that fails": {
 			&rayv1.RayJob{Status: rayv1.RayJobStatus{JobStatus: rayv1.JobStatusFailed, Message: "exit 1", EndTime: &end}},
-			Outcome{At: noon, Message: "exit 1"}, true,
+			Outcome{At: noon, Message: "exit 1"},
+			true,
 		},
 		"one that never started": {
 			&rayv1.RayJob{Status: rayv1.RayJobStatus{JobDeploymentStatus: rayv1.JobDeploymentStatusFailed, Reason: rayv1.SubmissionFailed}},
-			Outcome{Message: "SubmissionFailed"}, true,
+			Outcome{Message: "SubmissionFailed"},
+			true,
 		},
 	}
 	for name, tc := range cases {
