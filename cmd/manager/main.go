@@ -30,8 +30,8 @@ func start(ctx context.Context, args []string) error {
 		return err
 	}
 	if o.version {
-		fmt.Fprintln(os.Stdout, "bourse-manager", version())
-		return nil
+		_, err := fmt.Fprintln(os.Stdout, "bourse-manager", version())
+		return err
 	}
 	logger, err := newLogger(os.Stderr, o.logLevel, o.logFormat)
 	if err != nil {

@@ -41,7 +41,7 @@ func TestEveryMetricIsDocumentedAndEveryDocumentedMetricExists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var exported []string
+	exported := make([]string, 0, len(families))
 	for _, family := range families {
 		exported = append(exported, family.GetName())
 	}
@@ -49,8 +49,9 @@ func TestEveryMetricIsDocumentedAndEveryDocumentedMetricExists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var documented []string
-	for _, row := range regexp.MustCompile("(?m)^\\| `(bourse_[a-z_]+)` \\|").FindAllSubmatch(page, -1) {
+	rows := regexp.MustCompile("(?m)^\\| `(bourse_[a-z_]+)` \\|").FindAllSubmatch(page, -1)
+	documented := make([]string, 0, len(rows))
+	for _, row := range rows {
 		documented = append(documented, string(row[1]))
 	}
 	slices.Sort(exported)
