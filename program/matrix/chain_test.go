@@ -29,7 +29,7 @@ type chain struct {
 
 func startChain(t *testing.T) *chain {
 	t.Helper()
-	process := chaintest.Run(t, chaintest.Config{Manual: true, ConfirmLag: chaintest.Lag(0), FinalLag: chaintest.Lag(0)})
+	process := chaintest.Run(t, chaintest.Config{Manual: true, ConfirmLag: new(0), FinalLag: new(0)})
 	return &chain{t: t, rpc: rpc.New(process.RPC), sim: chaintest.NewSim(process.RPC, http.DefaultClient), keys: map[key]solana.PrivateKey{}}
 }
 

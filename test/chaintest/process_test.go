@@ -46,7 +46,7 @@ func TestAKilledChainContinuesFromItsFolder(t *testing.T) {
 }
 
 func TestAWrongConfigurationIsReported(t *testing.T) {
-	_, err := chaintest.Start(t.Context(), chaintest.Config{FinalLag: chaintest.Lag(1), Progress: t.Output()})
+	_, err := chaintest.Start(t.Context(), chaintest.Config{FinalLag: new(1), Progress: t.Output()})
 	if err == nil {
 		t.Fatal("a final lag below the confirm lag was accepted")
 	}

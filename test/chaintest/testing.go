@@ -38,6 +38,3 @@ func Run(t TB, config Config) *Process {
 	})
 	return process
 }
-
-// Lag is a number of blocks for Config.
-func Lag(blocks int) *int { return &blocks }

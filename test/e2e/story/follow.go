@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -146,7 +147,7 @@ func (t *Teller) lease(name string, lease *boursev1.GPULease) {
 	who := "lease of " + name
 	t.conditions(who, lease, boursev1.LeaseAccepted, boursev1.LeaseFunded, boursev1.LeaseRunning, boursev1.Succeeded)
 	if u := lease.Status.Usage; u != nil {
-		t.once(who+"usage", fmt.Sprint(u.Sequence), "%-16s metered: record %d, %d GPU-ms in Ready, gross %d base units (%s)", who, u.Sequence, *u.GPUMilliseconds, *u.Gross, u.Final)
+		t.once(who+"usage", strconv.FormatInt(u.Sequence, 10), "%-16s metered: record %d, %d GPU-ms in Ready, gross %d base units (%s)", who, u.Sequence, *u.GPUMilliseconds, *u.Gross, u.Final)
 	}
 	if tx := lease.Status.Transaction; tx != nil {
 		t.once(who+"tx", string(tx.Signature)+string(tx.State), "%-16s %s %s: %s", who, tx.Purpose, tx.State, tx.Signature)
@@ -167,7 +168,7 @@ func (t *Teller) voucher(ctx context.Context, lab *Lab, job *Job) error {
 		t.once(who+"deposit", string(tx.Signature)+string(tx.State), "%-16s escrow %s, %s %s: %s", who, job.Lease.Spec.Escrow.Address, tx.Purpose, tx.State, tx.Signature)
 	}
 	if voucher.Spec.Gross != nil {
-		t.once(who+"promise", fmt.Sprint(voucher.Spec.Sequence), "%-16s promise %d: cumulatively %d base units, signed", who, voucher.Spec.Sequence, *voucher.Spec.Gross)
+		t.once(who+"promise", strconv.FormatInt(voucher.Spec.Sequence, 10), "%-16s promise %d: cumulatively %d base units, signed", who, voucher.Spec.Sequence, *voucher.Spec.Gross)
 	}
 	return nil
 }
