@@ -60,7 +60,7 @@ const (
 	ReasonOverlap = "Overlap"
 	// ReasonOffered (Advertised) says that the offers are published.
 	ReasonOffered = "Offered"
-	// ReasonCooling (Advertised) says that free GPUs are not yet idle for long enough.
+	// ReasonCooling (Advertised, Ready) says that free GPUs are not yet idle for long enough.
 	ReasonCooling = "Cooling"
 	// ReasonBusy (Advertised) says that local work holds every GPU.
 	ReasonBusy = "Busy"

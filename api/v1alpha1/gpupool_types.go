@@ -209,7 +209,6 @@ type PoolModel struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:printcolumn:name="Models",type=string,priority=1,JSONPath=`.status.models[*].model`
 // +kubebuilder:printcolumn:name="Tokens",type=string,priority=1,JSONPath=`.spec.tokens`
 type GPUPool struct {
 	metav1.TypeMeta `json:",inline"`

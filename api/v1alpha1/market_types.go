@@ -137,7 +137,6 @@ type MarketStatus struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=mkt,categories=bourse
-// +kubebuilder:printcolumn:name="Tokens",type=string,JSONPath=`.spec.tokens[*].symbol`
 // +kubebuilder:printcolumn:name="Buyer-Bps",type=integer,JSONPath=`.spec.fees.buyerBps`
 // +kubebuilder:printcolumn:name="Supplier-Bps",type=integer,JSONPath=`.spec.fees.supplierBps`
 // +kubebuilder:printcolumn:name="Period",type=integer,JSONPath=`.spec.settlement.periodSeconds`

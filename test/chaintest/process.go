@@ -99,7 +99,8 @@ func Command(ctx context.Context, config Config) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find node: %w", err)
 	}
-	command := exec.Command(node, append([]string{filepath.Join(source, "server.mjs")}, config.args()...)...)
+	command := exec.Command(node, //nolint:noctx // it outlives the call: whoever starts it stops it
+		append([]string{filepath.Join(source, "server.mjs")}, config.args()...)...)
 	command.Env = append(os.Environ(), "NODE_PATH="+modules)
 	return command, nil
 }

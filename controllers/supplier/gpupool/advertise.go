@@ -69,6 +69,8 @@ func (p *pass) conclude(pool *boursev1.GPUPool, admitted bool) {
 		kube.True(pool, boursev1.PoolAdvertised, boursev1.ReasonOffered, "The market knows what is idle")
 	case p.cooling:
 		kube.Waiting(pool, boursev1.PoolAdvertised, boursev1.ReasonCooling, "Free GPUs are not idle for long enough yet")
+		kube.Waiting(pool, boursev1.Ready, boursev1.ReasonCooling, "Free GPUs are not idle for long enough yet")
+		return
 	default:
 		kube.Waiting(pool, boursev1.PoolAdvertised, boursev1.ReasonBusy, "No GPU is free for the market")
 	}
