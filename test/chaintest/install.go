@@ -24,7 +24,7 @@ const SourceEnv = "BOURSE_CHAIN_DIR"
 const sourceDir = "hack/lab/chain"
 
 // oldestNode is the oldest major version of Node that the chain runs on.
-const oldestNode = 18
+const oldestNode = 20
 
 // manifest is what decides which dependencies are installed.
 var manifest = []string{"package.json", "package-lock.json", ".npmrc"}

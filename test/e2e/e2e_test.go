@@ -57,6 +57,7 @@ func command(ctx context.Context, t *testing.T, args ...string) error {
 }
 
 func TestInteractiveJobsArePaidToTheBaseUnit(t *testing.T) {
+	t.Parallel() // it mostly waits, as the next one does; real Ray has the machine to itself
 	lab := up(t)
 	if err := story.NewTeller(t.Output(), time.Now).Interactive(t.Context(), lab, samples); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 // Killing the manager changes nothing for a running job: the same pods run on, the lease never stops running, and each period is
 // paid once, to the base unit.
 func TestKillingTheManagerFiveTimesChangesNothing(t *testing.T) {
+	t.Parallel()
 	lab := up(t)
 	ctx := t.Context()
 	teller := story.NewTeller(t.Output(), time.Now)
