@@ -56,7 +56,7 @@ func (t Terms) verifyOrder(last *Record, next Record) error {
 
 func (t Terms) verifyTime(last *Record, next Record, bounds Bounds) error {
 	if ahead := next.Through.Sub(bounds.Now); ahead > MaxSkew {
-		return fmt.Errorf("%w: it counts %s into the future", ErrRefused, ahead)
+		return fmt.Errorf("%w: it counts up to %s, which is in the future", ErrRefused, next.Through.UTC().Format(time.RFC3339))
 	}
 	if next.ReadySince.After(next.Through) {
 		return fmt.Errorf("%w: the workers became ready after what it counts", ErrRefused)

@@ -187,23 +187,27 @@ func TestAnAbandonedEscrowIsTakenBack(t *testing.T) {
 	}
 }
 
-func TestAClosedEscrowIsLeftAlone(t *testing.T) {
-	b := funded(t)
+// account is the escrow's lease account.
+func (b *bench) account() chain.Account {
+	b.t.Helper()
 	terms, err := contract.Escrow(b.lease)
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	address, err := terms.Address()
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	account, err := b.chain.Account(t.Context(), address, chain.Processed)
+	account, err := b.chain.Account(b.t.Context(), address, chain.Processed)
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	copy(account.Data, "bourse1\x02") // the supplier closed it, and its status never said so
-	b.chain.Set(account)
-	b.chain.Tick(finalLag + 1)
+	return account
+}
+
+func TestAClosedEscrowIsLeftAlone(t *testing.T) {
+	b := funded(t)
+	b.closeEscrow() // by the supplier, whose status never says so
 	b.hub.Step(b.lease.Spec.Escrow.Deadline.Sub(b.hub.Now()) + afterDeadline)
 	b.quiet()
 }

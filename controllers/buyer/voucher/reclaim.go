@@ -14,6 +14,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/escrow"
+	"github.com/bourse-dev/bourse/internal/meter"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 
 // reclaim takes back what an escrow still holds after its deadline, when the supplier did not close it. Nobody's leave is needed.
 func (r *Reconciler) reclaim(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) (reconcile.Result, error) {
-	if !in(voucher.Spec.Deposit, boursev1.TransactionLanded) || in(voucher.Spec.Refund, boursev1.TransactionLanded) || closedBySupplier(lease) {
+	if !in(voucher.Spec.Deposit, boursev1.TransactionLanded) || in(voucher.Spec.Refund, boursev1.TransactionLanded) {
 		return reconcile.Result{}, nil
 	}
 	if in(voucher.Spec.Refund, boursev1.TransactionSigned) {
@@ -34,14 +35,27 @@ func (r *Reconciler) reclaim(ctx context.Context, lease *boursev1.GPULease, vouc
 	if voucher.Spec.Refund != nil && voucher.Spec.Refund.Attempt >= mostRefunds {
 		return reconcile.Result{}, nil
 	}
-	if left := lease.Spec.Escrow.Deadline.Add(afterDeadline).Sub(r.Now()); left > 0 {
-		return reconcile.Result{RequeueAfter: left}, nil
+	left := lease.Spec.Escrow.Deadline.Add(afterDeadline).Sub(r.Now())
+	if left > 0 && !closedBySupplier(lease) {
+		return reconcile.Result{RequeueAfter: r.soon(lease, voucher, left)}, nil
 	}
-	facts, err := r.inspect(ctx, lease)
+	facts, err := r.inspect(ctx, lease) // the supplier's word is no proof
 	if err != nil || facts.Closed {
 		return reconcile.Result{}, err
 	}
+	if left > 0 {
+		return reconcile.Result{RequeueAfter: r.soon(lease, voucher, left)}, nil
+	}
 	return r.refund(ctx, lease, voucher)
+}
+
+// soon shortens a wait while a usage record is ahead of our clock: time alone makes it believable.
+func (r *Reconciler) soon(lease *boursev1.GPULease, voucher *boursev1.Voucher, wait time.Duration) time.Duration {
+	usage := lease.Status.Usage
+	if usage != nil && usage.Sequence > voucher.Spec.Sequence && usage.Through.After(r.Now().Add(meter.MaxSkew)) {
+		return min(wait, max(retry, usage.Through.Sub(r.Now().Add(meter.MaxSkew))))
+	}
+	return wait
 }
 
 // refund signs the transaction that closes the escrow.
