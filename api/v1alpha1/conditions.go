@@ -132,6 +132,8 @@ const (
 	ReasonWorkersReady = "WorkersReady"
 	// ReasonWorkersNotReady (Running) says that a worker is not ready, and the meter stands still.
 	ReasonWorkersNotReady = "WorkersNotReady"
+	// ReasonNodeSilent (Running) says that a worker's node does not report: nobody knows how the worker fares, and the meter stands still.
+	ReasonNodeSilent = "NodeSilent"
 	// ReasonEnded (Running) says that the workers are gone for good.
 	ReasonEnded = "Ended"
 	// ReasonMatching (Succeeded) waits for an offer.

@@ -4,6 +4,7 @@ package gpulease
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -38,16 +39,15 @@ func (r *Reconciler) accept(ctx context.Context, lease *boursev1.GPULease) (reco
 	case err != nil:
 		return reconcile.Result{}, fmt.Errorf("get pool: %w", err)
 	}
+	left := lease.Spec.AcceptBy.Sub(r.Now())
 	refusal, err := r.refusal(ctx, lease, &pool)
-	if err != nil {
+	switch {
+	case err != nil && left > 0:
 		return reconcile.Result{}, err
-	}
-	if refusal != "" {
+	case refusal != "":
 		r.decline(lease, boursev1.ReasonTermsRefused, refusal)
 		return reconcile.Result{}, nil
-	}
-	left := lease.Spec.AcceptBy.Sub(r.Now())
-	if left <= 0 {
+	case left <= 0: // also without the market's rules: nothing is held for ever
 		return reconcile.Result{}, r.tooLate(ctx, lease)
 	}
 	hosts, held, err := r.hold(ctx, lease, &pool)
@@ -134,6 +134,9 @@ func (r *Reconciler) refusal(ctx context.Context, lease *boursev1.GPULease, pool
 	}
 	if why := moneyRefusal(lease); why != "" {
 		return why, nil
+	}
+	if lease.Spec.AcceptBy.Sub(r.Now()) > startAllowance {
+		return "The GPUs would be held for too long before anybody pays", nil
 	}
 	var market boursev1.Market
 	if err := r.Hub.Get(ctx, client.ObjectKey{Name: lease.Spec.Payment.Market}, &market); err != nil {
@@ -237,6 +240,24 @@ func marketRefusal(lease *boursev1.GPULease, market *boursev1.Market) string {
 		return "The lease names another mint than the market"
 	case number(pay.SupplierFeeBps) > number(market.Spec.Fees.SupplierBps):
 		return "The lease takes a higher fee than the market"
+	}
+	return worthRefusal(&pay, &coin)
+}
+
+// worthRefusal checks that the price in the token is the agreed one in dollars.
+func worthRefusal(pay *boursev1.LeasePayment, coin *boursev1.MarketToken) string {
+	agreed, errAgreed := money.ParseUSD(string(pay.PriceUSD))
+	perToken, errToken := money.ParseUSD(string(coin.PriceUSD))
+	token, errDecimals := contract.Token(pay)
+	if err := errors.Join(errAgreed, errToken, errDecimals); err != nil {
+		return fmt.Sprintf("The price cannot be read: %v", err)
+	}
+	worth, err := money.PriceInToken(agreed, perToken, token)
+	if err != nil {
+		return fmt.Sprintf("The price is out of bounds: %v", err)
+	}
+	if paid := amount(&pay.PricePerGPUHour); paid < worth {
+		return fmt.Sprintf("The lease pays %s base units, and %s dollars are %s", paid, pay.PriceUSD, worth)
 	}
 	return ""
 }

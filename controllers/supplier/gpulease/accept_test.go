@@ -42,9 +42,13 @@ func TestRefusesTermsThatAreNotItsOwn(t *testing.T) {
 		"an early refund": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) {
 			l.Spec.Escrow.Deadline = metav1.NewTime(builders.Start.Add(time.Hour))
 		}, "refunded before"},
-		"another treasury": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Payment.Treasury = builders.Address("thief") }, "treasury"},
-		"another mint":     {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Payment.Mint = builders.Address("thief") }, "mint"},
-		"a higher fee":     {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Payment.SupplierFeeBps = new(int32(26)) }, "fee"},
+		"another treasury":                     {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Payment.Treasury = builders.Address("thief") }, "treasury"},
+		"another mint":                         {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Payment.Mint = builders.Address("thief") }, "mint"},
+		"fewer tokens than the price is worth": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Payment.PricePerGPUHour-- }, "base units"},
+		"a place held for an hour": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) {
+			l.Spec.AcceptBy = metav1.NewTime(builders.Start.Add(time.Hour))
+		}, "long"},
+		"a higher fee": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Payment.SupplierFeeBps = new(int32(26)) }, "fee"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -31,10 +31,10 @@ func (r *Reconciler) claim(ctx context.Context, lease *boursev1.GPULease) (recon
 	}
 	promised, claimed, owed := amount(lease.Status.Promised), amount(lease.Status.Paid), amount(lease.Status.Usage.Gross)
 	switch {
-	case promised > claimed && voucher != nil:
+	case voucher != nil && amount(voucher.Spec.Gross) > claimed:
 		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonUnclaimed, "A promise is being claimed")
 		return reconcile.Result{}, r.sign(ctx, lease, voucher)
-	case owed > promised:
+	case owed > promised || promised > claimed: // a promise that is not claimable any more is waited for like one that was not made
 		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonAwaitingVoucher, "The buyer has not promised the newest usage yet")
 	case promised <= claimed:
 		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonClaimed, "Every promise so far is claimed")
@@ -57,7 +57,7 @@ func (r *Reconciler) sign(ctx context.Context, lease *boursev1.GPULease, voucher
 	if err := paid(lease, found); err != nil {
 		return err
 	}
-	if amount(lease.Status.Promised) <= amount(lease.Status.Paid) {
+	if amount(voucher.Spec.Gross) <= amount(lease.Status.Paid) {
 		return nil
 	}
 	tx, err := r.Ledger.Claim(ctx, lease, amount(voucher.Spec.Gross), voucher.Spec.Signature, attempt(lease, boursev1.TransactionClaim))

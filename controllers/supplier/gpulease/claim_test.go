@@ -213,29 +213,33 @@ func TestADepositOfAnotherLeaseIsRefused(t *testing.T) {
 	b.wantEnd(boursev1.EndFault, boursev1.PartyBuyer)
 }
 
-// TestALateDepositIsRefunded ends a lease while its deposit is on its way.
+// TestALateDepositIsRefunded ends a lease while its deposit is on its way, or while only the buyer's node shows it.
 func TestALateDepositIsRefunded(t *testing.T) {
-	b := newBench(t, nil)
-	b.accepted()
-	voucher := &boursev1.Voucher{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.lease.Spec.Job.Namespace, Name: b.lease.Name},
-		Spec:       boursev1.VoucherSpec{Deposit: &boursev1.Transaction{Purpose: boursev1.TransactionOpen, State: boursev1.TransactionSigned}},
-	}
-	if err := b.hub.Create(t.Context(), voucher); err != nil {
-		t.Fatal(err)
-	}
-	b.hub.Step(6 * time.Minute)
-	b.rest()
-	b.vanish()
-	b.rest()
-	b.wantEnd(boursev1.EndNotFunded, boursev1.PartyBuyer)
-	if over(b.lease) {
-		t.Fatal("the lease is over while its deposit is on its way")
-	}
-	b.deposit()
-	b.over()
-	b.want(boursev1.LeaseSettled, metav1.ConditionTrue, boursev1.ReasonClosed)
-	if succeeded, _ := b.transactions(); len(succeeded) != 2 {
-		t.Errorf("%d transactions, want open and close", len(succeeded))
+	for _, state := range []boursev1.TransactionState{boursev1.TransactionSigned, boursev1.TransactionLanded} {
+		t.Run(string(state), func(t *testing.T) {
+			b := newBench(t, nil)
+			b.accepted()
+			voucher := &boursev1.Voucher{
+				ObjectMeta: metav1.ObjectMeta{Namespace: b.lease.Spec.Job.Namespace, Name: b.lease.Name},
+				Spec:       boursev1.VoucherSpec{Deposit: &boursev1.Transaction{Purpose: boursev1.TransactionOpen, State: state}},
+			}
+			if err := b.hub.Create(t.Context(), voucher); err != nil {
+				t.Fatal(err)
+			}
+			b.hub.Step(6 * time.Minute)
+			b.rest()
+			b.vanish()
+			b.rest()
+			b.wantEnd(boursev1.EndNotFunded, boursev1.PartyBuyer)
+			if over(b.lease) {
+				t.Fatal("the lease is over while its deposit is on its way")
+			}
+			b.deposit()
+			b.over()
+			b.want(boursev1.LeaseSettled, metav1.ConditionTrue, boursev1.ReasonClosed)
+			if succeeded, _ := b.transactions(); len(succeeded) != 2 {
+				t.Errorf("%d transactions, want open and close", len(succeeded))
+			}
+		})
 	}
 }

@@ -66,16 +66,27 @@ func (r *Reconciler) tellRunning(lease *boursev1.GPULease, state ray.State) {
 	case state.AllReady(lease.Spec.Workers):
 		kube.True(lease, boursev1.LeaseRunning, boursev1.ReasonWorkersReady, "Every worker is ready")
 		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonRunning, "The lease runs")
+	case lease.Status.Usage != nil && state.Silent:
+		r.tellInterrupted(lease, boursev1.ReasonNodeSilent, "A worker's node does not report, so the meter stands still")
 	case lease.Status.Usage != nil:
-		meta.SetStatusCondition(&lease.Status.Conditions, metav1.Condition{
-			Type: boursev1.LeaseRunning, Status: metav1.ConditionUnknown, Reason: boursev1.ReasonWorkersNotReady,
-			Message: "A worker is not ready, so the meter stands still", ObservedGeneration: lease.Generation,
-			LastTransitionTime: metav1.NewTime(r.Now()), // conclude reads it by the same clock
-		})
+		r.tellInterrupted(lease, boursev1.ReasonWorkersNotReady, "A worker is not ready, so the meter stands still")
 	default:
 		kube.Waiting(lease, boursev1.LeaseRunning, boursev1.ReasonStarting, "The workers are starting")
 		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonStarting, "The workers are starting")
 	}
+}
+
+// tellInterrupted says why the workers are not known to be ready. Its time is when that began; what was not seen in the silence of
+// a node is no part of it.
+func (r *Reconciler) tellInterrupted(lease *boursev1.GPULease, reason, message string) {
+	since := metav1.NewTime(r.Now()) // conclude reads it by the same clock
+	if was := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning); was != nil && was.Reason != reason {
+		was.LastTransitionTime = since
+	}
+	meta.SetStatusCondition(&lease.Status.Conditions, metav1.Condition{
+		Type: boursev1.LeaseRunning, Status: metav1.ConditionUnknown, Reason: reason, Message: message,
+		ObservedGeneration: lease.Generation, LastTransitionTime: since,
+	})
 }
 
 // running returns the lease's RayCluster or RayJob, and whether there is one.

@@ -55,6 +55,18 @@ func (r *Reconciler) meter(ctx context.Context, lease *boursev1.GPULease) (recon
 	return reconcile.Result{}, nil
 }
 
+// lastRecord makes the last usage record where the pass that ended the lease could not, and lets nothing be cleared before it is
+// written.
+func (r *Reconciler) lastRecord(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if usage := lease.Status.Usage; !kube.IsTrue(lease, boursev1.LeaseFunded) || usage != nil && usage.Final == boursev1.UsageFinal {
+		return reconcile.Result{}, nil
+	}
+	if _, err := r.meter(ctx, lease); err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: pollChain}, nil
+}
+
 // sighting is what the cluster says of the workers. A worker that is younger than the last record took the place of one whose end
 // nobody saw.
 func sighting(lease *boursev1.GPULease, state ray.State) meter.Sighting {

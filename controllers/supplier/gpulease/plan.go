@@ -88,7 +88,12 @@ func (r *Reconciler) state(ctx context.Context, lease *boursev1.GPULease) (ray.S
 		return ray.State{}, fmt.Errorf("list pods: %w", err)
 	}
 	silent := map[string]bool{}
-	for _, name := range lease.Status.Nodes {
+	for i := range pods.Items {
+		name := pods.Items[i].Spec.NodeName
+		if _, known := silent[name]; known || name == "" {
+			continue
+		}
+		silent[name] = false
 		var node corev1.Node
 		if err := r.Local.Get(ctx, client.ObjectKey{Name: name}, &node); client.IgnoreNotFound(err) != nil {
 			return ray.State{}, fmt.Errorf("get node: %w", err)

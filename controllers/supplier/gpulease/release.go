@@ -208,7 +208,8 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 	return reconcile.Result{}, nil
 }
 
-// nothingOwed settles a lease without an escrow, unless a deposit is on its way: that one is refunded when it has landed.
+// nothingOwed settles a lease without an escrow, unless a deposit is on its way: that one is refunded when it has landed. The buyer's
+// node may show it before ours does.
 func (r *Reconciler) nothingOwed(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
 	var voucher boursev1.Voucher
 	err := r.Hub.Get(ctx, client.ObjectKey{Namespace: lease.Spec.Job.Namespace, Name: lease.Name}, &voucher)
@@ -216,7 +217,7 @@ func (r *Reconciler) nothingOwed(ctx context.Context, lease *boursev1.GPULease) 
 		return reconcile.Result{}, fmt.Errorf("get voucher: %w", err)
 	}
 	deposit := voucher.Spec.Deposit
-	flying := deposit != nil && deposit.State == boursev1.TransactionSigned
+	flying := deposit != nil && deposit.State != boursev1.TransactionFailed
 	if flying && r.Now().Before(lease.Status.End.At.Add(leastWait)) {
 		return reconcile.Result{RequeueAfter: pollDeposit}, nil
 	}
@@ -262,15 +263,12 @@ func paid(lease *boursev1.GPULease, found Escrow) error {
 	return nil
 }
 
-// owed is how long the escrow must stay open for what is not yet claimed; zero when it may close now. A promise is claimed first,
-// however long that takes; one that was not made is waited for within bounds.
+// owed is how long the escrow must stay open for what is not yet claimed; zero when it may close now. A promise that can be claimed
+// never comes here before it is; one that was not made, or was taken back, is waited for within bounds.
 func (r *Reconciler) owed(lease *boursev1.GPULease) time.Duration {
 	usage := lease.Status.Usage
 	if usage == nil || amount(lease.Status.Paid) >= amount(usage.Gross) {
 		return 0
-	}
-	if amount(lease.Status.Promised) > amount(lease.Status.Paid) {
-		return pollChain
 	}
 	const periods = 2
 	until := lease.Status.End.At.Add(max(leastWait, periods*time.Duration(lease.Spec.Terms.PeriodSeconds)*time.Second))
@@ -289,7 +287,7 @@ func (r *Reconciler) finish(ctx context.Context, lease *boursev1.GPULease) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if state.Pods > 0 {
+	if state.Pods > 0 && !r.late(lease) {
 		return reconcile.Result{RequeueAfter: pollGone}, nil
 	}
 	if _, err := r.raze(ctx, lease); err != nil {
@@ -343,10 +341,15 @@ func (r *Reconciler) forget(ctx context.Context, lease *boursev1.GPULease) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if !gone && r.Now().Before(lease.Spec.Escrow.Deadline.Add(finalizerBound)) {
+	if !gone && !r.late(lease) {
 		return reconcile.Result{RequeueAfter: pollGone}, nil
 	}
 	return reconcile.Result{}, kube.Free(ctx, r.Hub, lease, Finalizer)
+}
+
+// late says whether so much time has passed since the escrow's deadline that nothing is waited for any more.
+func (r *Reconciler) late(lease *boursev1.GPULease) bool {
+	return !r.Now().Before(lease.Spec.Escrow.Deadline.Add(finalizerBound))
 }
 
 // clip cuts a text to a number of bytes, at a character.
