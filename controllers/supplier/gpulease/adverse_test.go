@@ -15,7 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/chain/chaintest"
+	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/ray/raytest"
 	"github.com/bourse-dev/bourse/test/builders"
 )
@@ -184,4 +186,34 @@ func TestHoldsNothingForAMarketThatIsGone(t *testing.T) {
 	b.hub.Step(b.lease.Spec.AcceptBy.Sub(b.hub.Now()))
 	b.pass()
 	b.wantEnd(boursev1.EndNotAccepted, boursev1.PartySupplier)
+}
+
+// TestAChainThatRefusesForGoodHoldsUpNobody has a buyer that gave its token account away, so that no refund can reach it.
+func TestAChainThatRefusesForGoodHoldsUpNobody(t *testing.T) {
+	cases := map[string]func(*bench){
+		"the refund": func(*bench) {},
+		"the claim":  func(b *bench) { b.promise() },
+	}
+	for name, happens := range cases {
+		t.Run(name, func(t *testing.T) {
+			b := metered(t)
+			b.chain.Program(builders.Wallet("program").PublicKey(), func(chain.Call, map[chain.Address]chain.Account) *chain.Failure {
+				return &chain.Failure{Kind: "InstructionError", Instruction: 1, Detail: "Custom", Code: escrow.CodeParty}
+			})
+			happens(b)
+			b.deleteJob()
+			b.passes(2)
+			b.vanish()
+			b.hub.Step(b.lease.Spec.Escrow.Deadline.Add(finalizerBound - time.Second).Sub(b.hub.Now()))
+			b.passes(2)
+			if over(b.lease) {
+				t.Fatal("the money is given up too early")
+			}
+			b.hub.Step(time.Second)
+			b.rest()
+			b.want(boursev1.LeaseSettled, metav1.ConditionFalse, boursev1.ReasonTransactionFailed)
+			b.want(boursev1.Succeeded, metav1.ConditionTrue, boursev1.EndJobDeleted)
+			b.nothingLeft()
+		})
+	}
 }

@@ -4,6 +4,7 @@ package gpulease
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -11,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/kube"
 )
 
@@ -32,8 +34,10 @@ func (r *Reconciler) claim(ctx context.Context, lease *boursev1.GPULease) (recon
 	promised, claimed, owed := amount(lease.Status.Promised), amount(lease.Status.Paid), amount(lease.Status.Usage.Gross)
 	switch {
 	case voucher != nil && amount(voucher.Spec.Gross) > claimed:
-		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonUnclaimed, "A promise is being claimed")
-		return reconcile.Result{}, r.sign(ctx, lease, voucher)
+		if !r.late(lease) {
+			kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonUnclaimed, "A promise is being claimed")
+		}
+		return reconcile.Result{}, r.unlessHopeless(lease, r.sign(ctx, lease, voucher))
 	case owed > promised || promised > claimed: // a promise that is not claimable any more is waited for like one that was not made
 		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonAwaitingVoucher, "The buyer has not promised the newest usage yet")
 	case promised <= claimed:
@@ -66,6 +70,16 @@ func (r *Reconciler) sign(ctx context.Context, lease *boursev1.GPULease, voucher
 	}
 	tx.Gross = voucher.Spec.Gross
 	lease.Status.Transaction = tx
+	return nil
+}
+
+// unlessHopeless gives up what the chain itself still refuses so long after the escrow's deadline; every other error stays one.
+func (r *Reconciler) unlessHopeless(lease *boursev1.GPULease, err error) error {
+	failure, refused := errors.AsType[*chain.Failure](err)
+	if !refused || !r.late(lease) {
+		return err
+	}
+	kube.Failed(lease, boursev1.LeaseSettled, boursev1.ReasonTransactionFailed, "The chain refuses the transaction: "+failure.Error())
 	return nil
 }
 

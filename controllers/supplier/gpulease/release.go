@@ -201,7 +201,7 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 	}
 	tx, err := r.Ledger.Close(ctx, lease, attempt(lease, boursev1.TransactionClose))
 	if err != nil {
-		return reconcile.Result{}, fmt.Errorf("sign close: %w", err)
+		return reconcile.Result{}, r.unlessHopeless(lease, fmt.Errorf("sign close: %w", err))
 	}
 	lease.Status.Transaction = tx
 	kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonRefunding, "The rest of the deposit goes back to the buyer")
@@ -278,9 +278,10 @@ func (r *Reconciler) owed(lease *boursev1.GPULease) time.Duration {
 	return until.Sub(r.Now())
 }
 
-// finish removes the namespace once it is empty and the money is settled, and says how the lease ended.
+// finish removes the namespace once it is empty and the money is settled or given up, and says how the lease ended.
 func (r *Reconciler) finish(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
-	if !kube.IsTrue(lease, boursev1.LeaseSettled) {
+	givenUp := kube.IsFalse(lease, boursev1.LeaseSettled) && r.late(lease)
+	if !kube.IsTrue(lease, boursev1.LeaseSettled) && !givenUp {
 		return reconcile.Result{}, nil
 	}
 	state, err := r.state(ctx, lease)
