@@ -22,6 +22,10 @@ import (
 // acceptGrace is how long after acceptBy the market ends a lease that its supplier says nothing about.
 const acceptGrace = 30 * time.Second
 
+// silence is how long after its escrow's deadline a lease may go without an end: longer than any supplier takes that is there. By then
+// no term can run and anybody may have refunded the buyer, so waiting on tells the job nothing.
+const silence = 2 * time.Hour
+
 const awaitingSupplier = "The supplier has not accepted the lease yet"
 
 // follow tells the job what becomes of its lease, and matches it again when the supplier did not accept.
@@ -49,7 +53,22 @@ func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reco
 	if err := mirror(job, lease, voucher); err != nil {
 		return reconcile.Result{}, err
 	}
-	return r.expire(ctx, lease)
+	if result, err := r.expire(ctx, lease); err != nil || !result.IsZero() || ended(job) {
+		return result, err
+	}
+	return r.outlive(job, lease), nil
+}
+
+// outlive ends a job whose supplier was not heard of for so long that its lease cannot be anything but over.
+func (r *Reconciler) outlive(job *boursev1.ComputeJob, lease *boursev1.GPULease) reconcile.Result {
+	if left := lease.Spec.Escrow.Deadline.Add(silence).Sub(r.Now()); left > 0 {
+		return reconcile.Result{RequeueAfter: left}
+	}
+	if meta.FindStatusCondition(job.Status.Conditions, boursev1.JobRunning) != nil {
+		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The lease has outlived its escrow")
+	}
+	kube.Failed(job, boursev1.Succeeded, boursev1.EndFault, "The supplier did not end the lease, and its escrow's deadline has passed")
+	return reconcile.Result{}
 }
 
 // lease reads a lease, from the API server itself when the cache does not have it; nil says that there is none.

@@ -216,3 +216,22 @@ func TestAJobWithoutALeaseGoesAtOnce(t *testing.T) {
 		t.Error("the job is kept without a lease")
 	}
 }
+
+// TestASupplierThatIsGoneEndsTheJobAfterTheDeadline has a supplier that accepted a lease and was never heard of again.
+func TestASupplierThatIsGoneEndsTheJobAfterTheDeadline(t *testing.T) {
+	b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
+	job, _ := b.settle("train")
+	lease := b.lease(job)
+	b.supplier(lease, nil, accepted(),
+		builders.Condition(boursev1.LeaseFunded, metav1.ConditionTrue, boursev1.ReasonDeposited),
+		builders.Condition(boursev1.LeaseRunning, metav1.ConditionTrue, boursev1.ReasonWorkersReady))
+	job, result := b.settle("train")
+	expect(t, job, boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonRunning)
+	if want := lease.Spec.Escrow.Deadline.Add(silence).Sub(b.hub.Now()); result.RequeueAfter != want {
+		t.Fatalf("next pass in %s, want %s", result.RequeueAfter, want)
+	}
+	b.hub.Step(result.RequeueAfter)
+	job, _ = b.settle("train")
+	expect(t, job, boursev1.JobRunning, metav1.ConditionFalse, boursev1.ReasonEnded)
+	expect(t, job, boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndFault)
+}
