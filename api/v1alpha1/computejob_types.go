@@ -103,6 +103,7 @@ type Placement struct {
 
 // RayProgram is a Ray cluster, and the program that runs on it if there is one.
 //
+// +kubebuilder:validation:XValidation:rule="int(self.version.split('.')[0]) > 2 || (int(self.version.split('.')[0]) == 2 && int(self.version.split('.')[1]) >= 52)",message="Ray 2.52.0 or newer is needed: older ones have no token authentication",fieldPath=".version"
 // +kubebuilder:validation:XValidation:rule="!has(self.program) || has(self.entrypoint)",message="a program needs an entrypoint, such as: python /bourse/program.py",fieldPath=".entrypoint"
 type RayProgram struct {
 	// image is the container image of head and workers; it must hold Ray.

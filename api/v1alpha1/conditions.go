@@ -192,8 +192,6 @@ const (
 	EndCompleted = "Completed"
 	// EndTermReached: an interactive cluster reached the end of its term.
 	EndTermReached = "TermReached"
-	// EndBudgetSpent: the escrow holds nothing more to pay with.
-	EndBudgetSpent = "BudgetSpent"
 	// EndJobDeleted: the buyer deleted the job.
 	EndJobDeleted = "JobDeleted"
 	// EndJobFailed: the program ended by itself, badly, or ran past its term.

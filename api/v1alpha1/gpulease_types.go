@@ -301,7 +301,7 @@ const (
 type LeaseEnd struct {
 	// reason is one of a closed list.
 	// +required
-	// +kubebuilder:validation:Enum=Completed;TermReached;BudgetSpent;JobDeleted;JobFailed;NotAccepted;NotFunded;TakenBack;StartTimeout;Fault
+	// +kubebuilder:validation:Enum=Completed;TermReached;JobDeleted;JobFailed;NotAccepted;NotFunded;TakenBack;StartTimeout;Fault
 	Reason string `json:"reason,omitempty"`
 	// party is who brought the end about.
 	// +required

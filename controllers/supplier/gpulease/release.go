@@ -305,7 +305,7 @@ func (r *Reconciler) finish(ctx context.Context, lease *boursev1.GPULease) (reco
 // endedWell says whether the buyer got what it asked for. Deleting the job is how an interactive cluster is ended early.
 func endedWell(lease *boursev1.GPULease) bool {
 	switch lease.Status.End.Reason {
-	case boursev1.EndCompleted, boursev1.EndTermReached, boursev1.EndBudgetSpent:
+	case boursev1.EndCompleted, boursev1.EndTermReached:
 		return true
 	case boursev1.EndJobDeleted:
 		return lease.Spec.Ray.Entrypoint == "" && lease.Status.Usage != nil && number(lease.Status.Usage.GPUMilliseconds) > 0
