@@ -217,3 +217,29 @@ func TestAChainThatRefusesForGoodHoldsUpNobody(t *testing.T) {
 		})
 	}
 }
+
+// lagging is a chain whose node does not know the newest blockhash yet.
+type lagging struct{ Chain }
+
+func (lagging) Simulate(context.Context, []byte) (chain.Simulation, error) {
+	return chain.Simulation{Failure: &chain.Failure{Kind: "BlockhashNotFound", Instruction: chain.NoInstruction}}, nil
+}
+
+// TestANodeThatLagsGivesUpNothing claims a promise long after the deadline, from a node that lags.
+func TestANodeThatLagsGivesUpNothing(t *testing.T) {
+	b := metered(t)
+	b.promise()
+	b.deleteJob()
+	b.hub.Step(b.lease.Spec.Escrow.Deadline.Add(finalizerBound).Sub(b.hub.Now()))
+	r := b.controller()
+	r.Ledger = OnChain{Chain: lagging{b.chain}, Signer: builders.Wallet(builders.Supplier)}
+	var err error
+	for range 3 {
+		b.hub.Read(b.lease)
+		_, err = r.Reconcile(t.Context(), b.lease)
+	}
+	if b.hub.Read(b.lease); err == nil || over(b.lease) {
+		t.Errorf("the promise is given up for a node's lag: %v", err)
+	}
+	b.until("it is paid all the same", func() bool { return b.paid() > 0 })
+}

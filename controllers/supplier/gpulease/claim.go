@@ -76,6 +76,7 @@ func (r *Reconciler) sign(ctx context.Context, lease *boursev1.GPULease, voucher
 // unlessHopeless gives up what the chain itself still refuses so long after the escrow's deadline; every other error stays one.
 func (r *Reconciler) unlessHopeless(lease *boursev1.GPULease, err error) error {
 	failure, refused := errors.AsType[*chain.Failure](err)
+	refused = refused && chain.ClassOf(failure) == chain.Failed // and no lag, and no lack of fees
 	if !refused || !r.late(lease) {
 		return err
 	}
