@@ -34,13 +34,10 @@ func (r *Reconciler) claim(ctx context.Context, lease *boursev1.GPULease) (recon
 	promised, claimed, owed := amount(lease.Status.Promised), amount(lease.Status.Paid), amount(lease.Status.Usage.Gross)
 	switch {
 	case voucher != nil && amount(voucher.Spec.Gross) > claimed:
-		if !r.late(lease) {
-			kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonUnclaimed, "A promise is being claimed")
-		}
 		return reconcile.Result{}, r.unlessHopeless(lease, r.sign(ctx, lease, voucher))
 	case owed > promised || promised > claimed: // a promise that is not claimable any more is waited for like one that was not made
 		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonAwaitingVoucher, "The buyer has not promised the newest usage yet")
-	case promised <= claimed:
+	default:
 		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonClaimed, "Every promise so far is claimed")
 	}
 	return reconcile.Result{}, nil
@@ -48,6 +45,9 @@ func (r *Reconciler) claim(ctx context.Context, lease *boursev1.GPULease) (recon
 
 // sign writes a claim down, unless one is on its way or the chain has it already: anybody may have submitted the voucher.
 func (r *Reconciler) sign(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) error {
+	if !r.late(lease) { // what is given up then is told once
+		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonUnclaimed, "A promise is being claimed")
+	}
 	if onItsWay(lease) {
 		return nil
 	}
