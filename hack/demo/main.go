@@ -43,6 +43,9 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(filepath.Join(folder, "lab.json")); err == nil {
+		return fmt.Errorf("a lab is already in %s: end it with `make lab-down`, or choose another --dir", folder)
+	}
 	args := []string{"up", "--dir", folder}
 	if *ray {
 		args = append(args, "--real-nodes", "2", "--no-fake-nodes")

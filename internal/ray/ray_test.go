@@ -346,6 +346,13 @@ func TestOutcomeOf(t *testing.T) {
 		want   Outcome
 		ended  bool
 	}{
+		"a failure says its first line only": {
+			&rayv1.RayJob{Status: rayv1.RayJobStatus{
+				JobStatus: rayv1.JobStatusFailed, EndTime: &end,
+				Message: "exit code 1, last available logs (truncated to 20,000 chars):\n\x1b[1mTraceback",
+			}},
+			Outcome{At: noon, Message: "exit code 1"}, true,
+		},
 		"a cluster does not end":   {&rayv1.RayCluster{}, Outcome{}, false},
 		"a program that runs":      {&rayv1.RayJob{Status: rayv1.RayJobStatus{JobStatus: rayv1.JobStatusRunning}}, Outcome{}, false},
 		"a program that ends well": {&rayv1.RayJob{Status: rayv1.RayJobStatus{JobStatus: rayv1.JobStatusSucceeded, EndTime: &end}}, Outcome{Well: true, At: noon}, true},

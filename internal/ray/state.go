@@ -5,6 +5,7 @@ package ray
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	rayv1 "github.com/ray-project/kuberay/ray-operator/apis/ray/v1"
@@ -152,6 +153,9 @@ func OutcomeOf(object client.Object) (Outcome, bool) {
 	case status.EndTime != nil:
 		end.At = status.EndTime.Time
 	}
+	// KubeRay appends the program's last output, with its colours: what a person needs first is the first line.
+	end.Message, _, _ = strings.Cut(end.Message, "\n")
+	end.Message = strings.TrimSuffix(end.Message, ", last available logs (truncated to 20,000 chars):")
 	if end.Message == "" && !end.Well {
 		end.Message = string(cmp.Or(status.Reason, rayv1.AppFailed))
 	}
