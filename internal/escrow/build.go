@@ -10,16 +10,6 @@ import (
 	"github.com/bourse-dev/bourse/internal/money"
 )
 
-// The program's instructions.
-const (
-	opOpen  = 0
-	opClaim = 1
-	opClose = 2
-)
-
-// createIdempotent is the associated token program's instruction that makes an account or leaves the one that is there.
-const createIdempotent = 1
-
 // Open returns the instructions by which the buyer makes the escrow and deposits from its associated token account.
 func Open(t Terms) ([]chain.Instruction, error) {
 	if err := t.Validate(); err != nil {
@@ -33,21 +23,9 @@ func Open(t Terms) ([]chain.Instruction, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build open: %w", err)
 	}
-	return []chain.Instruction{{
-		Program: t.Program,
-		Accounts: []chain.Meta{
-			{Address: t.Buyer, Signer: true, Writable: true},
-			{Address: at.lease, Writable: true},
-			{Address: at.vault, Writable: true},
-			{Address: t.Mint},
-			{Address: tokens, Writable: true},
-			{Address: t.Supplier},
-			{Address: t.Treasury},
-			{Address: chain.SystemProgram},
-			{Address: chain.TokenProgram},
-		},
-		Data: openData(t, at),
-	}}, nil
+	return []chain.Instruction{
+		instruction(t.Program, openData(t, at), t.Buyer, at.lease, at.vault, t.Mint, tokens, t.Supplier, t.Treasury),
+	}, nil
 }
 
 func openData(t Terms, at places) []byte {
@@ -90,20 +68,7 @@ func Claim(t Terms, submitter chain.Address, gross money.Amount, voucher chain.S
 	if err != nil {
 		return nil, fmt.Errorf("build claim: %w", err)
 	}
-	claim := chain.Instruction{
-		Program: t.Program,
-		Accounts: []chain.Meta{
-			{Address: submitter, Signer: true},
-			{Address: at.lease, Writable: true},
-			{Address: at.vault, Writable: true},
-			{Address: t.Mint, Writable: true},
-			{Address: supplier, Writable: true},
-			{Address: treasury, Writable: true},
-			{Address: chain.InstructionsSysvar},
-			{Address: chain.TokenProgram},
-		},
-		Data: claimData(gross),
-	}
+	claim := instruction(t.Program, claimData(gross), submitter, at.lease, at.vault, t.Mint, supplier, treasury)
 	check := voucherCheck(t.Buyer, VoucherMessage(t.Program, at.lease, gross), voucher)
 	return []chain.Instruction{createSupplier, createTreasury, check, claim}, nil
 }
@@ -119,19 +84,9 @@ func Close(t Terms, submitter chain.Address) ([]chain.Instruction, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build close: %w", err)
 	}
-	return []chain.Instruction{create, {
-		Program: t.Program,
-		Accounts: []chain.Meta{
-			{Address: submitter, Signer: true},
-			{Address: at.lease, Writable: true},
-			{Address: at.vault, Writable: true},
-			{Address: t.Mint},
-			{Address: tokens, Writable: true},
-			{Address: t.Buyer, Writable: true},
-			{Address: chain.TokenProgram},
-		},
-		Data: []byte{opClose},
-	}}, nil
+	return []chain.Instruction{
+		create, instruction(t.Program, []byte{opClose}, submitter, at.lease, at.vault, t.Mint, tokens, t.Buyer),
+	}, nil
 }
 
 // tokensOf returns a wallet's associated token account and the instruction that makes it if it is missing.
@@ -140,16 +95,5 @@ func tokensOf(payer, wallet, mint chain.Address) (chain.Address, chain.Instructi
 	if err != nil {
 		return chain.Address{}, chain.Instruction{}, err
 	}
-	return tokens, chain.Instruction{
-		Program: chain.AssociatedProgram,
-		Accounts: []chain.Meta{
-			{Address: payer, Signer: true, Writable: true},
-			{Address: tokens, Writable: true},
-			{Address: wallet},
-			{Address: mint},
-			{Address: chain.SystemProgram},
-			{Address: chain.TokenProgram},
-		},
-		Data: []byte{createIdempotent},
-	}, nil
+	return tokens, createForm().build(chain.AssociatedProgram, []byte{createIdempotent}, payer, tokens, wallet, mint), nil
 }

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package escrow_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/escrow"
+	"github.com/bourse-dev/bourse/internal/money"
+)
+
+// Lamports that the chain takes: for a signature, and to keep a lease and a token account.
+const (
+	perSignature = 5_000
+	leaseRent    = (256 + 128) * 6_960
+	tokensRent   = (165 + 128) * 6_960
+)
+
+// unitPrice is the instruction that pays for priority, in millionths of a lamport for each compute unit.
+func unitPrice(price uint64) chain.Instruction {
+	return chain.Instruction{Program: chain.ComputeBudgetProgram, Data: binary.LittleEndian.AppendUint64([]byte{3}, price)}
+}
+
+func compile(t testing.TB, payer chain.Address, instructions ...chain.Instruction) []byte {
+	t.Helper()
+	message, err := chain.CompileMessage(payer, instructions, chain.Hash{7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return message
+}
+
+// built are messages of every kind that this package builds, in the clear as instructions.
+func built(t testing.TB) map[escrow.Kind][]chain.Instruction {
+	t.Helper()
+	terms := someTerms()
+	lease, err := terms.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	voucher, err := wallet("buyer").Sign(t.Context(), escrow.VoucherMessage(terms.Program, lease, 1_000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[escrow.Kind][]chain.Instruction{}
+	add := func(kind escrow.Kind, instructions []chain.Instruction, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[kind] = instructions
+	}
+	open, err := escrow.Open(terms)
+	add(escrow.KindOpen, open, err)
+	claim, err := escrow.Claim(terms, terms.Supplier, 1_000, voucher)
+	add(escrow.KindClaim, claim, err)
+	closing, err := escrow.Close(terms, terms.Supplier)
+	add(escrow.KindClose, closing, err)
+	return all
+}
+
+// payerOf is the only signer of the built instructions.
+func payerOf(instructions []chain.Instruction) chain.Address {
+	return instructions[len(instructions)-1].Accounts[0].Address
+}
+
+func TestReadMessageSaysWhatIsSigned(t *testing.T) {
+	terms := someTerms()
+	lease, err := terms.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	common := escrow.Intent{Program: terms.Program, Lease: lease, Mint: terms.Mint}
+	with := func(edit func(*escrow.Intent)) escrow.Intent {
+		intent := common
+		edit(&intent)
+		return intent
+	}
+	want := map[escrow.Kind]escrow.Intent{
+		escrow.KindOpen: with(func(i *escrow.Intent) {
+			i.Kind, i.Signer, i.Supplier, i.Tokens, i.Deadline = escrow.KindOpen, terms.Buyer, terms.Supplier, terms.Deposit, terms.Deadline
+			i.Lamports = perSignature + leaseRent + tokensRent
+		}),
+		escrow.KindClaim: with(func(i *escrow.Intent) {
+			i.Kind, i.Signer, i.Gross, i.Lamports = escrow.KindClaim, terms.Supplier, 1_000, 2*perSignature+2*tokensRent
+		}),
+		escrow.KindClose: with(func(i *escrow.Intent) {
+			i.Kind, i.Signer, i.Lamports = escrow.KindClose, terms.Supplier, perSignature+tokensRent
+		}),
+	}
+	for kind, instructions := range built(t) {
+		t.Run(string(kind), func(t *testing.T) {
+			payer := payerOf(instructions)
+			got, err := escrow.ReadMessage(compile(t, payer, instructions...), wallet("other").PublicKey(), terms.Program)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want[kind], got); diff != "" {
+				t.Errorf("intent (-want +got):\n%s", diff)
+			}
+			budget := []chain.Instruction{unitPrice(1_000_001), chain.ComputeLimit(50_000)}
+			dearer, err := escrow.ReadMessage(compile(t, payer, append(budget, instructions...)...), terms.Program)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fee := dearer.Lamports - got.Lamports; fee != 50_001 { // 50 000.05 lamports, rounded up
+				t.Errorf("the priority fee is %d, want 50001", fee)
+			}
+		})
+	}
+	voucher, err := escrow.ReadMessage(escrow.VoucherMessage(terms.Program, lease, 7), terms.Program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(escrow.Intent{Kind: escrow.KindVoucher, Program: terms.Program, Lease: lease, Gross: 7}, voucher); diff != "" {
+		t.Errorf("voucher (-want +got):\n%s", diff)
+	}
+}
+
+// edit changes one built message into one that must be refused.
+type edit func([]chain.Instruction) []chain.Instruction
+
+func TestReadMessageRefuses(t *testing.T) {
+	last := func(i []chain.Instruction) *chain.Instruction { return &i[len(i)-1] }
+	data := func(at int, value byte) edit {
+		return func(i []chain.Instruction) []chain.Instruction { last(i).Data[at] ^= value; return i }
+	}
+	account := func(at int) edit {
+		return func(i []chain.Instruction) []chain.Instruction {
+			last(i).Accounts[at].Address = wallet("thief").PublicKey()
+			return i
+		}
+	}
+	transfer := chain.Instruction{
+		Program:  chain.TokenProgram,
+		Accounts: []chain.Meta{{Address: wallet("tokens").PublicKey(), Writable: true}, {Address: wallet("thief").PublicKey(), Writable: true}},
+		Data:     amountData(12, 5),
+	}
+	cases := map[string]struct {
+		kind escrow.Kind
+		edit edit
+	}{
+		"a second instruction of the program": {escrow.KindOpen, func(i []chain.Instruction) []chain.Instruction { return append(i, i[0]) }},
+		"a transfer after it":                 {escrow.KindOpen, func(i []chain.Instruction) []chain.Instruction { return append(i, transfer) }},
+		"a transfer before it":                {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction { return slices.Insert(i, 0, transfer) }},
+		"an instruction that is not there":    {escrow.KindOpen, data(0, 0x80)},
+		"data cut short":                      {escrow.KindOpen, func(i []chain.Instruction) []chain.Instruction { i[0].Data = i[0].Data[:57]; return i }},
+		"no data":                             {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction { last(i).Data = nil; return i }},
+		"another bump":                        {escrow.KindOpen, data(57, 1)},
+		"a fee that nobody may take":          {escrow.KindOpen, data(50, 0xff)},
+		"a lease at another address":          {escrow.KindOpen, account(1)},
+		"a vault at another address":          {escrow.KindOpen, account(2)},
+		"a deposit from another account":      {escrow.KindOpen, account(4)},
+		"another program in a fixed place":    {escrow.KindOpen, account(8)},
+		"an account too many": {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction {
+			l := last(i)
+			l.Accounts = append(l.Accounts, l.Accounts[0])
+			return i
+		}},
+		"a writable mint":                     {escrow.KindOpen, func(i []chain.Instruction) []chain.Instruction { last(i).Accounts[3].Writable = true; return i }},
+		"a claim of more than its voucher":    {escrow.KindClaim, data(1, 1)},
+		"a claim of another lease":            {escrow.KindClaim, account(1)},
+		"a claim without voucher":             {escrow.KindClaim, func(i []chain.Instruction) []chain.Instruction { return slices.Delete(i, 2, 3) }},
+		"a claim with two vouchers":           {escrow.KindClaim, func(i []chain.Instruction) []chain.Instruction { return slices.Insert(i, 2, i[2]) }},
+		"something between voucher and claim": {escrow.KindClaim, func(i []chain.Instruction) []chain.Instruction { return slices.Insert(i, 3, i[0]) }},
+		"a voucher check in another form":     {escrow.KindClaim, func(i []chain.Instruction) []chain.Instruction { i[2].Data[2]++; return i }},
+		"a voucher check cut short":           {escrow.KindClaim, func(i []chain.Instruction) []chain.Instruction { i[2].Data = i[2].Data[:100]; return i }},
+		"a token account of another address":  {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction { i[0].Accounts[1].Address[0]++; return i }},
+		"a token account made by other means": {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction { i[0].Data = []byte{0}; return i }},
+		"two limits": {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction {
+			return slices.Insert(i, 0, chain.ComputeLimit(1), chain.ComputeLimit(2))
+		}},
+		"two prices": {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction {
+			return slices.Insert(i, 0, unitPrice(1), unitPrice(2))
+		}},
+		"a price beyond counting": {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction { return slices.Insert(i, 0, unitPrice(math.MaxUint64)) }},
+		"another budget instruction": {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction {
+			return slices.Insert(i, 0, chain.Instruction{Program: chain.ComputeBudgetProgram, Data: []byte{1, 0, 0, 4, 0}})
+		}},
+		"nothing with a lease": {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction { return i[:1] }},
+		"a budget that names accounts": {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction {
+			b := chain.ComputeLimit(5)
+			b.Accounts = i[0].Accounts[2:3]
+			return slices.Insert(i, 0, b)
+		}},
+		"an instruction of a stranger's program": {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction {
+			last(i).Program = wallet("thief").PublicKey()
+			return i
+		}},
+	}
+	program := someTerms().Program
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			instructions := built(t)[tc.kind]
+			payer := payerOf(instructions)
+			intent, err := escrow.ReadMessage(compile(t, payer, tc.edit(instructions)...), program)
+			if !errors.Is(err, escrow.ErrMessage) {
+				t.Errorf("got %+v and %v, want %v", intent, err, escrow.ErrMessage)
+			}
+		})
+	}
+}
+
+func TestReadMessageRefusesOtherForms(t *testing.T) {
+	terms := someTerms()
+	opening := built(t)[escrow.KindOpen]
+	plain := compile(t, terms.Buyer, opening...)
+	lease := opening[0].Accounts[1].Address
+	swapped := slices.Clone(plain)
+	keys := swapped[4:]
+	for i := range 32 { // two writable accounts change places in the table: the same privileges, other meanings
+		keys[32+i], keys[64+i] = keys[64+i], keys[32+i]
+	}
+	cases := map[string][]byte{
+		"nothing":                        {},
+		"a voucher of another program":   escrow.VoucherMessage(wallet("other").PublicKey(), lease, 7),
+		"a voucher cut short":            escrow.VoucherMessage(terms.Program, lease, 7)[:78],
+		"a voucher with more":            append(escrow.VoucherMessage(terms.Program, lease, 7), 0),
+		"a message of version 0":         append([]byte{0x80}, append(slices.Clone(plain), 0)...),
+		"bytes left over":                append(slices.Clone(plain), 0),
+		"a payer who is not the signer":  compile(t, terms.Supplier, opening...),
+		"accounts that changed places":   swapped,
+		"somebody who pays for a claim":  compile(t, wallet("payer").PublicKey(), built(t)[escrow.KindClaim]...),
+		"a program that is not known":    compile(t, terms.Buyer, chain.Instruction{Program: wallet("other").PublicKey(), Data: []byte{0}}),
+		"a message without instructions": compile(t, terms.Buyer),
+	}
+	for name, message := range cases {
+		t.Run(name, func(t *testing.T) {
+			if intent, err := escrow.ReadMessage(message, terms.Program); !errors.Is(err, escrow.ErrMessage) {
+				t.Errorf("got %+v and %v, want %v", intent, err, escrow.ErrMessage)
+			}
+		})
+	}
+}
+
+// No single changed byte makes a message that takes nothing into one that takes tokens, or a deposit into one from another wallet.
+func TestReadMessageUnderChangedBytes(t *testing.T) {
+	program := someTerms().Program
+	for kind, instructions := range built(t) {
+		message := compile(t, payerOf(instructions), instructions...)
+		before, err := escrow.ReadMessage(message, program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := range message {
+			for _, flip := range []byte{1, 0x80, 0xff} {
+				changed := slices.Clone(message)
+				changed[at] ^= flip
+				intent, err := escrow.ReadMessage(changed, program)
+				if err == nil && (intent.Kind != kind || kind != escrow.KindOpen && intent.Tokens != before.Tokens || intent.Lamports != before.Lamports) {
+					t.Errorf("%s with byte %d changed became %+v", kind, at, intent)
+				}
+			}
+		}
+	}
+}
+
+// Whatever the bytes, reading them is an intent or an error; what is accepted is one of the known kinds and costs at least its signature.
+func FuzzReadMessage(f *testing.F) {
+	f.Add([]byte("bourse1"))
+	f.Add([]byte{1, 0, 0})
+	for _, instructions := range built(f) {
+		f.Add(compile(f, payerOf(instructions), append([]chain.Instruction{chain.ComputeLimit(9), unitPrice(9)}, instructions...)...))
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		terms := someTerms()
+		intent, err := escrow.ReadMessage(message, terms.Program, chain.Address{1})
+		switch {
+		case err != nil:
+			if intent != (escrow.Intent{}) {
+				t.Fatalf("refused, and still %+v", intent)
+			}
+		case intent.Kind == escrow.KindVoucher:
+			if len(message) != 79 || intent.Tokens != 0 || intent.Lamports != 0 {
+				t.Fatalf("voucher %+v", intent)
+			}
+		case intent.Lamports < perSignature || intent.Kind != escrow.KindOpen && intent.Tokens != money.Amount(0):
+			t.Fatalf("intent %+v", intent)
+		}
+	})
+}
