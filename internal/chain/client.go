@@ -179,23 +179,40 @@ func (c *Client) Status(ctx context.Context, signature Signature) (Status, error
 
 // Simulate executes the bytes against the confirmed state without verifying signatures and without sending anything.
 func (c *Client) Simulate(ctx context.Context, raw []byte) (Simulation, error) {
+	simulation, _, err := c.SimulateAccounts(ctx, raw)
+	return simulation, err
+}
+
+// SimulateAccounts does what Simulate does, and says what the watched accounts would hold afterwards, in the order asked for; nothing of
+// them when it would fail.
+func (c *Client) SimulateAccounts(ctx context.Context, raw []byte, watched ...Address) (Simulation, []Account, error) {
 	const method = "simulateTransaction"
+	options := &rpc.SimulateTransactionOpts{Commitment: rpc.CommitmentConfirmed}
+	if len(watched) > 0 {
+		options.Accounts = &rpc.SimulateTransactionAccountsOpts{Encoding: solana.EncodingBase64, Addresses: watched}
+	}
 	reply, err := call(ctx, c, method, func(ctx context.Context) (*rpc.SimulateTransactionResponse, error) {
-		return c.rpc.SimulateRawTransactionWithOpts(ctx, raw, &rpc.SimulateTransactionOpts{Commitment: rpc.CommitmentConfirmed})
+		return c.rpc.SimulateRawTransactionWithOpts(ctx, raw, options)
 	})
 	if err != nil {
-		return Simulation{}, err
+		return Simulation{}, nil, err
 	}
 	if reply == nil || reply.Value == nil {
-		return Simulation{}, broken(method, errNoValue)
+		return Simulation{}, nil, broken(method, errNoValue)
 	}
 	simulation := Simulation{Failure: readFailure(reply.Value.Err), Logs: reply.Value.Logs}
 	if reply.Value.UnitsConsumed != nil {
 		simulation.Units = *reply.Value.UnitsConsumed
 	} else if simulation.Failure == nil {
-		return Simulation{}, broken(method, errNoValue)
+		return Simulation{}, nil, broken(method, errNoValue)
 	}
-	return simulation, nil
+	if simulation.Failure != nil {
+		return simulation, nil, nil
+	}
+	if len(reply.Value.Accounts) != len(watched) {
+		return Simulation{}, nil, broken(method, errUnordered)
+	}
+	return simulation, readAccounts(watched, reply.Value.Accounts, reply.Context.Slot), nil
 }
 
 // Account reads one account. That an address holds nothing is an answer, not an error.
@@ -225,9 +242,14 @@ func (c *Client) Accounts(ctx context.Context, level Commitment, addresses ...Ad
 	if len(reply.Value) != len(addresses) {
 		return nil, broken(method, errUnordered)
 	}
+	return readAccounts(addresses, reply.Value, reply.Context.Slot), nil
+}
+
+// readAccounts reads accounts as a node gives them; one that is not there is none.
+func readAccounts(addresses []Address, given []*rpc.Account, slot uint64) []Account {
 	accounts := make([]Account, len(addresses))
-	for i, found := range reply.Value {
-		accounts[i] = Account{Address: addresses[i], Slot: reply.Context.Slot}
+	for i, found := range given {
+		accounts[i] = Account{Address: addresses[i], Slot: slot}
 		if found == nil {
 			continue
 		}
@@ -237,7 +259,7 @@ func (c *Client) Accounts(ctx context.Context, level Commitment, addresses ...Ad
 			accounts[i].Data = found.Data.GetBinary()
 		}
 	}
-	return accounts, nil
+	return accounts
 }
 
 // boundedTransport cuts replies that are larger than allowed.

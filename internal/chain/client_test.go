@@ -268,3 +268,25 @@ func TestSignaturesArePaged(t *testing.T) {
 		t.Errorf("got %d signatures, %v", len(all), err)
 	}
 }
+
+func TestSimulateSaysWhatAccountsWouldHold(t *testing.T) {
+	const simulated = `{"context":{"slot":9},"value":{"err":null,"logs":[],"unitsConsumed":7,"accounts":[null,` +
+		`{"lamports":5,"owner":"11111111111111111111111111111111","data":["AQI=","base64"],"executable":false,"rentEpoch":0}]}}`
+	_, got, err := node(t, 200, result(simulated)).SimulateAccounts(t.Context(), []byte{1}, Address{1}, Address{2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Account{{Address: Address{1}, Slot: 9}, {Address: Address{2}, Exists: true, Lamports: 5, Data: []byte{1, 2}, Slot: 9}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("accounts (-want +got):\n%s", diff)
+	}
+	_, _, err = node(t, 200, result(simulated)).SimulateAccounts(t.Context(), []byte{1}, Address{1})
+	if !errors.Is(err, errUnordered) {
+		t.Errorf("a reply of more accounts than were asked for: err = %v, want %v", err, errUnordered)
+	}
+	failing := `{"context":{"slot":9},"value":{"err":"AccountNotFound","logs":[],"accounts":null}}`
+	simulation, accounts, err := node(t, 200, result(failing)).SimulateAccounts(t.Context(), []byte{1}, Address{1})
+	if err != nil || simulation.Failure == nil || accounts != nil {
+		t.Errorf("a failing simulation: %+v, %v, %v", simulation, accounts, err)
+	}
+}

@@ -8,11 +8,27 @@ import (
 
 // message is a decoded and checked message: every index in it is in range, once the looked-up keys are there.
 type message struct {
-	signers      int
-	keys         []Address
-	blockhash    Hash
-	instructions []compiled
-	lookedUp     int // keys that the chain loads from lookup tables
+	signers         int
+	readOnlySigners int
+	readOnly        int
+	keys            []Address
+	blockhash       Hash
+	instructions    []compiled
+	lookups         []lookup
+}
+
+// lookup names accounts by their places in a table on the chain.
+type lookup struct {
+	table              Address
+	writable, readable []byte
+}
+
+// lookedUp counts the keys that the chain loads from lookup tables.
+func (m message) lookedUp() (keys int) {
+	for _, one := range m.lookups {
+		keys += len(one.writable) + len(one.readable)
+	}
+	return keys
 }
 
 // compiled is one instruction by indexes into the keys.
@@ -112,7 +128,7 @@ func decodeMessage(raw []byte) (message, error) {
 		}
 	}
 	signers, readOnlySigners, readOnly := in.byte(), in.byte(), in.byte()
-	parsed := message{signers: signers}
+	parsed := message{signers: signers, readOnlySigners: readOnlySigners, readOnly: readOnly}
 	for range in.length(keySize) {
 		parsed.keys = append(parsed.keys, in.key())
 	}
@@ -121,7 +137,7 @@ func decodeMessage(raw []byte) (message, error) {
 		parsed.instructions = append(parsed.instructions, readInstruction(&in))
 	}
 	if versioned {
-		parsed.lookedUp = readLookups(&in)
+		parsed.lookups = readLookups(&in)
 	}
 	if len(in.rest) > 0 {
 		in.fail("%d bytes left over", len(in.rest))
@@ -135,14 +151,11 @@ func decodeMessage(raw []byte) (message, error) {
 	return parsed, parsed.checkIndexes()
 }
 
-// readLookups passes over the lookup tables and counts the keys that they stand for.
-func readLookups(in *reader) (keys int) {
+func readLookups(in *reader) (lookups []lookup) {
 	for range in.length(keySize + 2) {
-		in.key()
-		writable, readable := in.take(in.length(1)), in.take(in.length(1))
-		keys += len(writable) + len(readable)
+		lookups = append(lookups, lookup{table: in.key(), writable: in.take(in.length(1)), readable: in.take(in.length(1))})
 	}
-	return keys
+	return lookups
 }
 
 func readInstruction(in *reader) compiled {
@@ -156,7 +169,7 @@ func readInstruction(in *reader) compiled {
 
 // checkIndexes refuses a message that names accounts it does not have. A program is never looked up, nor the payer.
 func (m message) checkIndexes() error {
-	total := len(m.keys) + m.lookedUp
+	total := len(m.keys) + m.lookedUp()
 	if total > maxKeys {
 		return fmt.Errorf("%w: %d keys", ErrMalformed, total)
 	}

@@ -91,7 +91,7 @@ func readTransaction(signature Signature, reply *rpc.GetTransactionResult) (Tran
 		return Transaction{}, errUnordered
 	}
 	loaded := reply.Meta.LoadedAddresses
-	if len(loaded.Writable)+len(loaded.ReadOnly) != parsed.lookedUp {
+	if len(loaded.Writable)+len(loaded.ReadOnly) != parsed.lookedUp() {
 		return Transaction{}, fmt.Errorf("%w: %d loaded keys", ErrMalformed, len(loaded.Writable)+len(loaded.ReadOnly))
 	}
 	keys := slices.Concat(parsed.keys, []Address(loaded.Writable), []Address(loaded.ReadOnly))

@@ -55,9 +55,8 @@ func (t *keyTable) add(meta Meta) {
 	t.metas[index].Writable = t.metas[index].Writable || meta.Writable
 }
 
-// CompileMessage lays out a legacy message, always to the same bytes for the same input. Accounts are ordered: the payer,
-// writable signers, read-only signers, writable, read-only; and by first use within each group, programs last.
-func CompileMessage(payer Address, instructions []Instruction, blockhash Hash) ([]byte, error) {
+// collect returns the accounts that the instructions name, the payer first and the programs last.
+func collect(payer Address, instructions []Instruction) keyTable {
 	table := keyTable{place: map[Address]int{}}
 	table.add(Meta{Address: payer, Signer: true, Writable: true})
 	for _, instruction := range instructions {
@@ -68,33 +67,49 @@ func CompileMessage(payer Address, instructions []Instruction, blockhash Hash) (
 	for _, instruction := range instructions {
 		table.add(Meta{Address: instruction.Program})
 	}
+	return table
+}
+
+// CompileMessage lays out a legacy message, always to the same bytes for the same input. Accounts are ordered: the payer,
+// writable signers, read-only signers, writable, read-only; and by first use within each group, programs last.
+func CompileMessage(payer Address, instructions []Instruction, blockhash Hash) ([]byte, error) {
+	table := collect(payer, instructions)
 	if len(table.metas) > maxKeys {
 		return nil, fmt.Errorf("compile message: %w: %d accounts", ErrTooBig, len(table.metas))
 	}
 	header, keys := table.order()
-	index := make(map[Address]byte, len(keys))
-	for i, key := range keys {
-		index[key] = byte(i)
-	}
-	body := appendLength(header, len(keys))
-	for _, key := range keys {
-		body = append(body, key[:]...)
-	}
-	body = append(body, blockhash[:]...)
-	body = appendLength(body, len(instructions))
-	for _, instruction := range instructions {
-		body = append(body, index[instruction.Program])
-		body = appendLength(body, len(instruction.Accounts))
-		for _, meta := range instruction.Accounts {
-			body = append(body, index[meta.Address])
-		}
-		body = appendLength(body, len(instruction.Data))
-		body = append(body, instruction.Data...)
-	}
+	body := appendInstructions(appendKeys(header, keys, blockhash), keys, instructions)
 	if len(body) > MaxTransactionSize {
 		return nil, fmt.Errorf("compile message: %w: %d bytes", ErrTooBig, len(body))
 	}
 	return body, nil
+}
+
+func appendKeys(to []byte, keys []Address, blockhash Hash) []byte {
+	to = appendLength(to, len(keys))
+	for _, key := range keys {
+		to = append(to, key[:]...)
+	}
+	return append(to, blockhash[:]...)
+}
+
+// appendInstructions writes the instructions by indexes into the keys, of which there are at most 256.
+func appendInstructions(to []byte, keys []Address, instructions []Instruction) []byte {
+	index := make(map[Address]byte, len(keys))
+	for i, key := range keys {
+		index[key] = byte(i)
+	}
+	to = appendLength(to, len(instructions))
+	for _, instruction := range instructions {
+		to = append(to, index[instruction.Program])
+		to = appendLength(to, len(instruction.Accounts))
+		for _, meta := range instruction.Accounts {
+			to = append(to, index[meta.Address])
+		}
+		to = appendLength(to, len(instruction.Data))
+		to = append(to, instruction.Data...)
+	}
+	return to
 }
 
 // order groups the accounts by privilege and returns the message header with the keys in their final order.
@@ -185,12 +200,30 @@ func (e *Envelope) Message() []byte { return bytes.Clone(e.message) }
 // Signers returns who must sign, the payer first.
 func (e *Envelope) Signers() []Address { return append([]Address(nil), e.signers...) }
 
+// Instructions returns what the message asks for, with what it lets each account do. The tables are those that the message looks
+// accounts up in, as the chain has them; one that is missing or too short is an error.
+func (e *Envelope) Instructions(tables ...LookupTable) ([]Instruction, error) {
+	metas, err := e.parsed.metas(tables)
+	if err != nil {
+		return nil, fmt.Errorf("read instructions: %w", err)
+	}
+	instructions := make([]Instruction, 0, len(e.parsed.instructions))
+	for _, compiled := range e.parsed.instructions {
+		instruction := Instruction{Program: metas[compiled.program].Address, Data: bytes.Clone(compiled.data)}
+		for _, index := range compiled.accounts {
+			instruction.Accounts = append(instruction.Accounts, metas[index])
+		}
+		instructions = append(instructions, instruction)
+	}
+	return instructions, nil
+}
+
 // Blockhash returns the blockhash that the message was compiled under.
 func (e *Envelope) Blockhash() Hash { return e.parsed.blockhash }
 
 // Calls returns what the message asks for. It is an error if accounts are named by lookup tables, which only the chain can resolve.
 func (e *Envelope) Calls() ([]Call, error) {
-	if e.parsed.lookedUp > 0 {
+	if e.parsed.lookedUp() > 0 {
 		return nil, fmt.Errorf("%w: accounts are in lookup tables", ErrMalformed)
 	}
 	var calls []Call

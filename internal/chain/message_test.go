@@ -242,7 +242,7 @@ func FuzzDecode(f *testing.F) {
 		if !bytes.Equal(append(encoded, body...), raw) {
 			t.Fatalf("%x is read as %x", raw, encoded)
 		}
-		keys := append(parsed.keys, make([]Address, parsed.lookedUp)...)
+		keys := append(parsed.keys, make([]Address, parsed.lookedUp())...)
 		for _, instruction := range parsed.instructions {
 			if _, err := resolve(keys, instruction, 1); err != nil {
 				t.Fatalf("accepted a message that does not resolve: %v", err)

@@ -69,47 +69,66 @@ const (
 	spareUnits   = 2_000
 )
 
+// Draft is one transaction to prepare, paid for by the wallet that signs it.
+type Draft struct {
+	Purpose      string
+	Instructions []chain.Instruction
+	Attempt      int32
+	// Tables are lookup tables that the message may name accounts by; without any it is a legacy message.
+	Tables []chain.LookupTable
+	// Try simulates the unsigned transaction in its caller's own way, and refuses it by an error; without it the chain simulates it.
+	Try func(ctx context.Context, unsigned []byte) (chain.Simulation, error)
+}
+
 // Prepare builds, tries and signs one transaction, paid for by the wallet, and sends nothing. If it would fail on the chain now, the
 // error holds a *chain.Failure.
 func Prepare(
 	ctx context.Context, on Chain, wallet signer.Signer, purpose string, instructions []chain.Instruction, attempt int32,
 ) (Record, error) {
+	return PrepareDraft(ctx, on, wallet, Draft{Purpose: purpose, Instructions: instructions, Attempt: attempt})
+}
+
+// PrepareDraft does what Prepare does, for transactions that need more than instructions.
+func PrepareDraft(ctx context.Context, on Chain, wallet signer.Signer, draft Draft) (Record, error) {
+	if draft.Try == nil {
+		draft.Try = on.Simulate
+	}
 	blockhash, err := on.Blockhash(ctx)
 	if err != nil {
-		return Record{}, fmt.Errorf("prepare %s: %w", purpose, err)
+		return Record{}, fmt.Errorf("prepare %s: %w", draft.Purpose, err)
 	}
-	units, err := measure(ctx, on, wallet.PublicKey(), instructions, blockhash.Hash)
+	units, err := draft.measure(ctx, wallet.PublicKey(), blockhash.Hash)
 	if err != nil {
-		return Record{}, fmt.Errorf("prepare %s: %w", purpose, err)
+		return Record{}, fmt.Errorf("prepare %s: %w", draft.Purpose, err)
 	}
-	envelope, err := seal(wallet.PublicKey(), instructions, blockhash.Hash, units)
+	envelope, err := draft.seal(wallet.PublicKey(), blockhash.Hash, units)
 	if err != nil {
-		return Record{}, fmt.Errorf("prepare %s: %w", purpose, err)
+		return Record{}, fmt.Errorf("prepare %s: %w", draft.Purpose, err)
 	}
 	signature, err := wallet.Sign(ctx, envelope.Message())
 	if err != nil {
-		return Record{}, fmt.Errorf("sign %s: %w", purpose, err)
+		return Record{}, fmt.Errorf("sign %s: %w", draft.Purpose, err)
 	}
 	if err := envelope.Add(wallet.PublicKey(), signature); err != nil {
-		return Record{}, fmt.Errorf("sign %s: %w", purpose, err)
+		return Record{}, fmt.Errorf("sign %s: %w", draft.Purpose, err)
 	}
 	raw, err := envelope.Bytes()
 	if err != nil {
-		return Record{}, fmt.Errorf("prepare %s: %w", purpose, err)
+		return Record{}, fmt.Errorf("prepare %s: %w", draft.Purpose, err)
 	}
 	return Record{
-		Purpose:              purpose,
+		Purpose:              draft.Purpose,
 		Signature:            signature.String(),
 		Raw:                  base64.StdEncoding.EncodeToString(raw),
 		LastValidBlockHeight: blockhash.LastValidHeight,
 		Slot:                 blockhash.Slot,
-		Attempt:              attempt,
+		Attempt:              draft.Attempt,
 	}, nil
 }
 
-// measure simulates the instructions and returns the compute units to ask for.
-func measure(ctx context.Context, on Chain, payer chain.Address, instructions []chain.Instruction, blockhash chain.Hash) (uint32, error) {
-	envelope, err := seal(payer, instructions, blockhash, maxUnits)
+// measure simulates the draft and returns the compute units to ask for.
+func (d Draft) measure(ctx context.Context, payer chain.Address, blockhash chain.Hash) (uint32, error) {
+	envelope, err := d.seal(payer, blockhash, maxUnits)
 	if err != nil {
 		return 0, err
 	}
@@ -117,7 +136,7 @@ func measure(ctx context.Context, on Chain, payer chain.Address, instructions []
 	if err != nil {
 		return 0, err
 	}
-	simulation, err := on.Simulate(ctx, raw)
+	simulation, err := d.Try(ctx, raw)
 	if err != nil {
 		return 0, err
 	}
@@ -129,8 +148,15 @@ func measure(ctx context.Context, on Chain, payer chain.Address, instructions []
 }
 
 // seal puts the instructions behind a compute limit into a message to sign.
-func seal(payer chain.Address, instructions []chain.Instruction, blockhash chain.Hash, units uint32) (*chain.Envelope, error) {
-	message, err := chain.CompileMessage(payer, append([]chain.Instruction{chain.ComputeLimit(units)}, instructions...), blockhash)
+func (d Draft) seal(payer chain.Address, blockhash chain.Hash, units uint32) (*chain.Envelope, error) {
+	instructions := append([]chain.Instruction{chain.ComputeLimit(units)}, d.Instructions...)
+	var message []byte
+	var err error
+	if len(d.Tables) > 0 {
+		message, err = chain.CompileVersioned(payer, instructions, blockhash, d.Tables...)
+	} else {
+		message, err = chain.CompileMessage(payer, instructions, blockhash)
+	}
 	if err != nil {
 		return nil, err
 	}
