@@ -102,8 +102,9 @@ type Account struct {
 	Slot       uint64
 }
 
-// Status is what a node says of a signature. Found false means that this node, having seen Slot and still holding everything
-// since Oldest, does not know the signature; that proves nothing about a node that is behind or has forgotten.
+// Status is what a node says of a signature, and how far that same node was. Found false means that this node, having seen Slot and
+// still holding everything since Oldest, does not know the signature; that proves nothing about a node that is behind or has
+// forgotten.
 type Status struct {
 	Found      bool
 	Commitment Commitment
@@ -111,6 +112,7 @@ type Status struct {
 	Failure    *Failure // why it failed, nil when it succeeded
 	Slot       uint64   // where the node was when it answered
 	Oldest     uint64   // the first slot that the node still remembers; set when Found is false
+	Finalized  Height   // how far the chain was settled for good, asked before the status: a status asked later covers all up to there
 }
 
 // Simulation is what would happen if the transaction were executed now.

@@ -150,6 +150,10 @@ func (c *Client) Send(ctx context.Context, raw []byte) error {
 // Status asks what became of a signature. An unknown one comes with how far this node's memory reaches.
 func (c *Client) Status(ctx context.Context, signature Signature) (Status, error) {
 	const method = "getSignatureStatuses"
+	height, err := c.FinalizedHeight(ctx)
+	if err != nil {
+		return Status{}, err
+	}
 	reply, err := call(ctx, c, method, func(ctx context.Context) (*rpc.GetSignatureStatusesResult, error) {
 		return c.rpc.GetSignatureStatuses(ctx, true, signature)
 	})
@@ -159,7 +163,7 @@ func (c *Client) Status(ctx context.Context, signature Signature) (Status, error
 	if reply == nil || len(reply.Value) != 1 {
 		return Status{}, broken(method, errUnordered)
 	}
-	status := Status{Slot: reply.Context.Slot}
+	status := Status{Slot: reply.Context.Slot, Finalized: height}
 	found := reply.Value[0]
 	if found == nil {
 		status.Oldest, err = call(ctx, c, "getFirstAvailableBlock", c.rpc.GetFirstAvailableBlock)

@@ -236,7 +236,10 @@ func TestForeignTransactionsAreChecked(t *testing.T) {
 func TestStatusOfAnUnknownSignatureSaysHowFarTheNodeRemembers(t *testing.T) {
 	client := nodeFunc(t, func(writer http.ResponseWriter, method string) {
 		body := result("33")
-		if method == "getSignatureStatuses" {
+		switch method {
+		case "getEpochInfo":
+			body = result(`{"absoluteSlot":70,"blockHeight":60,"epoch":0,"slotIndex":0,"slotsInEpoch":1,"transactionCount":1}`)
+		case "getSignatureStatuses":
 			body = result(`{"context":{"slot":77},"value":[null]}`)
 		}
 		_, _ = writer.Write([]byte(body))
@@ -245,7 +248,7 @@ func TestStatusOfAnUnknownSignatureSaysHowFarTheNodeRemembers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(Status{Slot: 77, Oldest: 33}, got); diff != "" {
+	if diff := cmp.Diff(Status{Slot: 77, Oldest: 33, Finalized: Height{Block: 60, Slot: 70}}, got); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
 }

@@ -17,12 +17,11 @@ import (
 )
 
 // Chain is what the outbox needs of a chain. Every method returns an error whenever it cannot tell; Send may have had its effect even
-// when it returns one. A Status that is not Found says how far the answering node's memory reaches.
+// when it returns one. A Status says how far the node that gave it was before it looked, and, if not Found, how far its memory reaches.
 type Chain interface {
 	Blockhash(ctx context.Context) (chain.Blockhash, error)
 	Simulate(ctx context.Context, raw []byte) (chain.Simulation, error)
 	Send(ctx context.Context, raw []byte) error
-	FinalizedHeight(ctx context.Context) (chain.Height, error)
 	Status(ctx context.Context, signature chain.Signature) (chain.Status, error)
 }
 
@@ -170,17 +169,12 @@ func Drive(ctx context.Context, on Chain, record Record) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, fmt.Errorf("drive %s: %w", record.Purpose, err)
 	}
-	// The height comes first: a status that was asked later, of a node at least that far, covers every block up to it.
-	height, err := on.FinalizedHeight(ctx)
-	if err != nil {
-		return Outcome{}, fmt.Errorf("drive %s: %w", record.Purpose, err)
-	}
 	status, err := on.Status(ctx, signature)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("drive %s: %w", record.Purpose, err)
 	}
-	outcome := decide(record, height, status)
-	if outcome.State != Pending || status.Found || height.Block > record.LastValidBlockHeight {
+	outcome := decide(record, status)
+	if outcome.State != Pending || status.Found || status.Finalized.Block > record.LastValidBlockHeight {
 		return outcome, nil
 	}
 	if err := on.Send(ctx, raw); err != nil && chain.ClassOf(err) != chain.Already {
@@ -196,7 +190,7 @@ func Drive(ctx context.Context, on Chain, record Record) (Outcome, error) {
 //     signature has seen every slot up to there, and it still remembers the slot in which the record was signed.
 //  3. If only the memory is missing, nothing more can land, but whether it did is for the caller to find out.
 //  4. Everything else is pending.
-func decide(record Record, height chain.Height, status chain.Status) Outcome {
+func decide(record Record, status chain.Status) Outcome {
 	if status.Found {
 		switch {
 		case status.Commitment != chain.Finalized:
@@ -207,8 +201,8 @@ func decide(record Record, height chain.Height, status chain.Status) Outcome {
 			return Outcome{State: Landed, Slot: status.Landed}
 		}
 	}
-	passed := height.Block > record.LastValidBlockHeight
-	seen := status.Slot >= height.Slot
+	passed := status.Finalized.Block > record.LastValidBlockHeight
+	seen := status.Slot >= status.Finalized.Slot
 	remembers := status.Oldest <= record.Slot
 	switch {
 	case !passed || !seen:

@@ -71,7 +71,8 @@ func TestDecide(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, decide(record, tc.height, tc.status)); diff != "" {
+			tc.status.Finalized = tc.height
+			if diff := cmp.Diff(tc.want, decide(record, tc.status)); diff != "" {
 				t.Errorf("outcome (-want +got):\n%s", diff)
 			}
 		})
@@ -227,4 +228,9 @@ func TestForgottenIsNotExpired(t *testing.T) {
 // tipTruster is the mutant that takes the height of the newest block for settled.
 type tipTruster struct{ *chaintest.Fake }
 
-func (m tipTruster) FinalizedHeight(context.Context) (chain.Height, error) { return m.TipHeight(), nil }
+func (m tipTruster) Status(ctx context.Context, signature chain.Signature) (chain.Status, error) {
+	height := m.TipHeight()
+	status, err := m.Fake.Status(ctx, signature)
+	status.Finalized = height
+	return status, err
+}

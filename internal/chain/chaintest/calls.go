@@ -115,8 +115,12 @@ func (f *Fake) Send(ctx context.Context, raw []byte) error {
 	return err
 }
 
-// Status tells what became of a signature.
+// Status tells what became of a signature. The height before it is a call of its own: behind one address there may be two nodes.
 func (f *Fake) Status(ctx context.Context, signature chain.Signature) (chain.Status, error) {
+	height, err := f.FinalizedHeight(ctx)
+	if err != nil {
+		return chain.Status{}, err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fault, err := f.begin(ctx, "Status")
@@ -124,7 +128,7 @@ func (f *Fake) Status(ctx context.Context, signature chain.Signature) (chain.Sta
 		return chain.Status{}, err
 	}
 	tip := f.at(chain.Processed, fault.Behind).slot
-	status := chain.Status{Slot: tip}
+	status := chain.Status{Slot: tip, Finalized: height}
 	found := f.find(signature)
 	if found == nil || found.Slot > tip {
 		status.Oldest = f.blocks[0].slot

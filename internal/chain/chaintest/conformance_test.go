@@ -181,7 +181,7 @@ var behaviours = map[string]func(*world){
 		height, err := w.FinalizedHeight(w.t.Context())
 		w.must(err)
 		status := w.status(signature)
-		if status.Found || status.Slot < height.Slot || status.Oldest > blockhash.Slot || height.Block <= blockhash.LastValidHeight {
+		if status.Found || status.Finalized != height || status.Slot < height.Slot || status.Oldest > blockhash.Slot || height.Block <= blockhash.LastValidHeight {
 			w.t.Errorf("status %+v at %+v for %+v", status, height, blockhash)
 		}
 	},
