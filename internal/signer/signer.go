@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package signer keeps wallet keys: it says whose wallet it is and signs bytes, and the key itself never leaves it in any form.
-// It does not know what it signs; whoever hands it a message has built that message.
+// Package signer keeps wallet keys, in a file or behind a remote signer: it says whose wallet it is and signs bytes, and the key itself
+// never leaves it in any form. A Policy before a key signs only what it can read, within caps, and while nobody has paused it.
 package signer
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/bourse-dev/bourse/internal/chain"
 )
 
-// Signer signs for one wallet. Sign returns an error when the key cannot be used now; repeating the call with the same message
-// is harmless and yields the same signature.
+// Signer signs for one wallet. Sign returns an error when the key cannot be used now, and a *Refusal when only people can change that;
+// repeating the call with the same message is harmless and yields the same signature.
 type Signer interface {
 	PublicKey() chain.Address
 	Sign(ctx context.Context, message []byte) (chain.Signature, error)
