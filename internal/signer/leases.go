@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package signer
+
+import (
+	"fmt"
+
+	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/escrow"
+	"github.com/bourse-dev/bourse/internal/money"
+)
+
+// Leases returns a Reader of what members sign for their leases: transactions of these lease programs, and vouchers for them.
+func Leases(programs ...chain.Address) Reader {
+	return func(message []byte) (Intent, error) {
+		found, err := escrow.ReadMessage(message, programs...)
+		if err != nil {
+			return Intent{}, err
+		}
+		intent := Intent{
+			What:   fmt.Sprintf("%s lease %s", verb(found.Kind), found.Lease),
+			Wallet: found.Signer, Lamports: money.Amount(found.Lamports),
+		}
+		if found.Tokens > 0 {
+			intent.Tokens = map[chain.Address]money.Amount{found.Mint: found.Tokens}
+		}
+		if found.Kind == escrow.KindOpen { // a lease opens once, and one that was closed stays closed
+			intent.Once = intent.What
+		}
+		return intent, nil
+	}
+}
+
+func verb(kind escrow.Kind) string {
+	switch kind {
+	case escrow.KindOpen:
+		return "open"
+	case escrow.KindClaim:
+		return "claim from"
+	case escrow.KindClose:
+		return "close"
+	case escrow.KindVoucher:
+		return "promise for"
+	default:
+		return string(kind)
+	}
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package signer_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/escrow"
+	"github.com/bourse-dev/bourse/internal/money"
+	"github.com/bourse-dev/bourse/internal/signer"
+)
+
+// leased returns a buyer whose policy knows one program, and the terms of a lease that it could sign for.
+func leased(t *testing.T, caps ...string) (buyer *signer.Policy, terms escrow.Terms) {
+	t.Helper()
+	limits, err := signer.ParseLimits(caps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := signer.FromSeed(canary)
+	terms = escrow.Terms{
+		Program: chain.Address{1}, Buyer: key.PublicKey(), Supplier: chain.Address{2}, Treasury: chain.Address{3}, Mint: usdc,
+		ID: [32]byte{4}, Deposit: 90_000_000, Deadline: time.Unix(1_900_000_000, 0), Fees: money.Fees{BuyerBps: 25}, Decimals: 6,
+	}
+	return signer.NewPolicy(key, signer.PolicyOptions{
+		Read: []signer.Reader{signer.Leases(terms.Program)}, Switch: &pause{}, Limits: limits, Flag: "buyer-daily-cap",
+		Store: &memory{}, Now: func() time.Time { return time.Unix(1_800_000_000, 0) },
+	}), terms
+}
+
+func compiled(t *testing.T, payer chain.Address, instructions []chain.Instruction) []byte {
+	t.Helper()
+	message, err := chain.CompileMessage(payer, append([]chain.Instruction{chain.ComputeLimit(50_000)}, instructions...), chain.Hash{9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return message
+}
+
+func opening(t *testing.T, terms escrow.Terms) []byte {
+	t.Helper()
+	instructions, err := escrow.Open(terms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compiled(t, terms.Buyer, instructions)
+}
+
+func TestAMemberSignsWhatEscrowBuilds(t *testing.T) {
+	buyer, terms := leased(t, usdcCap("100"), "SOL=0.02")
+	address, err := terms.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing, err := escrow.Close(terms, terms.Buyer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, message := range map[string][]byte{
+		"deposit": opening(t, terms),
+		"voucher": escrow.VoucherMessage(terms.Program, address, 5),
+		"refund":  compiled(t, terms.Buyer, closing),
+	} {
+		if _, err := buyer.Sign(t.Context(), message); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	terms.ID[0]++ // 90 of 100 are spent
+	if _, err := buyer.Sign(t.Context(), opening(t, terms)); !errors.Is(err, signer.SpendCapReached) || !strings.Contains(err.Error(), "100.00 of mint") {
+		t.Errorf("a second deposit: got %v, want %s that names the cap", err, signer.SpendCapReached)
+	}
+}
+
+// A hub could name a program that does as it likes with the wallet of whoever signs for it.
+func TestAMemberSignsForNoOtherProgram(t *testing.T) {
+	buyer, terms := leased(t)
+	address, err := terms.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := terms
+	foreign.Program = chain.Address{7}
+	transfer := chain.Instruction{
+		Program: chain.SystemProgram, Data: []byte{2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0},
+		Accounts: []chain.Meta{{Address: terms.Buyer, Signer: true, Writable: true}, {Address: chain.Address{8}, Writable: true}},
+	}
+	open, err := escrow.Open(terms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, message := range map[string][]byte{
+		"another program's deposit":  opening(t, foreign),
+		"another program's voucher":  escrow.VoucherMessage(foreign.Program, address, 5),
+		"a transfer":                 compiled(t, terms.Buyer, []chain.Instruction{transfer}),
+		"a transfer after a deposit": compiled(t, terms.Buyer, append(open, transfer)),
+		"a login":                    []byte("sign in to market.example"),
+		"a longer voucher":           append(escrow.VoucherMessage(terms.Program, address, 5), 0),
+	} {
+		if _, err := buyer.Sign(t.Context(), message); !errors.Is(err, signer.MessageRefused) {
+			t.Errorf("%s: got %v, want %s", name, err, signer.MessageRefused)
+		}
+	}
+}
