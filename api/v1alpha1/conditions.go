@@ -6,7 +6,7 @@ package v1alpha1
 // reason says what is waited for; False, it cannot hold until someone acts. Reasons are part of the API.
 
 // Conditions of things that live (Market, Member, GPUPool, GPUOffer, GPUNode, StakePosition) are summed up by Ready;
-// those of things that end (ComputeJob, GPULease, Settlement, FeeBurn) by Succeeded.
+// those of things that end (ComputeJob, GPULease, Settlement, FeeBurn, Slash) by Succeeded.
 const (
 	// Ready is True while a thing that lives does what it is for.
 	Ready = "Ready"
@@ -234,4 +234,76 @@ const (
 	ReasonEpochOpen = "EpochOpen"
 	// ReasonBurned says that the epoch is over and its sum is final.
 	ReasonBurned = "Burned"
+)
+
+// The conditions of a StakePosition besides Ready.
+const (
+	// StakeBonded is True while what the member wants to have at stake is at stake.
+	StakeBonded = "Bonded"
+	// StakeClear is True while no slash is pending against the pool.
+	StakeClear = "Clear"
+	// StakeCovered is True while the member's own pool has what its GPUs require.
+	StakeCovered = "Covered"
+)
+
+// The reasons of a StakePosition's conditions.
+const (
+	// ReasonStaked (Ready) says that the stake is what it should be.
+	ReasonStaked = "Staked"
+	// ReasonAmountBonded (Bonded) says that what is wanted is bonded.
+	ReasonAmountBonded = "AmountBonded"
+	// ReasonAwaitingOperator (Bonded) waits for the member's operator to act upon spec.amount.
+	ReasonAwaitingOperator = "AwaitingOperator"
+	// ReasonMoving (Bonded) waits for a transaction to become final.
+	ReasonMoving = "Moving"
+	// ReasonMoveRefused (Bonded) says that the member's operator refuses what the spec asks for; the message says why.
+	ReasonMoveRefused = "MoveRefused"
+	// ReasonStakeReduced (Bonded) says that slashes left less than is wanted.
+	ReasonStakeReduced = "StakeReduced"
+	// ReasonNoStake (Bonded) says that the market has no stake, or stakes another token.
+	ReasonNoStake = "NoStake"
+	// ReasonPoolRefused (Bonded) says that what stands on chain in the pool's place is not a pool.
+	ReasonPoolRefused = "PoolRefused"
+	// ReasonNothingPending (Clear) says that no slash is pending.
+	ReasonNothingPending = "NothingPending"
+	// ReasonSlashPending (Clear) says that a slash can still be appealed against.
+	ReasonSlashPending = "SlashPending"
+	// ReasonSlashAppealed (Clear, and a Slash's Succeeded) waits for the market's arbiter.
+	ReasonSlashAppealed = "SlashAppealed"
+	// ReasonRequirementMet (Covered) says that the effective stake is enough for the member's GPUs.
+	ReasonRequirementMet = "RequirementMet"
+	// ReasonStakeShort (Covered) says that the member's GPUs require more.
+	ReasonStakeShort = "StakeShort"
+)
+
+// The condition of a Slash besides Succeeded.
+const (
+	// SlashOnChain is True once the proposal stands on chain.
+	SlashOnChain = "Proposed"
+)
+
+// The reasons of a Slash's conditions.
+const (
+	// ReasonAwaitingProposal (Proposed, Succeeded) waits for the proposal to become final.
+	ReasonAwaitingProposal = "AwaitingProposal"
+	// ReasonAnotherPending (Proposed, Succeeded) waits until another slash of the same pool is over.
+	ReasonAnotherPending = "AnotherPending"
+	// ReasonCapReached (Proposed, Succeeded) waits until the market's cap for 30 days lets the pool be slashed again.
+	ReasonCapReached = "CapReached"
+	// ReasonProposed (Proposed) says that the proposal stands on chain.
+	ReasonProposed = "Proposed"
+	// ReasonAppealWindow (Succeeded) waits for the end of the time for appeals.
+	ReasonAppealWindow = "AppealWindow"
+	// ReasonExecuting (Succeeded) waits for the execution to become final.
+	ReasonExecuting = "Executing"
+	// ReasonExecuted (Succeeded) says that the pool was slashed.
+	ReasonExecuted = "Executed"
+	// ReasonDropping (Succeeded) waits until the proposal is taken back.
+	ReasonDropping = "Dropping"
+	// ReasonDropped (Succeeded) says that the proposal was taken back, by the market or because the arbiter let it fall.
+	ReasonDropped = "Dropped"
+	// ReasonNoAuthority (Succeeded) says that this operator has no key of the market's authority.
+	ReasonNoAuthority = "NoAuthority"
+	// ReasonSlashRefused (Proposed, Succeeded) says that the slash cannot be proposed as it is; the message says why.
+	ReasonSlashRefused = "SlashRefused"
 )

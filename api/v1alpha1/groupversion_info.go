@@ -21,7 +21,7 @@ var (
 	AddToScheme = schemeBuilder.AddToScheme
 )
 
-// PublicNamespace is the hub namespace that holds the market's public records: Settlements and FeeBurns.
+// PublicNamespace is the hub namespace that holds the market's public records: Settlements, FeeBurns and Slashes.
 const PublicNamespace = "bourse-public"
 
 func addKnownTypes(s *runtime.Scheme) error {
@@ -35,6 +35,7 @@ func addKnownTypes(s *runtime.Scheme) error {
 		&Market{}, &MarketList{},
 		&Member{}, &MemberList{},
 		&Settlement{}, &SettlementList{},
+		&Slash{}, &SlashList{},
 		&StakePosition{}, &StakePositionList{},
 		&Voucher{}, &VoucherList{},
 	)

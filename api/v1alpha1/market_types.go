@@ -35,6 +35,10 @@ type MarketSpec struct {
 	// +optional
 	// +default={}
 	Settlement MarketSettlement `json:"settlement,omitzero"`
+
+	// stake is what the market asks suppliers to have at stake. Without it, nothing is asked and nobody can stake.
+	// +optional
+	Stake *MarketStake `json:"stake,omitempty"`
 }
 
 // MarketFees are fees in basis points: hundredths of a percent.
@@ -144,6 +148,7 @@ type MarketStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Treasury",type=string,priority=1,JSONPath=`.spec.treasury`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.stake) || self.spec.tokens.exists(t, t.symbol == self.spec.stake.token)",message="spec.stake.token must be one of spec.tokens",fieldPath=".spec.stake.token"
 // +kubebuilder:validation:XValidation:rule="self.spec.genesisHash == oldSelf.spec.genesisHash",message="spec.genesisHash is immutable: make another Market for another chain",fieldPath=".spec.genesisHash"
 type Market struct {
 	metav1.TypeMeta `json:",inline"`

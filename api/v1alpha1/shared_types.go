@@ -30,6 +30,20 @@ type USDPrice string
 // +kubebuilder:validation:Pattern=`^[A-Z][A-Z0-9]*$`
 type TokenSymbol string
 
+// TokenAmount is a decimal amount of whole tokens, such as "1600" or "0.5", with at most as many decimals as the token has.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=24
+// +kubebuilder:validation:Pattern=`^(0|[1-9][0-9]{0,10})(\.[0-9]{1,12})?$`
+type TokenAmount string
+
+// SHA256 is a digest in hexadecimal.
+//
+// +kubebuilder:validation:MinLength=64
+// +kubebuilder:validation:MaxLength=64
+// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+type SHA256 string
+
 // GPUModel is a normalized GPU model name, such as "h100-sxm-80gb" or "rtx-4090".
 //
 // +kubebuilder:validation:MinLength=2
@@ -132,7 +146,7 @@ type ObjectReference struct {
 
 // TransactionPurpose is what a journalled transaction does.
 //
-// +kubebuilder:validation:Enum=Open;Claim;Close
+// +kubebuilder:validation:Enum=Open;Claim;Close;Bond;Unbond;Withdraw;Appeal;ProposeSlash;ExecuteSlash;DropSlash
 type TransactionPurpose string
 
 const (
@@ -142,6 +156,20 @@ const (
 	TransactionClaim TransactionPurpose = "Claim"
 	// TransactionClose refunds the rest to the buyer and closes the escrow.
 	TransactionClose TransactionPurpose = "Close"
+	// TransactionBond puts tokens at stake.
+	TransactionBond TransactionPurpose = "Bond"
+	// TransactionUnbond begins to take stake back.
+	TransactionUnbond TransactionPurpose = "Unbond"
+	// TransactionWithdraw takes back what has been unbonding for long enough.
+	TransactionWithdraw TransactionPurpose = "Withdraw"
+	// TransactionAppeal appeals against a pending slash.
+	TransactionAppeal TransactionPurpose = "Appeal"
+	// TransactionProposeSlash proposes a slash.
+	TransactionProposeSlash TransactionPurpose = "ProposeSlash"
+	// TransactionExecuteSlash executes a slash whose time for appeals is over.
+	TransactionExecuteSlash TransactionPurpose = "ExecuteSlash"
+	// TransactionDropSlash takes a pending slash back.
+	TransactionDropSlash TransactionPurpose = "DropSlash"
 )
 
 // TransactionState is how far a journalled transaction has come.
