@@ -3,9 +3,10 @@ SHELL := /usr/bin/env bash -o pipefail
 .DEFAULT_GOAL := help
 
 # The flags are part of the build cache's key: every command of this repository uses the same ones, so that Kubernetes is compiled once.
+# Without debugger data that takes an eighth less time; for a debugger: make build GOFLAGS=
 export GOTOOLCHAIN := local
 export CGO_ENABLED ?= 0
-export GOFLAGS ?= -buildvcs=false -trimpath
+export GOFLAGS ?= -buildvcs=false -trimpath -gcflags=all=-dwarf=false
 
 TOOL := go tool -modfile=hack/tools/go.mod
 LINT := $(TOOL) golangci-lint-kube-api-linter run
