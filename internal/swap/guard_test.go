@@ -4,6 +4,7 @@ package swap
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -55,7 +56,7 @@ func TestAHostileRouteIsRefused(t *testing.T) {
 		"it moves tokens of the other kind":  {program(chain.Token2022Program, true), ForeignProgram},
 		"it moves lamports itself":           {program(chain.SystemProgram, true), ForeignProgram},
 		"it sets the price of its landing":   {program(chain.ComputeBudgetProgram, true), ForeignProgram},
-		"it has no end":                      {func(_ *Rules, route *Route) { route.Instructions = make([]chain.Instruction, maxInstructions+1) }, ForeignProgram},
+		"it has no end":                      {func(_ *Rules, route *Route) { route.Instructions = slices.Repeat(route.Instructions, maxInstructions) }, ForeignProgram},
 		"it needs another signature":         {add(chain.Meta{Address: at(6), Signer: true}), ForeignSigner},
 		"it pays into another account":       {func(_ *Rules, route *Route) { route.Instructions[1].Accounts[2].Address = at(6) }, Detour},
 		"it takes from another account":      {func(_ *Rules, route *Route) { route.Instructions[1].Accounts[1].Address = at(6) }, Detour},

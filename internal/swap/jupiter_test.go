@@ -111,6 +111,7 @@ func TestJupiterAsksForExactlyTheSwap(t *testing.T) {
 }
 
 func TestJupiterOutages(t *testing.T) {
+	honestly := serve(t, answer())
 	status := func(code int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 	}
@@ -123,13 +124,22 @@ func TestJupiterOutages(t *testing.T) {
 		"no such key":       {status(401), Unauthorized},
 		"a key without it":  {status(403), Unauthorized},
 		"no route":          {status(400), NoRoute},
-		"a redirect":        {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) }, Unavailable},
-		"silence":           {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, Unavailable},
-		"a broken answer":   {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "100") }, Unavailable},
-		"an endless answer": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(strings.Repeat(" ", maxReply+1))) }, Garbage},
-		"no JSON":           {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }, Garbage},
-		"two answers":       {func(w http.ResponseWriter, r *http.Request) { serve(t, answer())(w, r); serve(t, answer())(w, r) }, Garbage},
-		"nothing":           {func(http.ResponseWriter, *http.Request) {}, Garbage},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/elsewhere" {
+				honestly(w, r)
+				return
+			}
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+		}, Unavailable},
+		"silence":         {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, Unavailable},
+		"a broken answer": {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "100") }, Unavailable},
+		"an endless answer": {func(w http.ResponseWriter, r *http.Request) {
+			honestly(w, r)
+			_, _ = w.Write([]byte(strings.Repeat(" ", maxReply)))
+		}, Garbage},
+		"no JSON":     {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }, Garbage},
+		"two answers": {func(w http.ResponseWriter, r *http.Request) { serve(t, answer())(w, r); serve(t, answer())(w, r) }, Garbage},
+		"nothing":     {func(http.ResponseWriter, *http.Request) {}, Garbage},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
