@@ -122,8 +122,8 @@ func TestPenalty(t *testing.T) {
 		"an unreachable node for a year":          {cause: Unreachable, lasted: 8_760 * time.Hour, want: 10_000, ok: true},
 		"broken hardware for two days":            {cause: HardwareFault, lasted: 48 * time.Hour, want: 1_600, ok: true},
 		"counterfeit hardware, found out at once": {cause: Counterfeit, want: 1_200, ok: true},
-		"no cause":                                {lasted: time.Hour},
-		"an unknown cause":                        {cause: Counterfeit + 1, lasted: time.Hour},
+		"no cause":         {lasted: time.Hour},
+		"an unknown cause": {cause: Counterfeit + 1, lasted: time.Hour},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
