@@ -48,14 +48,30 @@ func offer(tb testing.TB, name, price string, change func(*Offer)) Offer {
 	return o
 }
 
+// matchCase is a demand among offers, and what must come of it.
+type matchCase struct {
+	demand  func(*Demand)
+	offers  []Offer
+	want    string // the winner's name, or none
+	explain string // why it won, or why none did
+}
+
+func (tc matchCase) run(t *testing.T) {
+	got := Match(demand(t, tc.demand), tc.offers)
+	if diff := cmp.Diff(tc.want, winner(got)); diff != "" {
+		t.Errorf("winner (-want +got):\n%s", diff)
+	}
+	explanation := got.Why
+	if got.Won == nil {
+		explanation = got.Explain()
+	}
+	if diff := cmp.Diff(tc.explain, explanation); diff != "" {
+		t.Errorf("explanation (-want +got):\n%s", diff)
+	}
+}
+
 func TestMatch(t *testing.T) {
-	cases := map[string]struct {
-		demand  func(*Demand)
-		offers  []Offer
-		want    string // the winner's name, or none
-		explain string // why it won, or why none did
-	}{
-		"an empty market says so": {explain: "The market has no offer"},
+	cases := map[string]matchCase{
 		"the only offer wins": {
 			offers:  []Offer{offer(t, "oslo", "1.85", nil)},
 			want:    "oslo",
@@ -91,6 +107,15 @@ func TestMatch(t *testing.T) {
 			want:    "oslo",
 			explain: "the only offer that fits, at 2.00 USD per GPU-hour",
 		},
+	}
+	for name, tc := range cases {
+		t.Run(name, tc.run)
+	}
+}
+
+func TestMatchSaysWhyNothingFits(t *testing.T) {
+	cases := map[string]matchCase{
+		"an empty market says so": {explain: "The market has no offer"},
 		"the nearest fix names the cheapest of those that fail on price alone": {
 			demand: func(d *Demand) { d.MaxPrice = usd(t, "1.50") },
 			offers: []Offer{
@@ -122,19 +147,7 @@ func TestMatch(t *testing.T) {
 		},
 	}
 	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			got := Match(demand(t, tc.demand), tc.offers)
-			if diff := cmp.Diff(tc.want, winner(got)); diff != "" {
-				t.Errorf("winner (-want +got):\n%s", diff)
-			}
-			explanation := got.Why
-			if got.Won == nil {
-				explanation = got.Explain()
-			}
-			if diff := cmp.Diff(tc.explain, explanation); diff != "" {
-				t.Errorf("explanation (-want +got):\n%s", diff)
-			}
-		})
+		t.Run(name, tc.run)
 	}
 }
 

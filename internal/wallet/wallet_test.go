@@ -49,7 +49,9 @@ func TestAPauseHoldsWhileItsConfigMapExists(t *testing.T) {
 
 func TestNobodyKnowsWhetherItIsPausedWhenTheAPIServerIsDown(t *testing.T) {
 	down := fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{
-		Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error { return errDown },
+		Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+			return errDown
+		},
 	}).Build()
 	if _, _, err := (&wallet.Switch{Client: down, Namespace: namespace}).Paused(t.Context()); !errors.Is(err, errDown) {
 		t.Errorf("got %v, want %v", err, errDown)

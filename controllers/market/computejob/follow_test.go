@@ -19,95 +19,106 @@ type state struct {
 	reason string
 }
 
+// followCase is what a lease and its voucher say, and what its job must say then.
+type followCase struct {
+	conditions                 []metav1.Condition
+	change                     func(*boursev1.GPULeaseStatus)
+	voucher                    *boursev1.VoucherSpec
+	funded, running, succeeded state
+}
+
+var (
+	funded  = builders.Condition(boursev1.LeaseFunded, metav1.ConditionTrue, boursev1.ReasonDeposited)
+	running = builders.Condition(boursev1.LeaseRunning, metav1.ConditionTrue, boursev1.ReasonWorkersReady)
+	absent  state // the step has not begun
+)
+
+func unknown(reason string) state { return state{metav1.ConditionUnknown, reason} }
+
+func yes(reason string) state { return state{metav1.ConditionTrue, reason} }
+
+func no(reason string) state { return state{metav1.ConditionFalse, reason} }
+
+func end(reason string) func(*boursev1.GPULeaseStatus) {
+	return func(status *boursev1.GPULeaseStatus) {
+		status.End = &boursev1.LeaseEnd{Reason: reason, Party: boursev1.PartyBuyer, At: metav1.NewTime(builders.Start)}
+	}
+}
+
+var followCases = map[string]followCase{
+	"a lease that is not accepted": {
+		funded: absent, running: absent, succeeded: unknown(boursev1.ReasonAwaitingSupplier),
+	},
+	"a lease without its deposit": {
+		conditions: []metav1.Condition{accepted()},
+		funded:     unknown(boursev1.ReasonAwaitingDeposit), running: absent,
+		succeeded: unknown(boursev1.ReasonAwaitingDeposit),
+	},
+	"a deposit that the buyer's operator refuses": {
+		conditions: []metav1.Condition{accepted()},
+		voucher:    &boursev1.VoucherSpec{Refusal: "Refused: the buyer's fee is higher than the market's"},
+		funded:     no(boursev1.ReasonDepositRefused), running: absent,
+		succeeded: unknown(boursev1.ReasonAwaitingDeposit),
+	},
+	"a deposit that the chain refused": {
+		conditions: []metav1.Condition{accepted()},
+		voucher: &boursev1.VoucherSpec{Deposit: &boursev1.Transaction{
+			Purpose: boursev1.TransactionOpen, State: boursev1.TransactionFailed, Signature: "sig", Attempt: 1, Error: "no tokens",
+		}},
+		funded: no(boursev1.ReasonTransactionFailed), running: absent,
+		succeeded: unknown(boursev1.ReasonAwaitingDeposit),
+	},
+	"an escrow that the supplier refuses": {
+		conditions: []metav1.Condition{
+			accepted(), builders.Condition(boursev1.LeaseFunded, metav1.ConditionFalse, boursev1.ReasonEscrowRefused),
+		},
+		funded: no(boursev1.ReasonEscrowRefused), running: absent,
+		succeeded: unknown(boursev1.ReasonAwaitingDeposit),
+	},
+	"a lease that starts": {
+		conditions: []metav1.Condition{accepted(), funded},
+		funded:     yes(boursev1.ReasonDeposited), running: unknown(boursev1.ReasonStarting), succeeded: unknown(boursev1.ReasonStarting),
+	},
+	"a lease that runs": {
+		conditions: []metav1.Condition{accepted(), funded, running},
+		funded:     yes(boursev1.ReasonDeposited), running: yes(boursev1.ReasonWorkersReady), succeeded: unknown(boursev1.ReasonRunning),
+	},
+	"a lease that lost a worker": {
+		conditions: []metav1.Condition{
+			accepted(), funded, builders.Condition(boursev1.LeaseRunning, metav1.ConditionUnknown, boursev1.ReasonWorkersNotReady),
+		},
+		funded: yes(boursev1.ReasonDeposited), running: unknown(boursev1.ReasonWorkersNotReady),
+		succeeded: unknown(boursev1.ReasonWorkersNotReady),
+	},
+	"a lease that is being settled": {
+		conditions: []metav1.Condition{accepted(), funded, running}, change: end(boursev1.EndCompleted),
+		funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: unknown(boursev1.ReasonSettling),
+	},
+	"a lease that ended well": {
+		conditions: []metav1.Condition{
+			accepted(), funded, running, builders.Condition(boursev1.Succeeded, metav1.ConditionTrue, boursev1.EndCompleted),
+		},
+		change: end(boursev1.EndCompleted),
+		funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: yes(boursev1.EndCompleted),
+	},
+	"a lease that was taken back": {
+		conditions: []metav1.Condition{
+			accepted(), funded, running, builders.Condition(boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndTakenBack),
+		},
+		change: end(boursev1.EndTakenBack),
+		funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: no(boursev1.EndTakenBack),
+	},
+	"a lease that was never paid": {
+		conditions: []metav1.Condition{
+			accepted(), builders.Condition(boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndNotFunded),
+		},
+		change: end(boursev1.EndNotFunded),
+		funded: no(boursev1.ReasonEnded), running: absent, succeeded: no(boursev1.EndNotFunded),
+	},
+}
+
 func TestFollow(t *testing.T) {
-	funded := builders.Condition(boursev1.LeaseFunded, metav1.ConditionTrue, boursev1.ReasonDeposited)
-	running := builders.Condition(boursev1.LeaseRunning, metav1.ConditionTrue, boursev1.ReasonWorkersReady)
-	end := func(reason string) func(*boursev1.GPULeaseStatus) {
-		return func(status *boursev1.GPULeaseStatus) {
-			status.End = &boursev1.LeaseEnd{Reason: reason, Party: boursev1.PartyBuyer, At: metav1.NewTime(builders.Start)}
-		}
-	}
-	unknown := func(reason string) state { return state{metav1.ConditionUnknown, reason} }
-	var absent state // the step has not begun
-	yes := func(reason string) state { return state{metav1.ConditionTrue, reason} }
-	no := func(reason string) state { return state{metav1.ConditionFalse, reason} }
-	cases := map[string]struct {
-		conditions                 []metav1.Condition
-		change                     func(*boursev1.GPULeaseStatus)
-		voucher                    *boursev1.VoucherSpec
-		funded, running, succeeded state
-	}{
-		"a lease that is not accepted": {
-			funded: absent, running: absent, succeeded: unknown(boursev1.ReasonAwaitingSupplier),
-		},
-		"a lease without its deposit": {
-			conditions: []metav1.Condition{accepted()},
-			funded:     unknown(boursev1.ReasonAwaitingDeposit), running: absent,
-			succeeded: unknown(boursev1.ReasonAwaitingDeposit),
-		},
-		"a deposit that the buyer's operator refuses": {
-			conditions: []metav1.Condition{accepted()},
-			voucher:    &boursev1.VoucherSpec{Refusal: "Refused: the buyer's fee is higher than the market's"},
-			funded:     no(boursev1.ReasonDepositRefused), running: absent,
-			succeeded: unknown(boursev1.ReasonAwaitingDeposit),
-		},
-		"a deposit that the chain refused": {
-			conditions: []metav1.Condition{accepted()},
-			voucher: &boursev1.VoucherSpec{Deposit: &boursev1.Transaction{
-				Purpose: boursev1.TransactionOpen, State: boursev1.TransactionFailed, Signature: "sig", Attempt: 1, Error: "no tokens",
-			}},
-			funded: no(boursev1.ReasonTransactionFailed), running: absent,
-			succeeded: unknown(boursev1.ReasonAwaitingDeposit),
-		},
-		"an escrow that the supplier refuses": {
-			conditions: []metav1.Condition{
-				accepted(), builders.Condition(boursev1.LeaseFunded, metav1.ConditionFalse, boursev1.ReasonEscrowRefused),
-			},
-			funded: no(boursev1.ReasonEscrowRefused), running: absent,
-			succeeded: unknown(boursev1.ReasonAwaitingDeposit),
-		},
-		"a lease that starts": {
-			conditions: []metav1.Condition{accepted(), funded},
-			funded:     yes(boursev1.ReasonDeposited), running: unknown(boursev1.ReasonStarting), succeeded: unknown(boursev1.ReasonStarting),
-		},
-		"a lease that runs": {
-			conditions: []metav1.Condition{accepted(), funded, running},
-			funded:     yes(boursev1.ReasonDeposited), running: yes(boursev1.ReasonWorkersReady), succeeded: unknown(boursev1.ReasonRunning),
-		},
-		"a lease that lost a worker": {
-			conditions: []metav1.Condition{
-				accepted(), funded, builders.Condition(boursev1.LeaseRunning, metav1.ConditionUnknown, boursev1.ReasonWorkersNotReady),
-			},
-			funded: yes(boursev1.ReasonDeposited), running: unknown(boursev1.ReasonWorkersNotReady),
-			succeeded: unknown(boursev1.ReasonWorkersNotReady),
-		},
-		"a lease that is being settled": {
-			conditions: []metav1.Condition{accepted(), funded, running}, change: end(boursev1.EndCompleted),
-			funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: unknown(boursev1.ReasonSettling),
-		},
-		"a lease that ended well": {
-			conditions: []metav1.Condition{
-				accepted(), funded, running, builders.Condition(boursev1.Succeeded, metav1.ConditionTrue, boursev1.EndCompleted),
-			},
-			change: end(boursev1.EndCompleted),
-			funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: yes(boursev1.EndCompleted),
-		},
-		"a lease that was taken back": {
-			conditions: []metav1.Condition{
-				accepted(), funded, running, builders.Condition(boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndTakenBack),
-			},
-			change: end(boursev1.EndTakenBack),
-			funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: no(boursev1.EndTakenBack),
-		},
-		"a lease that was never paid": {
-			conditions: []metav1.Condition{
-				accepted(), builders.Condition(boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndNotFunded),
-			},
-			change: end(boursev1.EndNotFunded),
-			funded: no(boursev1.ReasonEnded), running: absent, succeeded: no(boursev1.EndNotFunded),
-		},
-	}
-	for name, tc := range cases {
+	for name, tc := range followCases {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
 			job, _ := b.settle("train")

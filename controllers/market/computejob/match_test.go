@@ -22,12 +22,10 @@ import (
 
 func TestAdmit(t *testing.T) {
 	cases := map[string]struct {
-		change    func(*boursev1.ComputeJob)
-		drop      client.Object
-		status    metav1.ConditionStatus
-		reason    string
-		succeeded string
-		message   string
+		change                     func(*boursev1.ComputeJob)
+		drop                       client.Object
+		status                     metav1.ConditionStatus
+		reason, succeeded, message string
 	}{
 		"a job that the market can serve": {
 			status: metav1.ConditionTrue, reason: boursev1.ReasonJobAdmitted, succeeded: boursev1.ReasonMatching,

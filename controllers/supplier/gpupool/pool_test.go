@@ -195,102 +195,105 @@ func TestIdleGPUsAreOffered(t *testing.T) {
 	}
 }
 
+func pending(p *corev1.Pod) {
+	p.Spec.NodeName, p.Status.Phase = "", corev1.PodPending
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable}}
+}
+
+// withdrawals are what may happen in a cluster with 16 idle H100 and 4 idle L4, and how many of them are offered then.
+var withdrawals = map[string]struct {
+	happens func(*bench)
+	want    map[string]int32
+}{
+	"a local pod withdraws at once": {
+		func(b *bench) { b.create(pod("team", "p", "h1", 3, nil)) }, map[string]int32{"h100-sxm-80gb": 13, "l4": 4},
+	},
+	"a pod that has ended holds nothing": {
+		func(b *bench) {
+			b.create(pod("team", "p", "h1", 3, func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }))
+		},
+		map[string]int32{"h100-sxm-80gb": 16, "l4": 4},
+	},
+	"an init container may hold more": {
+		func(b *bench) {
+			b.create(pod("team", "p", "h1", 1, func(p *corev1.Pod) {
+				p.Spec.InitContainers = []corev1.Container{{Name: "i", Resources: corev1.ResourceRequirements{
+					Requests: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("8")},
+				}}}
+			}))
+		}, map[string]int32{"h100-sxm-80gb": 8, "l4": 4},
+	},
+	"a pod that is about to come holds its place": {
+		func(b *bench) {
+			b.create(pod("team", "p", "", 3, func(p *corev1.Pod) { p.Status.NominatedNodeName = "h1" }))
+		}, map[string]int32{"h100-sxm-80gb": 13, "l4": 4},
+	},
+	"local work that waits comes first": {
+		func(b *bench) {
+			b.create(pod("team", "p", "", 6, func(p *corev1.Pod) {
+				pending(p)
+				p.Spec.NodeSelector = map[string]string{"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+			}))
+		}, map[string]int32{"h100-sxm-80gb": 10, "l4": 4},
+	},
+	"a cordoned node is withdrawn": {
+		func(b *bench) {
+			n := node("h1", "", 0)
+			b.hub.Read(n)
+			n.Spec.Unschedulable = true
+			b.hub.Edit(n)
+		}, map[string]int32{"h100-sxm-80gb": 8, "l4": 4},
+	},
+	"a foreign taint withdraws its node": {
+		func(b *bench) { b.taint("h1", "team/private") }, map[string]int32{"h100-sxm-80gb": 8, "l4": 4},
+	},
+	"the taint of GPU nodes does not": {
+		func(b *bench) { b.taint("h1", "nvidia.com/gpu") }, map[string]int32{"h100-sxm-80gb": 16, "l4": 4},
+	},
+	"a sick GPU is withdrawn": {
+		func(b *bench) {
+			n := node("h1", "", 0)
+			b.hub.Read(n)
+			n.Status.Allocatable["nvidia.com/gpu"] = resource.MustParse("7")
+			b.hub.EditStatus(n)
+		}, map[string]int32{"h100-sxm-80gb": 15, "l4": 4},
+	},
+	"a shared GPU is not sold": {
+		func(b *bench) {
+			n := node("l1", "", 0)
+			b.hub.Read(n)
+			n.Labels["nvidia.com/gpu.replicas"] = "4"
+			b.hub.Edit(n)
+		}, map[string]int32{"h100-sxm-80gb": 16},
+	},
+	"the reserve is kept back, by model": {
+		func(b *bench) { b.change(func(p *boursev1.GPUPool) { p.Spec.Idle.Reserve = new(int32(3)) }) },
+		map[string]int32{"h100-sxm-80gb": 13, "l4": 1},
+	},
+	"a pool on hold offers nothing": {
+		func(b *bench) { b.change(func(p *boursev1.GPUPool) { p.Spec.Mode = boursev1.PoolHold }) }, map[string]int32{},
+	},
+	"GPUs of a lease are not free": {
+		func(b *bench) { b.create(leased("train", "h1", 8)) }, map[string]int32{"h100-sxm-80gb": 8, "l4": 4},
+	},
+	"a lease whose pods are being exchanged keeps its place": {
+		func(b *bench) {
+			_, lease := builders.Leased(b.t, "train")
+			lease.Spec.Model = "h100-sxm-80gb"
+			b.create(lease)
+		}, map[string]int32{"h100-sxm-80gb": 8, "l4": 4},
+	},
+	"without a member nothing is offered": {
+		func(b *bench) {
+			if err := b.hub.Delete(b.t.Context(), builders.Member(builders.Supplier)); err != nil {
+				b.t.Fatal(err)
+			}
+		}, map[string]int32{},
+	},
+}
+
 func TestWhatIsNotFreeIsNotOffered(t *testing.T) {
-	pending := func(p *corev1.Pod) {
-		p.Spec.NodeName, p.Status.Phase = "", corev1.PodPending
-		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable}}
-	}
-	cases := map[string]struct {
-		happens func(*bench)
-		want    map[string]int32
-	}{
-		"a local pod withdraws at once": {
-			func(b *bench) { b.create(pod("team", "p", "h1", 3, nil)) }, map[string]int32{"h100-sxm-80gb": 13, "l4": 4},
-		},
-		"a pod that has ended holds nothing": {
-			func(b *bench) {
-				b.create(pod("team", "p", "h1", 3, func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }))
-			},
-			map[string]int32{"h100-sxm-80gb": 16, "l4": 4},
-		},
-		"an init container may hold more": {
-			func(b *bench) {
-				b.create(pod("team", "p", "h1", 1, func(p *corev1.Pod) {
-					p.Spec.InitContainers = []corev1.Container{{Name: "i", Resources: corev1.ResourceRequirements{
-						Requests: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("8")},
-					}}}
-				}))
-			}, map[string]int32{"h100-sxm-80gb": 8, "l4": 4},
-		},
-		"a pod that is about to come holds its place": {
-			func(b *bench) {
-				b.create(pod("team", "p", "", 3, func(p *corev1.Pod) { p.Status.NominatedNodeName = "h1" }))
-			}, map[string]int32{"h100-sxm-80gb": 13, "l4": 4},
-		},
-		"local work that waits comes first": {
-			func(b *bench) {
-				b.create(pod("team", "p", "", 6, func(p *corev1.Pod) {
-					pending(p)
-					p.Spec.NodeSelector = map[string]string{"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
-				}))
-			}, map[string]int32{"h100-sxm-80gb": 10, "l4": 4},
-		},
-		"a cordoned node is withdrawn": {
-			func(b *bench) {
-				n := node("h1", "", 0)
-				b.hub.Read(n)
-				n.Spec.Unschedulable = true
-				b.hub.Edit(n)
-			}, map[string]int32{"h100-sxm-80gb": 8, "l4": 4},
-		},
-		"a foreign taint withdraws its node": {
-			func(b *bench) { b.taint("h1", "team/private") }, map[string]int32{"h100-sxm-80gb": 8, "l4": 4},
-		},
-		"the taint of GPU nodes does not": {
-			func(b *bench) { b.taint("h1", "nvidia.com/gpu") }, map[string]int32{"h100-sxm-80gb": 16, "l4": 4},
-		},
-		"a sick GPU is withdrawn": {
-			func(b *bench) {
-				n := node("h1", "", 0)
-				b.hub.Read(n)
-				n.Status.Allocatable["nvidia.com/gpu"] = resource.MustParse("7")
-				b.hub.EditStatus(n)
-			}, map[string]int32{"h100-sxm-80gb": 15, "l4": 4},
-		},
-		"a shared GPU is not sold": {
-			func(b *bench) {
-				n := node("l1", "", 0)
-				b.hub.Read(n)
-				n.Labels["nvidia.com/gpu.replicas"] = "4"
-				b.hub.Edit(n)
-			}, map[string]int32{"h100-sxm-80gb": 16},
-		},
-		"the reserve is kept back, by model": {
-			func(b *bench) { b.change(func(p *boursev1.GPUPool) { p.Spec.Idle.Reserve = new(int32(3)) }) },
-			map[string]int32{"h100-sxm-80gb": 13, "l4": 1},
-		},
-		"a pool on hold offers nothing": {
-			func(b *bench) { b.change(func(p *boursev1.GPUPool) { p.Spec.Mode = boursev1.PoolHold }) }, map[string]int32{},
-		},
-		"GPUs of a lease are not free": {
-			func(b *bench) { b.create(leased("train", "h1", 8)) }, map[string]int32{"h100-sxm-80gb": 8, "l4": 4},
-		},
-		"a lease whose pods are being exchanged keeps its place": {
-			func(b *bench) {
-				_, lease := builders.Leased(b.t, "train")
-				lease.Spec.Model = "h100-sxm-80gb"
-				b.create(lease)
-			}, map[string]int32{"h100-sxm-80gb": 8, "l4": 4},
-		},
-		"without a member nothing is offered": {
-			func(b *bench) {
-				if err := b.hub.Delete(b.t.Context(), builders.Member(builders.Supplier)); err != nil {
-					b.t.Fatal(err)
-				}
-			}, map[string]int32{},
-		},
-	}
-	for name, tc := range cases {
+	for name, tc := range withdrawals {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.cooled()
