@@ -124,6 +124,9 @@ const (
 	ReasonAwaitingDeposit = "AwaitingDeposit"
 	// ReasonDepositRefused (Funded) says that the buyer's own operator refuses to pay for the lease; the message says why.
 	ReasonDepositRefused = "DepositRefused"
+	// ReasonPromiseRefused (Funded) says that the escrow holds the deposit, and that the buyer's own operator does not believe the newest
+	// usage record; the message says why.
+	ReasonPromiseRefused = "PromiseRefused"
 	// ReasonDeposited (Funded) says that the escrow holds the deposit.
 	ReasonDeposited = "Deposited"
 	// ReasonStarting (Running, Succeeded) waits for the Ray workers.
@@ -184,6 +187,20 @@ const (
 	ReasonNothingOwed = "NothingOwed"
 	// ReasonTransactionFailed (Funded, Settled) says that the chain refused a transaction; the message says why.
 	ReasonTransactionFailed = "TransactionFailed"
+)
+
+// The reasons why a wallet does not sign: of a ComputeJob's Funded, of a GPULease's Settled, and of a Voucher's refusal.
+const (
+	// ReasonPaused says that an administrator has paused the wallet.
+	ReasonPaused = "Paused"
+	// ReasonSpendCapReached says that the wallet would spend more in one day than its caps allow.
+	ReasonSpendCapReached = "SpendCapReached"
+	// ReasonMessageRefused says that the wallet does not sign such a transaction: it is for another program, or of another form.
+	ReasonMessageRefused = "MessageRefused"
+	// ReasonSignerRefused says that the remote signer answered, and not with the wallet's signature.
+	ReasonSignerRefused = "SignerRefused"
+	// ReasonSignerUnavailable says that the remote signer does not answer.
+	ReasonSignerUnavailable = "SignerUnavailable"
 )
 
 // The reasons why a lease ended; those of a lease's end, and of Succeeded on the lease and on its job.

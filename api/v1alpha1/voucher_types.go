@@ -34,6 +34,11 @@ type VoucherSpec struct {
 	// +kubebuilder:validation:MaxLength=512
 	Refusal string `json:"refusal,omitempty"`
 
+	// refusalReason says in one word why the buyer's wallet does not sign; it is empty when the refusal is another.
+	// +optional
+	// +kubebuilder:validation:Enum=Paused;SpendCapReached;MessageRefused;SignerRefused;SignerUnavailable
+	RefusalReason string `json:"refusalReason,omitempty"`
+
 	// sequence is that of the usage record which the promise answers.
 	// +optional
 	// +kubebuilder:validation:Minimum=1

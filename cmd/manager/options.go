@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/bourse-dev/bourse/controllers"
+	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/signer"
 )
 
 // options are the flags.
@@ -25,7 +27,10 @@ type options struct {
 	memberNamespace               string
 	chainRPC                      []string
 	chainTimeout                  time.Duration
-	supplierKeypair, buyerKeypair string
+	leasePrograms                 []chain.Address
+	supplierWallet, buyerWallet   walletOptions
+	signerTimeout                 time.Duration
+	stateNamespace                string
 	registryCIDRs                 []string
 	holdImage                     string
 	leaderElect                   bool
@@ -55,8 +60,7 @@ func parse(args []string, output io.Writer) (options, error) {
 		return nil
 	})
 	fs.DurationVar(&o.chainTimeout, "chain-timeout", 10*time.Second, "how long one request to the chain may take")
-	fs.StringVar(&o.supplierKeypair, "supplier-keypair", "", "key `file` of the supplier's wallet, as solana-keygen writes it")
-	fs.StringVar(&o.buyerKeypair, "buyer-keypair", "", "key `file` of the buyer's wallet, as solana-keygen writes it")
+	o.addWalletFlags(fs)
 	fs.StringVar(&o.holdImage, "hold-image", "registry.k8s.io/pause:3.10.1", "`image` of the pods that hold GPUs for a lease until it is funded")
 	fs.Func("registry-cidr", "`CIDR` that leases with the egress Registry may reach; give it several times, or a list", func(list string) error {
 		for cidr := range strings.SplitSeq(list, ",") {
@@ -93,9 +97,28 @@ func parse(args []string, output io.Writer) (options, error) {
 	return o, o.check()
 }
 
+// addWalletFlags adds the flags about keys and about what is signed with them.
+func (o *options) addWalletFlags(fs *flag.FlagSet) {
+	o.supplierWallet.addFlags(fs, controllers.Supplier)
+	o.buyerWallet.addFlags(fs, controllers.Buyer)
+	fs.DurationVar(&o.signerTimeout, "signer-timeout", signer.DefaultTimeout, "how long a remote signer has for one signature")
+	fs.Func("lease-program", "`address` of a lease program that the wallets sign for, and no other; give it several times, or a list", func(list string) error {
+		for text := range strings.SplitSeq(list, ",") {
+			address, err := chain.ParseAddress(strings.TrimSpace(text))
+			if err != nil {
+				return err
+			}
+			o.leasePrograms = append(o.leasePrograms, address)
+		}
+		return nil
+	})
+	fs.StringVar(&o.stateNamespace, "state-namespace", "",
+		"`namespace` of this cluster that holds the wallets' state: ConfigMap bourse-pause stops them; default: the pod's own")
+}
+
 // check returns everything that is wrong, one line each.
 func (o options) check() error {
-	problems := []error{o.checkChain(), o.checkMember(), o.checkKeys(), o.checkMetrics()}
+	problems := []error{o.checkChain(), o.checkMember(), o.checkWallets(), o.checkMetrics()}
 	if o.holdImage == "" && o.roles.Has(controllers.Supplier) {
 		problems = append(problems, errors.New("--hold-image must not be empty: name an image that does nothing, such as pause"))
 	}
@@ -131,16 +154,15 @@ func (o options) checkMember() error {
 	return nil
 }
 
-func (o options) checkKeys() error {
+func (o options) checkWallets() error {
 	var problems []error
-	for _, key := range []struct {
-		role controllers.Role
-		path string
-	}{{controllers.Supplier, o.supplierKeypair}, {controllers.Buyer, o.buyerKeypair}} {
-		if o.roles.Has(key.role) && key.path == "" {
-			problems = append(problems, fmt.Errorf(
-				"--%[1]s-keypair is required by the role %[1]s: give the path of a key file, or leave %[1]s out of --roles", key.role))
+	for _, wallet := range []walletOptions{o.supplierWallet, o.buyerWallet} {
+		if o.roles.Has(wallet.role) {
+			problems = append(problems, wallet.check())
 		}
+	}
+	if o.signerTimeout <= 0 {
+		problems = append(problems, errors.New("--signer-timeout must be more than 0: 10s is a good value"))
 	}
 	return errors.Join(problems...)
 }

@@ -30,6 +30,13 @@ func TestParseNamesTheFlagAndTheFix(t *testing.T) {
 		"plain metrics for everybody":         {args: []string{"--roles=market", rpc, "--metrics-plain", "--metrics-address=:8080"}, want: []string{"--metrics-plain", "loopback"}},
 		"plain metrics on loopback":           {args: []string{"--roles=market", rpc, "--metrics-plain", "--metrics-address=127.0.0.1:0"}},
 		"a range that is no CIDR":             {args: []string{"--roles=market", rpc, "--registry-cidr=10.0.0.1"}, want: []string{"-registry-cidr", "CIDR"}},
+		"two places for one key":              {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--buyer-signer-url=https://s.example"}, want: []string{"--buyer-keypair", "--buyer-signer-url", "one of them"}},
+		"a remote signer of nobody":           {args: []string{"--roles=buyer", rpc, "--buyer-signer-url=https://s.example"}, want: []string{"--buyer-wallet is required"}},
+		"a token for no remote signer":        {args: []string{"--roles=supplier", rpc, "--member-namespace=a", "--supplier-keypair=k", "--supplier-signer-token=t"}, want: []string{"--supplier-signer-url"}},
+		"a remote signer":                     {args: []string{"--roles=buyer", rpc, "--buyer-signer-url=https://s.example", "--buyer-wallet=a"}},
+		"a cap that is none":                  {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--buyer-daily-cap=USDC=5"}, want: []string{"-buyer-daily-cap", "MINT:DECIMALS=500"}},
+		"a program that is no address":        {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--lease-program=bourse"}, want: []string{"-lease-program", `"bourse"`}},
+		"no time to sign":                     {args: []string{"--roles=market", rpc, "--signer-timeout=0s"}, want: []string{"--signer-timeout"}},
 		"a word that is no flag":              {args: []string{"--roles=market", rpc, "help"}, want: []string{`"help"`}},
 		"the version needs nothing else":      {args: []string{"--version"}},
 	}
@@ -49,12 +56,20 @@ func TestParseNamesTheFlagAndTheFix(t *testing.T) {
 }
 
 func TestParseReadsLists(t *testing.T) {
-	o, err := parse([]string{"--roles=buyer, market,buyer", rpc, "--chain-rpc=http://two.example,http://three.example", "--buyer-keypair=k"}, io.Discard)
+	const mint, mint2 = "8AUQgQXnjdKo8trtsaqn9xtM5NXXyE5gB4FG2ydoix6B", "8j492AKJgg99u7pTWxJb8mZYyVxHy45WRC4iExZgdzB6"
+	o, err := parse([]string{"--roles=buyer, market,buyer", rpc, "--chain-rpc=http://two.example,http://three.example", "--buyer-keypair=k",
+		"--buyer-daily-cap=SOL=1," + mint + ":6=5", "--buyer-daily-cap=" + mint2 + ":8=7", "--lease-program=" + mint + "," + mint2}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"https://one.example", "http://two.example", "http://three.example"}, o.chainRPC); diff != "" {
 		t.Errorf("endpoints (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"SOL=1", mint + ":6=5", mint2 + ":8=7"}, o.buyerWallet.dailyCaps); diff != "" {
+		t.Errorf("caps (-want +got):\n%s", diff)
+	}
+	if len(o.leasePrograms) != 2 || o.leasePrograms[0].String() != mint {
+		t.Errorf("programs %v", o.leasePrograms)
 	}
 	if diff := cmp.Diff(controllers.Roles{controllers.Buyer, controllers.Market}, o.roles); diff != "" {
 		t.Errorf("roles (-want +got):\n%s", diff)

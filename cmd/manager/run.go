@@ -30,7 +30,6 @@ import (
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/metrics"
 	"github.com/bourse-dev/bourse/internal/ray"
-	"github.com/bourse-dev/bourse/internal/signer"
 )
 
 // syncWait is how long a readiness probe waits to hear that the caches are filled.
@@ -206,13 +205,13 @@ func setupOptions(o options, mgr ctrl.Manager, hub cluster.Cluster, now func() t
 	}
 	var err error
 	if o.roles.Has(controllers.Supplier) {
-		if setup.SupplierSigner, err = signer.FromFile(o.supplierKeypair); err != nil {
-			return controllers.Options{}, fmt.Errorf("--supplier-keypair: %w", err)
+		if setup.SupplierSigner, err = o.supplierWallet.policed(o, mgr.GetClient(), now); err != nil {
+			return controllers.Options{}, err
 		}
 	}
 	if o.roles.Has(controllers.Buyer) {
-		if setup.BuyerSigner, err = signer.FromFile(o.buyerKeypair); err != nil {
-			return controllers.Options{}, fmt.Errorf("--buyer-keypair: %w", err)
+		if setup.BuyerSigner, err = o.buyerWallet.policed(o, mgr.GetClient(), now); err != nil {
+			return controllers.Options{}, err
 		}
 	}
 	return setup, nil

@@ -3,6 +3,7 @@
 package signer
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/bourse-dev/bourse/internal/chain"
@@ -10,9 +11,15 @@ import (
 	"github.com/bourse-dev/bourse/internal/money"
 )
 
+// ErrNoProgram says that a wallet was told of no lease program, so that it can sign for none.
+var ErrNoProgram = errors.New("it knows no lease program; name the one that you trust with --lease-program")
+
 // Leases returns a Reader of what members sign for their leases: transactions of these lease programs, and vouchers for them.
 func Leases(programs ...chain.Address) Reader {
 	return func(message []byte) (Intent, error) {
+		if len(programs) == 0 {
+			return Intent{}, ErrNoProgram
+		}
 		found, err := escrow.ReadMessage(message, programs...)
 		if err != nil {
 			return Intent{}, err

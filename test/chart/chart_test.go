@@ -143,6 +143,10 @@ func TestTheSchemaRefusesByName(t *testing.T) {
 		"a log level that does not exist": {"logs.level=loud", []string{"/logs/level"}},
 		"a number as text":                {"metrics.port=https", []string{"/metrics/port"}},
 		"a namespace in capitals":         {"supplier.memberNamespace=Me", []string{"/supplier/memberNamespace"}},
+		"a program that is no address":    {"chain.leasePrograms={bourse}", []string{"/chain/leasePrograms/0"}},
+		"a cap of a symbol":               {"buyer.dailyCaps={USDC=5}", []string{"/buyer/dailyCaps/0"}},
+		"a signer for no wallet":          {"buyer.signer.url=https://signer.example", []string{"/buyer/signer/wallet"}},
+		"a password in a signer's URL":    {"supplier.signer.url=https://a:b@signer.example", []string{"/supplier/signer/url"}},
 		"a word among the flags":          {"extraArgs={help}", []string{"/extraArgs/0"}},
 	}
 	for name, tc := range cases {
@@ -339,11 +343,70 @@ func TestTheLeaseIsTheOneThatTheManagerMayUpdate(t *testing.T) {
 			var names []string
 			for _, object := range ofKind(all, "Role") {
 				for _, rule := range convert[rbacv1.Role](t, object).Rules {
-					names = append(names, rule.ResourceNames...)
+					if slices.Contains(rule.Resources, "leases") {
+						names = append(names, rule.ResourceNames...)
+					}
 				}
 			}
 			if diff := cmp.Diff([]string{want}, names); diff != "" {
 				t.Errorf("leases (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A role's manager may look for a pause and book its own wallet's spending, and touch no other ConfigMap.
+func TestWalletsHaveTheirStateAndNothingElse(t *testing.T) {
+	cases := map[string][]string{
+		"hub":        nil,
+		"buyer":      {"bourse-pause/get", "bourse-spending-buyer/get", "bourse-spending-buyer/update", "/create"},
+		"supplier":   {"bourse-pause/get", "bourse-spending-supplier/get", "bourse-spending-supplier/update", "/create"},
+		"standalone": {"bourse-pause/get", "bourse-spending-supplier/get", "bourse-spending-supplier/update", "bourse-spending-buyer/get", "bourse-spending-buyer/update", "/create"},
+	}
+	for preset, want := range cases {
+		t.Run(preset, func(t *testing.T) {
+			var granted []string
+			for _, object := range ofKind(objects(t, presets[preset]...), "Role") {
+				for _, rule := range convert[rbacv1.Role](t, object).Rules {
+					if !slices.Contains(rule.Resources, "configmaps") {
+						continue
+					}
+					for _, name := range append(slices.Clone(rule.ResourceNames), make([]string, max(0, 1-len(rule.ResourceNames)))...) {
+						for _, verb := range rule.Verbs {
+							granted = append(granted, name+"/"+verb)
+						}
+					}
+				}
+			}
+			if diff := cmp.Diff(want, granted); diff != "" {
+				t.Errorf("ConfigMaps (-want +granted):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The program that a wallet signs for is the named one, or that of the Market which the chart itself makes, and never another.
+func TestLeaseProgramsComeFromTheAdministrator(t *testing.T) {
+	const program, other = "8AUQgQXnjdKo8trtsaqn9xtM5NXXyE5gB4FG2ydoix6B", "8j492AKJgg99u7pTWxJb8mZYyVxHy45WRC4iExZgdzB6"
+	cases := map[string]struct {
+		args []string
+		want []string
+	}{
+		"none is named":        {presets["buyer"], nil},
+		"one is named":         {append(slices.Clone(presets["buyer"]), "--set", "chain.leasePrograms={"+other+"}"), []string{"--lease-program=" + other}},
+		"the market's own":     {presets["full"], []string{"--lease-program=" + program}},
+		"named over the own":   {append(slices.Clone(presets["full"]), "--set", "chain.leasePrograms={"+other+"}"), []string{"--lease-program=" + other}},
+		"a hub has no wallets": {append(slices.Clone(presets["hub"]), "--set", "chain.leasePrograms={"+other+"}"), nil},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			args := deployment(t, objects(t, tc.args...)).Spec.Template.Spec.Containers[0].Args
+			got := slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return !strings.HasPrefix(arg, "--lease-program") })
+			if len(got) == 0 {
+				got = nil
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("programs (-want +got):\n%s", diff)
 			}
 		})
 	}

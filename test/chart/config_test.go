@@ -57,7 +57,7 @@ func shape(d appsv1.Deployment) appsv1.DeploymentSpec {
 	var flags []string
 	for _, flag := range container.Args {
 		switch name, _, _ := strings.Cut(flag, "="); name {
-		case "--chain-timeout", "--hold-image", "--log-level", "--log-format":
+		case "--chain-timeout", "--signer-timeout", "--hold-image", "--log-level", "--log-format":
 		default:
 			flags = append(flags, flag)
 		}

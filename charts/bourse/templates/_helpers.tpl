@@ -46,3 +46,73 @@ helm.sh/hook: post-install,post-upgrade
 helm.sh/hook-weight: {{ .weight | quote }}
 helm.sh/resource-policy: keep
 {{- end }}
+
+{{- /* The lease programs that wallets sign for: the named ones, else that of the Market which this chart makes. */ -}}
+{{- define "bourse.leasePrograms" -}}
+{{- if .Values.chain.leasePrograms }}
+{{- join "," .Values.chain.leasePrograms }}
+{{- else if .Values.market.create }}
+{{- .Values.market.spec.programID }}
+{{- end }}
+{{- end }}
+
+{{- /* What a role's wallet is: a key in a Secret, or a remote signer. Called with the role and its values. */ -}}
+{{- define "bourse.walletArgs" -}}
+{{- $signer := .wallet.signer }}
+{{- if $signer.url -}}
+- --{{ .role }}-signer-url={{ $signer.url }}
+- --{{ .role }}-wallet={{ $signer.wallet }}
+{{- if $signer.caSecretName }}
+- --{{ .role }}-signer-ca=/signer/{{ .role }}/ca/ca.crt
+{{- end }}
+{{- if $signer.certificateSecretName }}
+- --{{ .role }}-signer-cert=/signer/{{ .role }}/certificate/tls.crt
+- --{{ .role }}-signer-key=/signer/{{ .role }}/certificate/tls.key
+{{- end }}
+{{- if $signer.tokenSecretName }}
+- --{{ .role }}-signer-token=/signer/{{ .role }}/token/token
+{{- end }}
+{{- else -}}
+- --{{ .role }}-keypair=/keys/{{ .role }}/{{ .wallet.keypair.key }}
+{{- end }}
+{{- with .wallet.dailyCaps }}
+- --{{ $.role }}-daily-cap={{ join "," . }}
+{{- end }}
+{{- end }}
+
+{{- /* The Secrets of a role's wallet, as a map from the volume's name to the Secret's name and where it is mounted. */ -}}
+{{- define "bourse.walletSecrets" -}}
+{{- $signer := .wallet.signer }}
+{{- $found := list }}
+{{- if $signer.url }}
+{{- range $what := list "ca" "certificate" "token" }}
+{{- with index $signer (printf "%sSecretName" $what) }}
+{{- $found = append $found (dict "name" (printf "%s-signer-%s" $.role $what) "secret" . "path" (printf "/signer/%s/%s" $.role $what)) }}
+{{- end }}
+{{- end }}
+{{- else }}
+{{- $found = append $found (dict "name" (printf "%s-keypair" .role) "secret" .wallet.keypair.secretName "path" (printf "/keys/%s" .role)) }}
+{{- end }}
+{{- toYaml (dict "secrets" $found) }}
+{{- end }}
+
+{{- define "bourse.walletMounts" -}}
+{{- range $i, $secret := (include "bourse.walletSecrets" . | fromYaml).secrets }}
+{{- if $i }}
+{{ end -}}
+- name: {{ $secret.name }}
+  mountPath: {{ $secret.path }}
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "bourse.walletVolumes" -}}
+{{- range $i, $secret := (include "bourse.walletSecrets" . | fromYaml).secrets }}
+{{- if $i }}
+{{ end -}}
+- name: {{ $secret.name }}
+  secret:
+    secretName: {{ $secret.secret }}
+    defaultMode: 0440
+{{- end }}
+{{- end }}

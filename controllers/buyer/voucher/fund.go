@@ -49,7 +49,7 @@ func (r *Reconciler) fund(ctx context.Context, lease *boursev1.GPULease, voucher
 func (r *Reconciler) deposit(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) (reconcile.Result, error) {
 	err := r.approve(ctx, lease)
 	if refused, ok := errors.AsType[refusal](err); ok {
-		voucher.Spec.Refusal = refused.Error()
+		decline(voucher, refused.Error())
 		return reconcile.Result{RequeueAfter: retry}, nil
 	}
 	if err != nil {
@@ -68,14 +68,18 @@ func (r *Reconciler) deposit(ctx context.Context, lease *boursev1.GPULease, vouc
 		attempt = voucher.Spec.Deposit.Attempt + 1
 	}
 	tx, err := r.sign(ctx, boursev1.TransactionOpen, instructions, attempt)
+	if unsigned(voucher, err) {
+		return reconcile.Result{RequeueAfter: retry}, nil
+	}
 	if failure, ok := errors.AsType[*chain.Failure](err); ok {
-		voucher.Spec.Refusal = "The deposit would fail on chain: " + failure.Error()
+		decline(voucher, "The deposit would fail on chain: "+failure.Error())
 		return reconcile.Result{RequeueAfter: retry}, nil
 	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	voucher.Spec.Deposit, voucher.Spec.Refusal = tx, ""
+	voucher.Spec.Deposit = tx
+	decline(voucher, "")
 	return reconcile.Result{RequeueAfter: drive}, nil
 }
 

@@ -4,16 +4,38 @@ package voucher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/outbox"
+	"github.com/bourse-dev/bourse/internal/signer"
 )
 
-// errorText is as much of an error as a transaction's record holds.
-const errorText = 256
+const (
+	// errorText is as much of an error as a transaction's record holds.
+	errorText = 256
+	// refusalText is as much of a reason as a voucher holds.
+	refusalText = 512
+)
+
+// decline writes down why the buyer does not pay now; an empty text says that it does.
+func decline(voucher *boursev1.Voucher, why string) {
+	voucher.Spec.Refusal, voucher.Spec.RefusalReason = why[:min(len(why), refusalText)], ""
+}
+
+// unsigned says whether the wallet itself did not sign, and then writes down why: only people can change that.
+func unsigned(voucher *boursev1.Voucher, err error) bool {
+	refused, ok := errors.AsType[*signer.Refusal](err)
+	if !ok {
+		return false
+	}
+	decline(voucher, refused.Detail)
+	voucher.Spec.RefusalReason = string(refused.Reason)
+	return true
+}
 
 // sign prepares a transaction that is to be written down before it is sent.
 func (r *Reconciler) sign(

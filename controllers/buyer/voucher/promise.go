@@ -24,7 +24,7 @@ func (r *Reconciler) promise(ctx context.Context, lease *boursev1.GPULease, vouc
 	}
 	record, err := r.believe(lease, voucher)
 	if refused, ok := errors.AsType[refusal](err); ok {
-		voucher.Spec.Refusal = refused.Error()
+		decline(voucher, refused.Error())
 		return reconcile.Result{}, nil
 	}
 	if err != nil {
@@ -43,6 +43,9 @@ func (r *Reconciler) promise(ctx context.Context, lease *boursev1.GPULease, vouc
 		return reconcile.Result{}, err
 	}
 	signature, err := r.Signer.Sign(ctx, escrow.VoucherMessage(terms.Program, address, record.Gross))
+	if unsigned(voucher, err) {
+		return reconcile.Result{}, nil // reclaim says when to try again
+	}
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("sign voucher: %w", err)
 	}
@@ -50,7 +53,7 @@ func (r *Reconciler) promise(ctx context.Context, lease *boursev1.GPULease, vouc
 	voucher.Spec.Gross = &gross
 	voucher.Spec.UsageDigest = record.Digest.String()
 	voucher.Spec.Signature = boursev1.SolanaSignature(signature.String())
-	voucher.Spec.Refusal = ""
+	decline(voucher, "")
 	return reconcile.Result{}, nil
 }
 

@@ -49,9 +49,13 @@ func (r *Reconciler) reclaim(ctx context.Context, lease *boursev1.GPULease, vouc
 	return r.refund(ctx, lease, voucher)
 }
 
-// soon shortens a wait while a usage record is ahead of our clock: time alone makes it believable.
+// soon shortens a wait while a usage record is ahead of our clock, because time alone makes it believable, and while the wallet does
+// not sign a promise.
 func (r *Reconciler) soon(lease *boursev1.GPULease, voucher *boursev1.Voucher, wait time.Duration) time.Duration {
 	usage := lease.Status.Usage
+	if usage != nil && usage.Sequence > voucher.Spec.Sequence && voucher.Spec.RefusalReason != "" {
+		return min(wait, retry)
+	}
 	if usage != nil && usage.Sequence > voucher.Spec.Sequence && usage.Through.After(r.Now().Add(meter.MaxSkew)) {
 		return min(wait, max(retry, usage.Through.Sub(r.Now().Add(meter.MaxSkew))))
 	}
@@ -73,14 +77,18 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease, vouch
 		attempt = voucher.Spec.Refund.Attempt + 1
 	}
 	tx, err := r.sign(ctx, boursev1.TransactionClose, instructions, attempt)
+	if unsigned(voucher, err) {
+		return reconcile.Result{RequeueAfter: retry}, nil
+	}
 	if failure, ok := errors.AsType[*chain.Failure](err); ok {
-		voucher.Spec.Refusal = "The refund would fail on chain: " + failure.Error()
+		decline(voucher, "The refund would fail on chain: "+failure.Error())
 		return reconcile.Result{RequeueAfter: afterDeadline}, nil
 	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	voucher.Spec.Refund, voucher.Spec.Refusal = tx, ""
+	voucher.Spec.Refund = tx
+	decline(voucher, "")
 	return reconcile.Result{RequeueAfter: drive}, nil
 }
 

@@ -3,6 +3,7 @@
 package computejob
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -159,7 +160,7 @@ func mirror(job *boursev1.ComputeJob, lease *boursev1.GPULease, voucher *boursev
 	case !kube.IsTrue(lease, boursev1.LeaseFunded):
 		mirrorFunding(job, lease, voucher)
 	default:
-		kube.True(job, boursev1.JobFunded, boursev1.ReasonDeposited, "The escrow holds the deposit")
+		mirrorPromises(job, voucher)
 		mirrorRunning(job, lease)
 	}
 	return nil
@@ -192,6 +193,17 @@ func mirrorEnd(job *boursev1.ComputeJob, lease *boursev1.GPULease) bool {
 	return true
 }
 
+// mirrorPromises says that the deposit is there, and warns when the buyer's own operator promises no more: the supplier ends a lease
+// that nobody pays.
+func mirrorPromises(job *boursev1.ComputeJob, voucher *boursev1.Voucher) {
+	if voucher.Spec.Refusal == "" {
+		kube.True(job, boursev1.JobFunded, boursev1.ReasonDeposited, "The escrow holds the deposit")
+		return
+	}
+	reason := cmp.Or(voucher.Spec.RefusalReason, boursev1.ReasonPromiseRefused)
+	kube.True(job, boursev1.JobFunded, reason, "The escrow holds the deposit, but no voucher is signed: "+voucher.Spec.Refusal)
+}
+
 func mirrorFunding(job *boursev1.ComputeJob, lease *boursev1.GPULease, voucher *boursev1.Voucher) {
 	const message = "The supplier holds the GPUs and waits for the deposit"
 	waiting(job, boursev1.ReasonAwaitingDeposit, message)
@@ -199,7 +211,7 @@ func mirrorFunding(job *boursev1.ComputeJob, lease *boursev1.GPULease, voucher *
 	deposit := voucher.Spec.Deposit
 	switch {
 	case voucher.Spec.Refusal != "":
-		kube.Failed(job, boursev1.JobFunded, boursev1.ReasonDepositRefused, voucher.Spec.Refusal)
+		kube.Failed(job, boursev1.JobFunded, cmp.Or(voucher.Spec.RefusalReason, boursev1.ReasonDepositRefused), voucher.Spec.Refusal)
 	case deposit != nil && deposit.State == boursev1.TransactionFailed:
 		kube.Failed(job, boursev1.JobFunded, boursev1.ReasonTransactionFailed, "The deposit failed: "+deposit.Error)
 	case funded != nil && funded.Status == metav1.ConditionFalse:

@@ -60,6 +60,22 @@ var followCases = map[string]followCase{
 		funded:     no(boursev1.ReasonDepositRefused), running: absent,
 		succeeded: unknown(boursev1.ReasonAwaitingDeposit),
 	},
+	"a deposit that the buyer's wallet does not sign": {
+		conditions: []metav1.Condition{accepted()},
+		voucher:    &boursev1.VoucherSpec{Refusal: "An administrator has paused the wallet", RefusalReason: boursev1.ReasonPaused},
+		funded:     no(boursev1.ReasonPaused), running: absent,
+		succeeded: unknown(boursev1.ReasonAwaitingDeposit),
+	},
+	"a lease that the buyer's wallet promises no more for": {
+		conditions: []metav1.Condition{accepted(), funded, running},
+		voucher:    &boursev1.VoucherSpec{Refusal: "An administrator has paused the wallet", RefusalReason: boursev1.ReasonPaused},
+		funded:     yes(boursev1.ReasonPaused), running: yes(boursev1.ReasonWorkersReady), succeeded: unknown(boursev1.ReasonRunning),
+	},
+	"a lease whose usage the buyer's operator does not believe": {
+		conditions: []metav1.Condition{accepted(), funded, running},
+		voucher:    &boursev1.VoucherSpec{Refusal: "Refused: usage record 3: it is ahead of the clock"},
+		funded:     yes(boursev1.ReasonPromiseRefused), running: yes(boursev1.ReasonWorkersReady), succeeded: unknown(boursev1.ReasonRunning),
+	},
 	"a deposit that the chain refused": {
 		conditions: []metav1.Condition{accepted()},
 		voucher: &boursev1.VoucherSpec{Deposit: &boursev1.Transaction{

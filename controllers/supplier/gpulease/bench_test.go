@@ -25,6 +25,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/money"
 	"github.com/bourse-dev/bourse/internal/outbox"
 	"github.com/bourse-dev/bourse/internal/ray/raytest"
+	"github.com/bourse-dev/bourse/internal/signer"
 	"github.com/bourse-dev/bourse/test/builders"
 	"github.com/bourse-dev/bourse/test/fakehub"
 	"github.com/bourse-dev/bourse/test/fakeprogram"
@@ -43,6 +44,8 @@ type bench struct {
 	chain *chaintest.Fake
 	lease *boursev1.GPULease
 	in    bool // a pass is being made
+
+	wallet signer.Signer // the supplier's
 }
 
 // newBench lets the test change the lease and the pool before anybody sees them.
@@ -69,7 +72,7 @@ func newBench(t *testing.T, change func(*boursev1.GPULease, *boursev1.GPUPool)) 
 		change(lease, pool)
 	}
 	hub := fakehub.New(t, nil, lease, pool, builders.Market(), node("n1"), node("n2"))
-	return &bench{t: t, hub: hub, chain: on, lease: lease}
+	return &bench{t: t, hub: hub, chain: on, lease: lease, wallet: builders.Wallet(builders.Supplier)}
 }
 
 func node(name string) *corev1.Node {
@@ -83,10 +86,9 @@ func node(name string) *corev1.Node {
 
 // controller is one that was started just now.
 func (b *bench) controller() *Reconciler {
-	wallet := builders.Wallet(builders.Supplier)
 	return &Reconciler{
-		Teller: b.hub.Teller(), Hub: b.hub, Local: b.hub, Ledger: OnChain{Chain: b.chain, Signer: wallet},
-		Wallet: boursev1.SolanaAddress(wallet.PublicKey().String()), Namespace: builders.Supplier, HoldImage: "pause:1", Now: b.hub.Now,
+		Teller: b.hub.Teller(), Hub: b.hub, Local: b.hub, Ledger: OnChain{Chain: b.chain, Signer: b.wallet},
+		Wallet: boursev1.SolanaAddress(b.wallet.PublicKey().String()), Namespace: builders.Supplier, HoldImage: "pause:1", Now: b.hub.Now,
 	}
 }
 

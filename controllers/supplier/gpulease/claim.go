@@ -14,6 +14,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/signer"
 )
 
 // claim turns the newest verified voucher into a payment: one transaction at a time, written down before it is sent.
@@ -34,7 +35,7 @@ func (r *Reconciler) claim(ctx context.Context, lease *boursev1.GPULease) (recon
 	promised, claimed, owed := amount(lease.Status.Promised), amount(lease.Status.Paid), amount(lease.Status.Usage.Gross)
 	switch {
 	case voucher != nil && amount(voucher.Spec.Gross) > claimed:
-		return reconcile.Result{}, r.unlessHopeless(lease, r.sign(ctx, lease, voucher))
+		return r.unlessRefused(lease, kube.Failed, r.sign(ctx, lease, voucher))
 	case owed > promised || promised > claimed: // a promise that is not claimable any more is waited for like one that was not made
 		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonAwaitingVoucher, "The buyer has not promised the newest usage yet")
 	default:
@@ -45,10 +46,8 @@ func (r *Reconciler) claim(ctx context.Context, lease *boursev1.GPULease) (recon
 
 // sign writes a claim down, unless one is on its way or the chain has it already: anybody may have submitted the voucher.
 func (r *Reconciler) sign(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) error {
-	if !r.late(lease) { // what is given up then is told once
-		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonUnclaimed, "A promise is being claimed")
-	}
 	if onItsWay(lease) {
+		r.tellClaiming(lease)
 		return nil
 	}
 	found, err := r.Ledger.Look(ctx, lease)
@@ -62,6 +61,7 @@ func (r *Reconciler) sign(ctx context.Context, lease *boursev1.GPULease, voucher
 		return err
 	}
 	if amount(voucher.Spec.Gross) <= amount(lease.Status.Paid) {
+		r.tellClaiming(lease)
 		return nil
 	}
 	tx, err := r.Ledger.Claim(ctx, lease, amount(voucher.Spec.Gross), voucher.Spec.Signature, attempt(lease, boursev1.TransactionClaim))
@@ -70,7 +70,33 @@ func (r *Reconciler) sign(ctx context.Context, lease *boursev1.GPULease, voucher
 	}
 	tx.Gross = voucher.Spec.Gross
 	lease.Status.Transaction = tx
+	r.tellClaiming(lease)
 	return nil
+}
+
+// tellClaiming says that a claim is under way. What is given up so long after the deadline is told once, and elsewhere.
+func (r *Reconciler) tellClaiming(lease *boursev1.GPULease) {
+	if !r.late(lease) {
+		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonUnclaimed, "A promise is being claimed")
+	}
+}
+
+// unlessRefused tells why the wallet itself does not sign, which only people can change; it is asked again every minute, until so long
+// after the escrow's deadline that nothing is waited for any more.
+func (r *Reconciler) unlessRefused(
+	lease *boursev1.GPULease, tell func(kube.Conditioned, string, string, string), err error,
+) (reconcile.Result, error) {
+	refused, ok := errors.AsType[*signer.Refusal](err)
+	switch {
+	case !ok:
+		return reconcile.Result{}, r.unlessHopeless(lease, err)
+	case r.late(lease):
+		kube.Failed(lease, boursev1.LeaseSettled, string(refused.Reason), refused.Detail)
+		return reconcile.Result{}, nil
+	default:
+		tell(lease, boursev1.LeaseSettled, string(refused.Reason), refused.Detail)
+		return reconcile.Result{RequeueAfter: askWallet}, nil
+	}
 }
 
 // unlessHopeless gives up what the chain itself still refuses so long after the escrow's deadline; every other error stays one.

@@ -37,6 +37,7 @@ const (
 	finalizerBound = time.Hour        // after the escrow's deadline
 	pollChain      = time.Second      // how often a transaction on its way is asked for
 	pollDeposit    = 3 * time.Second  // how often the chain is asked for the deposit
+	askWallet      = time.Minute      // how often a wallet that does not sign is asked again
 	pollGone       = 5 * time.Second  // how often pods are looked for that are to go, beside the watch
 )
 

@@ -201,7 +201,7 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 	}
 	tx, err := r.Ledger.Close(ctx, lease, attempt(lease, boursev1.TransactionClose))
 	if err != nil {
-		return reconcile.Result{}, r.unlessHopeless(lease, fmt.Errorf("sign close: %w", err))
+		return r.unlessRefused(lease, kube.Waiting, fmt.Errorf("sign close: %w", err))
 	}
 	lease.Status.Transaction = tx
 	kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonRefunding, "The rest of the deposit goes back to the buyer")

@@ -66,7 +66,8 @@ func (l *Lab) installChart(ctx context.Context) (deployment, error) {
 
 func (l *Lab) renderChart(ctx context.Context) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "tool", "-modfile=hack/tools/go.mod", "helm", "template", "bourse", chartFolder,
-		"--namespace", SystemNamespace, "--values", valuesFile, "--set", "chain.rpc={"+l.state.Chain.RPC+"}")
+		"--namespace", SystemNamespace, "--values", valuesFile, "--set", "chain.rpc={"+l.state.Chain.RPC+"}",
+		"--set", "chain.leasePrograms={"+l.state.Chain.ProgramID+"}")
 	cmd.Dir, cmd.Env = l.Repo, build.Environment()
 	out, err := cmd.Output()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {

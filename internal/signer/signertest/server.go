@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package signertest has the reference server of the remote signer's protocol, which docs/remote-signer.md describes.
+// Package signertest has the reference server of the remote signer's protocol, which docs/remote-signer.md describes, and a wallet that
+// tests can stop.
 package signertest
 
 import (
