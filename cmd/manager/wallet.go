@@ -100,7 +100,7 @@ func (w *walletOptions) policed(o options, local client.Client, now func() time.
 		return nil, err
 	}
 	return signer.NewPolicy(bare, signer.PolicyOptions{
-		Read:   []signer.Reader{signer.Leases(o.leasePrograms...)},
+		Read:   []signer.Reader{signer.Leases(o.leasePrograms...), signer.Stakes(o.leasePrograms...)},
 		Switch: &wallet.Switch{Client: local, Namespace: namespace},
 		Limits: limits, Flag: string(w.role) + "-daily-cap",
 		Store: &wallet.Store{Client: local, Namespace: namespace, Role: string(w.role)},

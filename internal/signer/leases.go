@@ -9,6 +9,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/money"
+	"github.com/bourse-dev/bourse/internal/stake"
 )
 
 // ErrNoProgram says that a wallet was told of no lease program, so that it can sign for none.
@@ -50,5 +51,26 @@ func verb(kind escrow.Kind) string {
 		return "promise for"
 	default:
 		return string(kind)
+	}
+}
+
+// Stakes returns a Reader of what members sign for their stakes and rewards at these programs.
+func Stakes(programs ...chain.Address) Reader {
+	return func(message []byte) (Intent, error) {
+		if len(programs) == 0 {
+			return Intent{}, ErrNoProgram
+		}
+		found, err := stake.ReadMessage(message, programs...)
+		if err != nil {
+			return Intent{}, err
+		}
+		intent := Intent{
+			What:   fmt.Sprintf("%s at %s", found.Kind, found.Account),
+			Wallet: found.Signer, Lamports: found.Lamports,
+		}
+		if found.Tokens > 0 {
+			intent.Tokens = map[chain.Address]money.Amount{found.Mint: found.Tokens}
+		}
+		return intent, nil
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/money"
 	"github.com/bourse-dev/bourse/internal/signer"
+	"github.com/bourse-dev/bourse/internal/stake"
 )
 
 // leased returns a buyer whose policy knows one program, and the terms of a lease that it could sign for.
@@ -103,5 +104,49 @@ func TestAMemberSignsForNoOtherProgram(t *testing.T) {
 		if _, err := buyer.Sign(t.Context(), message); !errors.Is(err, signer.MessageRefused) {
 			t.Errorf("%s: got %v, want %s", name, err, signer.MessageRefused)
 		}
+	}
+}
+
+// What is bonded leaves the wallet too, so that it counts against the same cap.
+func TestAStakeCountsAgainstTheCap(t *testing.T) {
+	key := signer.FromSeed(canary)
+	limits, err := signer.ParseLimits([]string{usdcCap("100")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := stake.Pool{Program: chain.Address{1}, Config: chain.Address{5}, Owner: key.PublicKey(), Mint: usdc}
+	member := signer.NewPolicy(key, signer.PolicyOptions{
+		Read: []signer.Reader{signer.Leases(pool.Program), signer.Stakes(pool.Program)}, Switch: &pause{}, Limits: limits,
+		Flag: "supplier-daily-cap", Store: &memory{}, Now: func() time.Time { return time.Unix(1_800_000_000, 0) },
+	})
+	for i, step := range []struct {
+		amount money.Amount
+		want   error
+	}{{60_000_000, nil}, {60_000_000, signer.SpendCapReached}, {40_000_000, nil}} {
+		bond, err := stake.Bond(pool, key.PublicKey(), step.amount)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := member.Sign(t.Context(), compiled(t, key.PublicKey(), bond)); !errors.Is(err, step.want) {
+			t.Errorf("step %d: got %v, want %v", i, err, step.want)
+		}
+	}
+	pool.Program = chain.Address{7}
+	bond, err := stake.Bond(pool, key.PublicKey(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := member.Sign(t.Context(), compiled(t, key.PublicKey(), bond)); !errors.Is(err, signer.MessageRefused) {
+		t.Errorf("another program's stake: got %v, want %s", err, signer.MessageRefused)
+	}
+}
+
+func TestAWalletThatKnowsNoProgramSaysSo(t *testing.T) {
+	policy := signer.NewPolicy(signer.FromSeed(canary), signer.PolicyOptions{
+		Read: []signer.Reader{signer.Leases(), signer.Stakes()}, Switch: &pause{},
+	})
+	_, err := policy.Sign(t.Context(), []byte("anything"))
+	if !errors.Is(err, signer.MessageRefused) || strings.Count(err.Error(), "--lease-program") != 1 {
+		t.Errorf("got %v, want %s that names the flag once", err, signer.MessageRefused)
 	}
 }

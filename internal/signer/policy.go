@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -102,7 +103,9 @@ func (p *Policy) read(message []byte) (Intent, error) {
 		if err == nil {
 			return intent, nil
 		}
-		why = append(why, err.Error())
+		if text := err.Error(); !slices.Contains(why, text) {
+			why = append(why, text)
+		}
 	}
 	return Intent{}, refuse(MessageRefused, "The wallet %s does not sign such a message: %s", p.PublicKey(), strings.Join(why, "; "))
 }
