@@ -37,7 +37,7 @@ type Options struct {
 	Roles   Roles
 	Hub     cluster.Cluster // the market's API server
 	Local   cluster.Cluster // the member's own one; in a standalone market, the same
-	Chain   *chain.Client
+	Chain   *chain.Quorum
 	Now     func() time.Time
 	Metrics *metrics.Metrics
 

@@ -26,6 +26,7 @@ type options struct {
 	roles                         controllers.Roles
 	memberNamespace               string
 	chainRPC                      []string
+	chainQuorum                   int
 	chainTimeout                  time.Duration
 	leasePrograms                 []chain.Address
 	supplierWallet, buyerWallet   walletOptions
@@ -53,12 +54,14 @@ func parse(args []string, output io.Writer) (options, error) {
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` with access to this cluster; default: the pod's service account, then $KUBECONFIG")
 	fs.StringVar(&o.hubKubeconfig, "hub-kubeconfig", "", "`file` with access to the market's hub; default: the hub is this cluster")
 	fs.StringVar(&o.memberNamespace, "member-namespace", "", "the supplier's `namespace` in the hub, which holds its Member and its offers")
-	fs.Func("chain-rpc", "`URL` of a Solana JSON-RPC endpoint; give it several times, or a list, for others to fall back on", func(list string) error {
+	fs.Func("chain-rpc", "`URL` of a Solana JSON-RPC endpoint; give it several times, or a list, for several endpoints", func(list string) error {
 		for endpoint := range strings.SplitSeq(list, ",") {
 			o.chainRPC = append(o.chainRPC, strings.TrimSpace(endpoint))
 		}
 		return nil
 	})
+	fs.IntVar(&o.chainQuorum, "chain-quorum", 0,
+		"`how many` of the endpoints must say the same before money depends on it; 1: the first that answers; default: more than half of them")
 	fs.DurationVar(&o.chainTimeout, "chain-timeout", 10*time.Second, "how long one request to the chain may take")
 	o.addWalletFlags(fs)
 	fs.StringVar(&o.holdImage, "hold-image", "registry.k8s.io/pause:3.10.1", "`image` of the pods that hold GPUs for a lease until it is funded")
@@ -134,6 +137,9 @@ func (o options) checkChain() error {
 		if err != nil || (address.Scheme != "http" && address.Scheme != "https") || address.Host == "" {
 			return errors.New("--chain-rpc: every endpoint must be a URL that begins with https:// or http://")
 		}
+	}
+	if _, err := chain.NewQuorum(o.chainRPC, o.chainQuorum, chain.Options{}); err != nil {
+		return fmt.Errorf("--chain-quorum: %w", err)
 	}
 	if o.chainTimeout <= 0 {
 		return errors.New("--chain-timeout must be more than 0: 10s is a good value")

@@ -198,12 +198,15 @@ func addProbes(mgr ctrl.Manager, hub cluster.Cluster) error {
 
 func setupOptions(o options, mgr ctrl.Manager, hub cluster.Cluster, now func() time.Time) (controllers.Options, error) {
 	told := metrics.New(ctrlmetrics.Registry)
+	quorum, err := chain.NewQuorum(o.chainRPC, o.chainQuorum, chainOptions(o, told, now))
+	if err != nil {
+		return controllers.Options{}, fmt.Errorf("--chain-quorum: %w", err)
+	}
 	setup := controllers.Options{
 		Roles: o.roles, Hub: hub, Local: mgr, Now: now, Metrics: told,
-		Chain:           chain.NewClient(o.chainRPC[0], chainOptions(o, told, now)),
+		Chain:           quorum,
 		MemberNamespace: o.memberNamespace, HoldImage: o.holdImage, RegistryCIDRs: o.registryCIDRs,
 	}
-	var err error
 	if o.roles.Has(controllers.Supplier) {
 		if setup.SupplierSigner, err = o.supplierWallet.policed(o, mgr.GetClient(), now); err != nil {
 			return controllers.Options{}, err
@@ -217,14 +220,16 @@ func setupOptions(o options, mgr ctrl.Manager, hub cluster.Cluster, now func() t
 	return setup, nil
 }
 
-// chainOptions time every request, and fall back on the other endpoints when one is down.
+// chainOptions time every request, but for those that were ended because enough endpoints had answered.
 func chainOptions(o options, told *metrics.Metrics, now func() time.Time) chain.Options {
 	return chain.Options{
-		Timeout:   o.chainTimeout,
-		Transport: chain.Failover(http.DefaultTransport, o.chainRPC...),
+		Timeout: o.chainTimeout,
 		Observe: func(method string) func(error) {
 			began := now()
 			return func(err error) {
+				if errors.Is(err, context.Canceled) {
+					return
+				}
 				outcome := metrics.OutcomeOK
 				if err != nil {
 					outcome = metrics.OutcomeError

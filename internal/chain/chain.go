@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package chain speaks to one Solana JSON-RPC endpoint: it reads what the chain says, sends signed bytes and says what an error means.
-// It owns the message format too: a deterministic compiler, and a strict decoder for what strangers wrote.
+// Package chain speaks to Solana by JSON-RPC, to one endpoint or to a quorum of several: it reads what the chain says, sends signed
+// bytes and says what an error means.
+// It owns the message format too: a deterministic compiler, and a strict decoder that checks every index in what strangers wrote before
+// anything is resolved by it.
 // It knows nothing of leases, money or keys, and it decides nothing: "the node did not answer" is always an error, never a fact.
 package chain
 

@@ -22,7 +22,7 @@ const (
 	Expired Class = "Expired" // this node says that the blockhash is too old; proof needs the finalized height
 	Already Class = "Already" // the chain has the transaction: read its status
 	Failed  Class = "Failed"  // it would fail on the chain, or did: see the Failure
-	Stop    Class = "Stop"    // no repetition can help: signature, format or funds
+	Stop    Class = "Stop"    // no repetition can help before somebody acts: signature, format, funds, or a frozen or wrong account
 )
 
 // Error is a failed call to the endpoint. Its text names neither the endpoint nor its path, which may hold an API key.
@@ -55,16 +55,20 @@ func ClassOf(err error) Class {
 	return Retry
 }
 
-// JSON-RPC error codes of Solana nodes.
+// JSON-RPC error codes of Solana nodes. What is not named here, such as an overloaded, unhealthy or pruned node, is Retry.
 const (
 	codeInvalidParams    = -32602
 	codePreflightFailure = -32002
 	codeBadSignature     = -32003
 	codeBadPrecompile    = -32006
 	codeUnsupported      = -32015
+	codeBehind           = -32016
 )
 
-var errUnreadable = errors.New("unreadable or oversized reply")
+var (
+	errUnreadable = errors.New("unreadable or oversized reply")
+	errBehind     = errors.New("node has not come as far as was seen before")
+)
 
 // classify turns whatever a call returned into an Error.
 func classify(method string, err error) error {
@@ -98,6 +102,8 @@ func classifyReply(method string, refused *jsonrpc.RPCError) error {
 	switch refused.Code {
 	case codeBadSignature, codeBadPrecompile, codeInvalidParams, codeUnsupported:
 		failed.Class = Stop
+	case codeBehind:
+		failed.cause = fmt.Errorf("%w (code %d)", errBehind, refused.Code)
 	case codePreflightFailure:
 		failed.Failure = preflightFailure(refused.Data)
 		failed.Class = classOfFailure(failed.Failure)
@@ -126,9 +132,15 @@ func classOfFailure(failure *Failure) Class {
 		return Expired
 	case "AlreadyProcessed":
 		return Already
-	case "SignatureFailure", "SanitizeFailure", "InsufficientFundsForFee", "AccountNotFound":
+	case "SignatureFailure", "SanitizeFailure", "InsufficientFundsForFee", "InsufficientFundsForRent", "AccountNotFound", "InvalidAccountForFee":
 		return Stop
-	default:
-		return Failed
+	case "AccountInUse", "TooManyAccountLocks", "ClusterMaintenance", "ResanitizationNeeded", "CommitCancelled",
+		"WouldExceedMaxBlockCostLimit", "WouldExceedMaxAccountCostLimit", "WouldExceedAccountDataBlockLimit",
+		"WouldExceedMaxVoteCostLimit", "ProgramExecutionTemporarilyRestricted":
+		return Retry
 	}
+	if _, known := tokenRefusals[failure.Code]; known && failure.Detail == custom {
+		return Stop
+	}
+	return Failed
 }

@@ -39,6 +39,7 @@ type Options struct {
 	Timeout   time.Duration     // of one call; 10 s
 	MaxReply  int64             // bytes of one reply; 8 MiB
 	Transport http.RoundTripper // http.DefaultTransport
+	Pause     time.Duration     // of a Quorum, before it asks endpoints again that are of different slots; 400 ms
 	// Observe is called when a request begins; what it returns is called when the request ends.
 	Observe func(method string) func(error)
 }
@@ -119,8 +120,8 @@ func (c *Client) Blockhash(ctx context.Context) (Blockhash, error) {
 	}, nil
 }
 
-// FinalizedHeight returns how far the chain is settled for good, as this node knows it.
-func (c *Client) FinalizedHeight(ctx context.Context) (Height, error) {
+// finalizedHeight returns how far the chain is settled for good, as this node knows it.
+func (c *Client) finalizedHeight(ctx context.Context) (Height, error) {
 	const method = "getEpochInfo"
 	reply, err := call(ctx, c, method, func(ctx context.Context) (*rpc.GetEpochInfoResult, error) {
 		return c.rpc.GetEpochInfo(ctx, rpc.CommitmentFinalized)
@@ -150,7 +151,7 @@ func (c *Client) Send(ctx context.Context, raw []byte) error {
 // Status asks what became of a signature. An unknown one comes with how far this node's memory reaches.
 func (c *Client) Status(ctx context.Context, signature Signature) (Status, error) {
 	const method = "getSignatureStatuses"
-	height, err := c.FinalizedHeight(ctx)
+	height, err := c.finalizedHeight(ctx)
 	if err != nil {
 		return Status{}, err
 	}
@@ -230,14 +231,18 @@ func (c *Client) Account(ctx context.Context, address Address, level Commitment)
 
 // Accounts reads up to 100 accounts as they were in one slot, in the order asked for.
 func (c *Client) Accounts(ctx context.Context, level Commitment, addresses ...Address) ([]Account, error) {
+	return c.accountsSince(ctx, nil, level, addresses)
+}
+
+// accountsSince is Accounts, refused by a node that has not reached the slot since.
+func (c *Client) accountsSince(ctx context.Context, since *uint64, level Commitment, addresses []Address) ([]Account, error) {
 	const method = "getMultipleAccounts"
 	if len(addresses) > maxAccounts {
 		return nil, &Error{Method: method, Class: Stop, cause: errTooMany}
 	}
 	reply, err := call(ctx, c, method, func(ctx context.Context) (*rpc.GetMultipleAccountsResult, error) {
 		return c.rpc.GetMultipleAccountsWithOpts(ctx, addresses, &rpc.GetMultipleAccountsOpts{
-			Encoding:   solana.EncodingBase64,
-			Commitment: commitment(level),
+			Encoding: solana.EncodingBase64, Commitment: commitment(level), MinContextSlot: since,
 		})
 	})
 	if err != nil {

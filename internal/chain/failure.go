@@ -26,6 +26,8 @@ func (f *Failure) Error() string {
 	switch {
 	case f.Instruction == NoInstruction:
 		return f.Kind
+	case f.Detail == custom && tokenRefusals[f.Code] != "":
+		return fmt.Sprintf("instruction %d failed with code %d: %s", f.Instruction, f.Code, tokenRefusals[f.Code])
 	case f.Detail == custom:
 		return fmt.Sprintf("instruction %d failed with code %d", f.Instruction, f.Code)
 	default:
@@ -36,6 +38,16 @@ func (f *Failure) Error() string {
 // IsCustom says whether a program refused with the given code of its own.
 func (f *Failure) IsCustom(code uint32) bool {
 	return f != nil && f.Detail == custom && f.Code == code
+}
+
+// tokenRefusals are the codes of the System and Token programs that somebody has to act upon. Programs of the market count from 100.
+//
+//nolint:gochecknoglobals // a table: it is read, never written
+var tokenRefusals = map[uint32]string{
+	1:  "insufficient funds",
+	3:  "a token account is of another mint",
+	4:  "a token account has another owner",
+	17: "a token account is frozen",
 }
 
 const (

@@ -22,6 +22,11 @@ var ErrUnknown = errors.New("node does not know the transaction")
 // Signatures lists the finalized transactions that mention the address, newest first, back to but without until;
 // a zero until means from the first. Failed ones are listed too.
 func (c *Client) Signatures(ctx context.Context, address Address, until Signature) ([]SignatureInfo, error) {
+	return c.signaturesSince(ctx, nil, address, until)
+}
+
+// signaturesSince is Signatures, refused by a node that has not reached the slot since.
+func (c *Client) signaturesSince(ctx context.Context, since *uint64, address Address, until Signature) ([]SignatureInfo, error) {
 	const method = "getSignaturesForAddress"
 	var all []SignatureInfo
 	var before Signature
@@ -29,7 +34,7 @@ func (c *Client) Signatures(ctx context.Context, address Address, until Signatur
 		limit := signaturesOnPage
 		page, err := call(ctx, c, method, func(ctx context.Context) ([]*rpc.TransactionSignature, error) {
 			return c.rpc.GetSignaturesForAddressWithOpts(ctx, address, &rpc.GetSignaturesForAddressOpts{
-				Limit: &limit, Before: before, Until: until, Commitment: rpc.CommitmentFinalized,
+				Limit: &limit, Before: before, Until: until, Commitment: rpc.CommitmentFinalized, MinContextSlot: since,
 			})
 		})
 		if err != nil {

@@ -104,8 +104,8 @@ func TestPrepareReportsWhatWouldFail(t *testing.T) {
 	if failure, ok := errors.AsType[*chain.Failure](err); !ok || !failure.IsCustom(1) {
 		t.Errorf("got %v, want the chain's failure", err)
 	}
-	if chain.ClassOf(err) != chain.Failed {
-		t.Errorf("class %s, want %s", chain.ClassOf(err), chain.Failed)
+	if chain.ClassOf(err) != chain.Stop {
+		t.Errorf("class %s, want %s", chain.ClassOf(err), chain.Stop)
 	}
 }
 

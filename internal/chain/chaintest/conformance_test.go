@@ -3,10 +3,17 @@
 package chaintest_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,13 +30,12 @@ const (
 	sol        = 1_000_000_000
 )
 
-// client is everything that both chains must do alike.
+// client is everything that all chains must do alike.
 //
 //nolint:interfacebloat // the suite covers the whole client; its users declare the parts they need
 type client interface {
 	GenesisHash(ctx context.Context) (chain.Hash, error)
 	Blockhash(ctx context.Context) (chain.Blockhash, error)
-	FinalizedHeight(ctx context.Context) (chain.Height, error)
 	Send(ctx context.Context, raw []byte) error
 	Status(ctx context.Context, signature chain.Signature) (chain.Status, error)
 	Simulate(ctx context.Context, raw []byte) (chain.Simulation, error)
@@ -60,7 +66,7 @@ func fakeWorld(t *testing.T) *world {
 	}
 }
 
-func realWorld(t *testing.T) *world {
+func realWorld(t *testing.T) (w *world, rpc string) {
 	t.Helper()
 	process := localchain.Run(t, localchain.Config{Manual: true, ConfirmLag: new(confirmLag), FinalLag: new(finalLag), Seed: t.Name()})
 	check := func(err error) {
@@ -79,7 +85,52 @@ func realWorld(t *testing.T) *world {
 			_, err := process.Rollback(t.Context(), depth, false)
 			check(err)
 		},
+	}, process.RPC
+}
+
+// clientWorld is the local chain seen by one endpoint.
+func clientWorld(t *testing.T) *world {
+	t.Helper()
+	w, _ := realWorld(t)
+	return w
+}
+
+// quorumWorld is the same chain seen by five endpoints, of which one hangs and one is of another network.
+func quorumWorld(t *testing.T) *world {
+	t.Helper()
+	w, rpc := realWorld(t)
+	hung := make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hung }))
+	t.Cleanup(hanging.Close)
+	t.Cleanup(func() { close(hung) })
+	foreign := httptest.NewServer(elsewhere(t, rpc))
+	t.Cleanup(foreign.Close)
+	quorum, err := chain.NewQuorum([]string{hanging.URL, rpc, foreign.URL, rpc, rpc}, 0, chain.Options{})
+	w.must(err)
+	w.client = quorum
+	return w
+}
+
+// elsewhere passes everything on to the chain, but says that it is of another network.
+func elsewhere(t *testing.T, rpc string) http.Handler {
+	t.Helper()
+	target, err := url.Parse(rpc)
+	if err != nil {
+		t.Fatal(err)
 	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	return http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
+		body, err := io.ReadAll(request.Body)
+		if err != nil {
+			return // the client left
+		}
+		if bytes.Contains(body, []byte("getGenesisHash")) {
+			_, _ = fmt.Fprintf(writer, `{"jsonrpc":"2.0","id":1,"result":%q}`, chain.Hash{1})
+			return
+		}
+		request.Body = io.NopCloser(bytes.NewReader(body))
+		proxy.ServeHTTP(writer, request)
+	})
 }
 
 // transfer signs a payment of lamports under the newest blockhash.
@@ -117,6 +168,9 @@ func (w *world) status(signature chain.Signature) chain.Status {
 	w.must(err)
 	return status
 }
+
+// finalized is how far the chain is settled for good.
+func (w *world) finalized() chain.Height { return w.status(chain.Signature{1}).Finalized }
 
 func (w *world) lamports(level chain.Commitment, address chain.Address) uint64 {
 	w.t.Helper()
@@ -169,8 +223,7 @@ var behaviours = map[string]func(*world){
 	"bytes sent too late never land": func(w *world) {
 		signature, raw, blockhash := w.transfer(wallet("to").PublicKey(), sol/4)
 		for range 200 {
-			height, err := w.FinalizedHeight(w.t.Context())
-			w.must(err)
+			height := w.finalized()
 			if height.Block > blockhash.LastValidHeight {
 				break
 			}
@@ -178,8 +231,7 @@ var behaviours = map[string]func(*world){
 		}
 		w.must(w.Send(w.t.Context(), raw))
 		w.tick(finalLag + 2)
-		height, err := w.FinalizedHeight(w.t.Context())
-		w.must(err)
+		height := w.finalized()
 		status := w.status(signature)
 		if status.Found || status.Finalized != height || status.Slot < height.Slot || status.Oldest > blockhash.Slot || height.Block <= blockhash.LastValidHeight {
 			w.t.Errorf("status %+v at %+v for %+v", status, height, blockhash)
@@ -188,8 +240,7 @@ var behaviours = map[string]func(*world){
 	"bytes land up to the last valid height": func(w *world) {
 		to := wallet("to").PublicKey()
 		_, raw, blockhash := w.transfer(to, sol/4)
-		height, err := w.FinalizedHeight(w.t.Context())
-		w.must(err)
+		height := w.finalized()
 		w.tick(int(blockhash.LastValidHeight-height.Block) - finalLag - 1)
 		w.must(w.Send(w.t.Context(), raw))
 		w.tick(1)
@@ -287,7 +338,7 @@ var behaviours = map[string]func(*world){
 }
 
 func TestConformance(t *testing.T) {
-	for name, open := range map[string]func(*testing.T) *world{"fake": fakeWorld, "local chain": realWorld} {
+	for name, open := range map[string]func(*testing.T) *world{"fake": fakeWorld, "local chain": clientWorld, "quorum": quorumWorld} {
 		t.Run(name, func(t *testing.T) {
 			for behaviour, check := range behaviours {
 				t.Run(behaviour, func(t *testing.T) {

@@ -124,12 +124,18 @@ func (l *Ledger) changes(ctx context.Context, signature solana.Signature) (map[o
 	if err != nil {
 		return nil, fmt.Errorf("decode transaction %s: %w", signature, err)
 	}
+	if err := tx.Message.Sanitize(); err != nil {
+		return nil, fmt.Errorf("check transaction %s: %w", signature, err)
+	}
 	changes := map[owned]int64{}
 	for sign, balances := range map[int64][]rpc.TokenBalance{-1: result.Meta.PreTokenBalances, 1: result.Meta.PostTokenBalances} {
 		for _, balance := range balances {
 			amount, err := strconv.ParseInt(balance.UiTokenAmount.Amount, 10, 64)
 			if err != nil {
 				return nil, fmt.Errorf("parse balance in %s: %w", signature, err)
+			}
+			if int(balance.AccountIndex) >= len(tx.Message.AccountKeys) {
+				return nil, fmt.Errorf("a balance in %s is of account %d of %d", signature, balance.AccountIndex, len(tx.Message.AccountKeys))
 			}
 			changes[owned{account: tx.Message.AccountKeys[balance.AccountIndex], owner: balance.Owner.String()}] += sign * amount
 		}
