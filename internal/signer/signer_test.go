@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 	"github.com/gagliardetto/solana-go/base58"
 
 	"github.com/bourse-dev/bourse/internal/signer"
+	"github.com/bourse-dev/bourse/internal/signer/signertest"
 )
 
 // canary is a seed that no test needs: wherever it shows up, a key leaked.
@@ -163,7 +163,7 @@ func TestCanaryIsFound(t *testing.T) {
 		base64.StdEncoding.EncodeToString(key), base58.Encode(key), base58.Encode(canary[:]), "text " + string([]byte(key)) + " text",
 		fmt.Sprintf("%+v", struct{ key ed25519.PrivateKey }{key}),
 	} {
-		if len(leaks(output)) == 0 {
+		if len(signertest.Leaks(output, canary)) == 0 {
 			t.Errorf("no key was found in %q", output)
 		}
 	}
@@ -171,35 +171,7 @@ func TestCanaryIsFound(t *testing.T) {
 
 func checkNoCanary(t *testing.T, output string) {
 	t.Helper()
-	for _, form := range leaks(output) {
+	for _, form := range signertest.Leaks(output, canary) {
 		t.Errorf("the key shows as %s in %q", form, output)
 	}
-}
-
-// leaks looks for the canary in every form that a key is written in, and names the forms.
-func leaks(output string) []string {
-	var found []string
-	key := ed25519.NewKeyFromSeed(canary[:])
-	lower := strings.ToLower(output)
-	for _, secret := range [][]byte{canary[:], key} {
-		decimal := strings.Trim(string(keygen(secret[:8])), "[]")
-		var goSyntax []string
-		for _, b := range secret[:8] {
-			goSyntax = append(goSyntax, fmt.Sprintf("0x%x", b))
-		}
-		for form, text := range map[string]string{
-			"hexadecimal": hex.EncodeToString(secret[:8]),
-			"base64":      strings.ToLower(base64.StdEncoding.EncodeToString(secret[:9])),
-			"base58":      strings.ToLower(base58.Encode(secret)),
-			"JSON":        decimal,
-			"decimal":     strings.ReplaceAll(decimal, ",", " "),
-			"Go syntax":   strings.Join(goSyntax, ", "),
-			"raw bytes":   strings.ToLower(string(secret[:8])),
-		} {
-			if strings.Contains(lower, text) {
-				found = append(found, form)
-			}
-		}
-	}
-	return found
 }
