@@ -249,8 +249,38 @@ const (
 const (
 	// ReasonEpochOpen waits for the end of the epoch.
 	ReasonEpochOpen = "EpochOpen"
-	// ReasonBurned says that the epoch is over and its sum is final.
+	// ReasonBurned says that the epoch is over and its sum is final, and that what was to be bought back was burned.
 	ReasonBurned = "Burned"
+	// ReasonNothingToBurn says that the epoch is over and its fees are not, or not enough, to be bought back.
+	ReasonNothingToBurn = "NothingToBurn"
+	// ReasonBuyBackOff waits for a market that says in spec.buyBack how fees are bought back.
+	ReasonBuyBackOff = "BuyBackOff"
+	// ReasonBuyBackPaused waits until spec.buyBack.state is Active.
+	ReasonBuyBackPaused = "BuyBackPaused"
+	// ReasonTwoMarkets says that two markets want to buy back the same fees.
+	ReasonTwoMarkets = "TwoMarkets"
+	// ReasonTreasuryKeyMissing says that this operator cannot sign for the market's treasury.
+	ReasonTreasuryKeyMissing = "TreasuryKeyMissing"
+	// ReasonTreasuryShort says that the treasury holds less than the epoch's fees.
+	ReasonTreasuryShort = "TreasuryShort"
+	// ReasonTreasuryRefused says that an account of the treasury cannot be used; the message says why.
+	ReasonTreasuryRefused = "TreasuryRefused"
+	// ReasonOracleMissing says that the oracle's account is not the price feed that spec.buyBack.oracle describes.
+	ReasonOracleMissing = "OracleMissing"
+	// ReasonPriceStale waits for a newer price.
+	ReasonPriceStale = "PriceStale"
+	// ReasonPriceUncertain waits for a price that is verified and certain enough.
+	ReasonPriceUncertain = "PriceUncertain"
+	// ReasonPriceOutsideBound waits for a swap that yields what the oracle's price says.
+	ReasonPriceOutsideBound = "PriceOutsideBound"
+	// ReasonSwapUnavailable waits for the swap API.
+	ReasonSwapUnavailable = "SwapUnavailable"
+	// ReasonRouteRefused says that the swap which the API proposed is not one to sign; the message says why.
+	ReasonRouteRefused = "RouteRefused"
+	// ReasonBuyingBack waits until the chain has decided about a signed buy-back.
+	ReasonBuyingBack = "BuyingBack"
+	// ReasonBuyBackFailed says that the chain refused a signed buy-back, which spent nothing but its fee; another one follows.
+	ReasonBuyBackFailed = "BuyBackFailed"
 )
 
 // The conditions of a StakePosition besides Ready.

@@ -5,6 +5,8 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // MarketSpec is the market's published rules.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.buyBack) || self.tokens.exists(t, t.symbol == self.buyBack.token)",message="buyBack.token must be one of spec.tokens",fieldPath=".buyBack"
 type MarketSpec struct {
 	// programID is the address of the lease program on chain.
 	// +required
@@ -39,6 +41,10 @@ type MarketSpec struct {
 	// stake is what the market asks suppliers to have at stake. Without it, nothing is asked and nobody can stake.
 	// +optional
 	Stake *MarketStake `json:"stake,omitempty"`
+
+	// buyBack says how fees in other tokens become a burn of the market's own token; without it they stay in the treasury.
+	// +optional
+	BuyBack *MarketBuyBack `json:"buyBack,omitempty"`
 }
 
 // MarketFees are fees in basis points: hundredths of a percent.
@@ -124,6 +130,99 @@ type MarketSettlement struct {
 	// +kubebuilder:validation:Minimum=60
 	// +kubebuilder:validation:Maximum=604800
 	GraceSeconds int32 `json:"graceSeconds,omitempty"`
+}
+
+// MarketBuyBack says how fees that claims do not burn are swapped for the market's own token, once for each token and day, and burned.
+type MarketBuyBack struct {
+	// token is the market's own token: what is bought and burned. It is one of spec.tokens.
+	// +required
+	Token TokenSymbol `json:"token,omitempty"`
+
+	// state says whether fees are bought back now.
+	// +optional
+	// +default="Active"
+	State BuyBackState `json:"state,omitempty"`
+
+	// endpoint is the URL of the swap API that builds the swaps. The default is Jupiter's.
+	// +optional
+	// +kubebuilder:validation:MinLength=8
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^https?://[^/]+`
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// programs are the addresses of the only programs that a swap may call itself.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Programs []SolanaAddress `json:"programs,omitempty"`
+
+	// oracle is where the price of token is read that a swap is held to.
+	// +required
+	Oracle MarketOracle `json:"oracle,omitzero"`
+
+	// maxSlippageBps is how far, in basis points, what a swap must yield may be from what the oracle's price says.
+	// +optional
+	// +default=100
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=2000
+	MaxSlippageBps int32 `json:"maxSlippageBps,omitempty"`
+
+	// maxPerEpochUSD is the most that is spent for one token and day, in US dollars at the price in spec.tokens. More than that stays in
+	// the treasury.
+	// +optional
+	// +default="10000"
+	MaxPerEpochUSD USDPrice `json:"maxPerEpochUSD,omitempty"`
+
+	// minPerEpochUSD is the least that is worth a swap, in US dollars. Fees of less stay in the treasury.
+	// +optional
+	// +default="1"
+	MinPerEpochUSD USDPrice `json:"minPerEpochUSD,omitempty"`
+}
+
+// BuyBackState says whether fees are bought back now.
+//
+// +kubebuilder:validation:Enum=Active;Paused
+type BuyBackState string
+
+const (
+	// BuyBackActive buys back.
+	BuyBackActive BuyBackState = "Active"
+	// BuyBackPaused signs nothing. What is signed already is still sent.
+	BuyBackPaused BuyBackState = "Paused"
+)
+
+// MarketOracle is where a token's price in US dollars is read.
+type MarketOracle struct {
+	// account is the price feed's account on chain: a Pyth price update.
+	// +required
+	Account SolanaAddress `json:"account,omitempty"`
+
+	// feedID is the feed's id in hexadecimal.
+	// +required
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	FeedID string `json:"feedID,omitempty"`
+
+	// programID is the program that writes the account: Pyth's receiver.
+	// +optional
+	// +default="rec5EKMGg6MxZYaMdyBfgwp4d5rB9T1VQH5pJv5LtFJ"
+	ProgramID SolanaAddress `json:"programID,omitempty"`
+
+	// maxAgeSeconds is how old a price may be.
+	// +optional
+	// +default=60
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	MaxAgeSeconds int32 `json:"maxAgeSeconds,omitempty"`
+
+	// maxConfidenceBps is how wide the price's confidence interval may be, in basis points of the price.
+	// +optional
+	// +default=100
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2000
+	MaxConfidenceBps int32 `json:"maxConfidenceBps,omitempty"`
 }
 
 // MarketStatus is what the market role last saw.

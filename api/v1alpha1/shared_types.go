@@ -146,7 +146,7 @@ type ObjectReference struct {
 
 // TransactionPurpose is what a journalled transaction does.
 //
-// +kubebuilder:validation:Enum=Open;Claim;Close;Bond;Unbond;Withdraw;Appeal;ProposeSlash;ExecuteSlash;DropSlash
+// +kubebuilder:validation:Enum=Open;Claim;Close;Bond;Unbond;Withdraw;Appeal;ProposeSlash;ExecuteSlash;DropSlash;BuyBack
 type TransactionPurpose string
 
 const (
@@ -156,6 +156,8 @@ const (
 	TransactionClaim TransactionPurpose = "Claim"
 	// TransactionClose refunds the rest to the buyer and closes the escrow.
 	TransactionClose TransactionPurpose = "Close"
+	// TransactionBuyBack swaps an epoch's fees for the market's own token and burns it.
+	TransactionBuyBack TransactionPurpose = "BuyBack"
 	// TransactionBond puts tokens at stake.
 	TransactionBond TransactionPurpose = "Bond"
 	// TransactionUnbond begins to take stake back.

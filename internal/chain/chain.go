@@ -45,6 +45,7 @@ var (
 	ComputeBudgetProgram = solana.ComputeBudget
 	Ed25519Program       = solana.MustPublicKeyFromBase58("Ed25519SigVerify111111111111111111111111111")
 	InstructionsSysvar   = solana.MustPublicKeyFromBase58("Sysvar1nstructions1111111111111111111111111")
+	MemoProgram          = solana.MustPublicKeyFromBase58("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 )
 
 // ParseAddress reads a base58 address.

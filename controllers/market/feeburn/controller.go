@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package feeburn sums up in public which fees were burned: one FeeBurn for each token and day, from that day's settlements.
-// It burns nothing itself; the claims do.
+// Package feeburn accounts in public for the fees of each token and day: what that day's claims burned, and what they paid to the treasury
+// in a token that is not burned itself, which is then swapped for the market's own token and burned, once.
 package feeburn
 
 import (
@@ -18,17 +18,35 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/buyback"
+	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/outbox"
+	"github.com/bourse-dev/bourse/internal/signer"
+	"github.com/bourse-dev/bourse/internal/swap"
 )
 
-// byEpoch indexes the settlements that burned something by the name of their FeeBurn.
+// byEpoch indexes the settlements that paid fees by the name of their FeeBurn.
 const byEpoch = "settlement.epoch"
 
-// Reconciler records FeeBurns.
+// Chain is what the market needs of the chain. Every method returns an error whenever it cannot tell.
+type Chain interface {
+	outbox.Chain
+	buyback.History
+	Accounts(ctx context.Context, level chain.Commitment, addresses ...chain.Address) ([]chain.Account, error)
+	SimulateAccounts(ctx context.Context, raw []byte, watched ...chain.Address) (chain.Simulation, []chain.Account, error)
+}
+
+// Reconciler records FeeBurns, and buys back and burns what they wait for.
 type Reconciler struct {
 	Teller *kube.Teller
 	Hub    client.Client
-	Now    func() time.Time
+	Chain  Chain
+	// Treasury signs for the market's treasury; nil where its key is not.
+	Treasury signer.Signer
+	// Swaps returns what proposes swaps at an endpoint; an empty one is the default.
+	Swaps func(endpoint string) swap.Port
+	Now   func() time.Time
 }
 
 // +kubebuilder:rbac:groups=bourse.dev,resources=settlements;markets,verbs=get;list;watch
@@ -45,6 +63,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Named("feeburn").
 		For(&boursev1.FeeBurn{}).
 		Watches(&boursev1.Settlement{}, handler.EnqueueRequestsFromMapFunc(burnOfSettlement)).
+		Watches(&boursev1.Market{}, handler.EnqueueRequestsFromMapFunc(r.waiting)).
 		Complete(r)
 }
 
@@ -60,7 +79,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	case !burn.DeletionTimestamp.IsZero():
 		return reconcile.Result{}, nil
 	}
-	return kube.Run(ctx, r.Teller, &burn, r.record)
+	return kube.Run(ctx, r.Teller, &burn, r.record, r.land, r.buyBack)
 }
 
 func burnOfSettlement(_ context.Context, obj client.Object) []reconcile.Request {
@@ -73,10 +92,26 @@ func burnOfSettlement(_ context.Context, obj client.Object) []reconcile.Request 
 	return requests
 }
 
-// epochOf is the name of the FeeBurn that a settlement belongs to; none when it burned nothing.
+// waiting names the FeeBurns that a change of a market may set going.
+func (r *Reconciler) waiting(ctx context.Context, _ client.Object) []reconcile.Request {
+	var list boursev1.FeeBurnList
+	if err := r.Hub.List(ctx, &list, client.InNamespace(boursev1.PublicNamespace)); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Could not list fee burns")
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if !kube.IsTrue(&list.Items[i], boursev1.Succeeded) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
+}
+
+// epochOf is the name of the FeeBurn that a settlement belongs to; none when it paid no fee.
 func epochOf(obj client.Object) []string {
 	settlement, ok := obj.(*boursev1.Settlement)
-	if !ok || settlement.Spec.Burned == nil || *settlement.Spec.Burned == 0 {
+	if !ok || units(settlement.Spec.Burned) == 0 && units(settlement.Spec.TreasuryPaid) == 0 {
 		return nil
 	}
 	day := settlement.Spec.Time.UTC().Format(time.DateOnly)

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/money"
 )
@@ -48,37 +49,67 @@ func (r *Reconciler) open(ctx context.Context, key types.NamespacedName) error {
 	return nil
 }
 
-// record sums up the epoch's settlements. The sum follows them for ever; it is called final when no more can come.
+// record sums up the epoch's settlements. The sums follow them for ever. Once no more can come, they are called final, unless there are
+// fees to be bought back: then the next phases go on.
 func (r *Reconciler) record(ctx context.Context, burn *boursev1.FeeBurn) (reconcile.Result, error) {
-	settlements, err := r.settlements(ctx, burn.Name)
+	rule, err := r.rule(ctx, burn)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	var sum money.Amount
-	for i := range settlements {
-		if settlements[i].Spec.Mint != burn.Spec.Mint {
-			return reconcile.Result{}, fmt.Errorf("sum %s: %w", burn.Name, errTwoMints)
-		}
-		if sum, err = sum.Add(money.Amount(max(0, *settlements[i].Spec.Burned))); err != nil {
-			return reconcile.Result{}, fmt.Errorf("sum %s: %w", burn.Name, err)
-		}
-	}
-	if sum > math.MaxInt64 || len(settlements) > math.MaxInt32 {
-		return reconcile.Result{}, fmt.Errorf("sum %s: %w", burn.Name, money.ErrOverflow)
-	}
-	text, err := r.format(ctx, burn, sum)
+	sums, err := r.sum(ctx, burn, rule.waits() || burn.Status.BuyBack != nil)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	burn.Status.Claims = new(int32(len(settlements))) //nolint:gosec // checked above
-	burn.Status.Burned = new(int64(sum))
-	burn.Status.Amount = text
-	if left := burn.Spec.To.Add(late).Sub(r.Now()); left > 0 {
+	if err := rule.report(burn, sums); err != nil {
+		return reconcile.Result{}, err
+	}
+	switch left := burn.Spec.To.Add(late).Sub(r.Now()); {
+	case left > 0:
 		kube.Waiting(burn, boursev1.Succeeded, boursev1.ReasonEpochOpen, "More claims of the epoch may still come")
 		return reconcile.Result{RequeueAfter: left}, nil
+	case sums.burned > 0 && sums.fees == 0:
+		kube.True(burn, boursev1.Succeeded, boursev1.ReasonBurned, "The epoch is over and its sum is final")
+	case sums.fees == 0:
+		kube.True(burn, boursev1.Succeeded, boursev1.ReasonNothingToBurn, "The market keeps fees in its own token that its claims do not burn")
 	}
-	kube.True(burn, boursev1.Succeeded, boursev1.ReasonBurned, "The epoch is over and its sum is final")
 	return reconcile.Result{}, nil
+}
+
+// sums are what an epoch's claims burned, and what they paid that waits for a buy-back.
+type sums struct {
+	claims       int
+	burned, fees money.Amount
+}
+
+func (r *Reconciler) sum(ctx context.Context, burn *boursev1.FeeBurn, waits bool) (sums, error) {
+	var total sums
+	settlements, err := r.settlements(ctx, burn.Name)
+	if err != nil {
+		return sums{}, err
+	}
+	for i := range settlements {
+		spec := &settlements[i].Spec
+		if spec.Mint != burn.Spec.Mint {
+			return sums{}, fmt.Errorf("sum %s: %w", burn.Name, errTwoMints)
+		}
+		burned, fees := units(spec.Burned), money.Amount(0)
+		if waits {
+			fees = units(spec.TreasuryPaid)
+		}
+		if burned > 0 || fees > 0 {
+			total.claims++
+		}
+		if total.burned, err = total.burned.Add(burned); err != nil {
+			return sums{}, fmt.Errorf("sum %s: %w", burn.Name, err)
+		}
+		if total.fees, err = total.fees.Add(fees); err != nil {
+			return sums{}, fmt.Errorf("sum %s: %w", burn.Name, err)
+		}
+	}
+	if total.burned > math.MaxInt64 || total.fees > math.MaxInt64 || total.claims > math.MaxInt32 {
+		return sums{}, fmt.Errorf("sum %s: %w", burn.Name, money.ErrOverflow)
+	}
+	return total, nil
 }
 
 func (r *Reconciler) settlements(ctx context.Context, name string) ([]boursev1.Settlement, error) {
@@ -89,21 +120,44 @@ func (r *Reconciler) settlements(ctx context.Context, name string) ([]boursev1.S
 	return list.Items, nil
 }
 
-// format writes the sum for people, with the decimals that a market states for the mint.
-func (r *Reconciler) format(ctx context.Context, burn *boursev1.FeeBurn, sum money.Amount) (string, error) {
-	var markets boursev1.MarketList
-	if err := r.Hub.List(ctx, &markets); err != nil {
-		return "", fmt.Errorf("list markets: %w", err)
+// units reads an amount of the API; none is zero.
+func units(value *int64) money.Amount {
+	if value == nil {
+		return 0
 	}
-	for i := range markets.Items {
-		for _, token := range markets.Items[i].Spec.Tokens {
-			if token.Mint == burn.Spec.Mint && token.Decimals != nil {
-				return money.Token{Symbol: string(burn.Spec.Token), Decimals: uint8(*token.Decimals)}.Format(sum), nil //nolint:gosec // at most 12
-			}
-		}
+	return money.Amount(max(0, *value))
+}
+
+// report writes the sums, and as people read them.
+func (r rule) report(burn *boursev1.FeeBurn, sums sums) error {
+	status := &burn.Status
+	was := units(status.Burned)
+	burned, err := contract.Signed(sums.burned)
+	if err != nil {
+		return err
 	}
-	if burn.Status.Amount != "" && burn.Status.Burned != nil && *burn.Status.Burned == int64(sum) { //nolint:gosec // checked by record
-		return burn.Status.Amount, nil
+	status.Claims, status.Burned = new(int32(sums.claims)), &burned //nolint:gosec // sum refuses more claims
+	switch back := status.BuyBack; {
+	case back != nil && back.Burned != nil:
+		status.Amount = format(r.bought(back), units(back.Burned))
+	case r.token != nil || status.Amount == "" || was != sums.burned:
+		status.Amount = format(r.paid(burn), sums.burned)
 	}
-	return sum.String() + " base units", nil
+	if sums.fees == 0 && status.Fees == nil {
+		return nil
+	}
+	fees, err := contract.Signed(sums.fees)
+	if err != nil {
+		return err
+	}
+	status.Fees, status.FeesAmount = &fees, format(r.paid(burn), sums.fees)
+	return nil
+}
+
+// format writes an amount for people; in base units where no market says what a whole token is.
+func format(token *money.Token, amount money.Amount) string {
+	if token == nil {
+		return amount.String() + " base units"
+	}
+	return token.Format(amount)
 }
