@@ -27,6 +27,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/metrics"
 	"github.com/bourse-dev/bourse/internal/signer"
+	"github.com/bourse-dev/bourse/internal/swap"
 )
 
 // eventSource is how the operator signs its events.
@@ -40,6 +41,10 @@ type Options struct {
 	Chain   *chain.Quorum
 	Now     func() time.Time
 	Metrics *metrics.Metrics
+
+	// These are the role market's.
+	TreasurySigner signer.Signer                   // nil where the treasury's key is not
+	Swaps          func(endpoint string) swap.Port // proposes what the treasury may sign
 
 	// These are the role supplier's.
 	SupplierSigner  signer.Signer
@@ -84,7 +89,9 @@ func (o Options) market() []controller {
 		{"computejob", o.Hub, &computejob.Reconciler{Teller: teller, Hub: hub, Live: live, Now: o.Now}},
 		{"voucher", o.Hub, &marketvoucher.Reconciler{Teller: teller, Hub: hub}},
 		{"settlement", o.Hub, &settlement.Reconciler{Teller: teller, Hub: hub, Live: live, Chain: o.Chain, Now: o.Now}},
-		{"feeburn", o.Hub, &feeburn.Reconciler{Teller: teller, Hub: hub, Now: o.Now}},
+		{"feeburn", o.Hub, &feeburn.Reconciler{
+			Teller: teller, Hub: hub, Chain: o.Chain, Treasury: o.TreasurySigner, Swaps: o.Swaps, Now: o.Now,
+		}},
 	}
 }
 

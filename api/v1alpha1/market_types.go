@@ -5,8 +5,6 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // MarketSpec is the market's published rules.
-//
-// +kubebuilder:validation:XValidation:rule="!has(self.buyBack) || self.tokens.exists(t, t.symbol == self.buyBack.token)",message="buyBack.token must be one of spec.tokens",fieldPath=".buyBack"
 type MarketSpec struct {
 	// programID is the address of the lease program on chain.
 	// +required
@@ -248,6 +246,7 @@ type MarketStatus struct {
 // +kubebuilder:printcolumn:name="Treasury",type=string,priority=1,JSONPath=`.spec.treasury`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.stake) || self.spec.tokens.exists(t, t.symbol == self.spec.stake.token)",message="spec.stake.token must be one of spec.tokens",fieldPath=".spec.stake.token"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.buyBack) || self.spec.tokens.exists(t, t.symbol == self.spec.buyBack.token)",message="spec.buyBack.token must be one of spec.tokens",fieldPath=".spec.buyBack.token"
 // +kubebuilder:validation:XValidation:rule="self.spec.genesisHash == oldSelf.spec.genesisHash",message="spec.genesisHash is immutable: make another Market for another chain",fieldPath=".spec.genesisHash"
 type Market struct {
 	metav1.TypeMeta `json:",inline"`

@@ -34,6 +34,7 @@ type options struct {
 	stateNamespace                string
 	registryCIDRs                 []string
 	holdImage                     string
+	treasury                      treasuryOptions
 	leaderElect                   bool
 	leaderNamespace               string
 	healthAddress, metricsAddress string
@@ -64,6 +65,7 @@ func parse(args []string, output io.Writer) (options, error) {
 		"`how many` of the endpoints must say the same before money depends on it; 1: the first that answers; default: more than half of them")
 	fs.DurationVar(&o.chainTimeout, "chain-timeout", 10*time.Second, "how long one request to the chain may take")
 	o.addWalletFlags(fs)
+	o.treasury.addFlags(fs)
 	fs.StringVar(&o.holdImage, "hold-image", "registry.k8s.io/pause:3.10.1", "`image` of the pods that hold GPUs for a lease until it is funded")
 	fs.Func("registry-cidr", "`CIDR` that leases with the egress Registry may reach; give it several times, or a list", func(list string) error {
 		for cidr := range strings.SplitSeq(list, ",") {
@@ -121,7 +123,7 @@ func (o *options) addWalletFlags(fs *flag.FlagSet) {
 
 // check returns everything that is wrong, one line each.
 func (o options) check() error {
-	problems := []error{o.checkChain(), o.checkMember(), o.checkWallets(), o.checkMetrics()}
+	problems := []error{o.checkChain(), o.checkMember(), o.checkWallets(), o.treasury.check(o.roles), o.checkMetrics()}
 	if o.holdImage == "" && o.roles.Has(controllers.Supplier) {
 		problems = append(problems, errors.New("--hold-image must not be empty: name an image that does nothing, such as pause"))
 	}

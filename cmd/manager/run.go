@@ -207,6 +207,9 @@ func setupOptions(o options, mgr ctrl.Manager, hub cluster.Cluster, now func() t
 		Chain:           quorum,
 		MemberNamespace: o.memberNamespace, HoldImage: o.holdImage, RegistryCIDRs: o.registryCIDRs,
 	}
+	if err := o.treasury.open(&setup, o.signerTimeout); err != nil {
+		return controllers.Options{}, err
+	}
 	if o.roles.Has(controllers.Supplier) {
 		if setup.SupplierSigner, err = o.supplierWallet.policed(o, mgr.GetClient(), now); err != nil {
 			return controllers.Options{}, err

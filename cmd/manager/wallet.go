@@ -31,6 +31,17 @@ type walletOptions struct {
 }
 
 func (w *walletOptions) addFlags(fs *flag.FlagSet, role controllers.Role) {
+	w.addKeyFlags(fs, role)
+	fs.Func(string(role)+"-daily-cap", "the most that the wallet spends in a day (UTC): SOL=`AMOUNT`, or MINT:DECIMALS=AMOUNT; give it several times, or a list",
+		func(list string) error {
+			w.dailyCaps = append(w.dailyCaps, strings.Split(list, ",")...)
+			_, err := signer.ParseLimits(w.dailyCaps)
+			return err
+		})
+}
+
+// addKeyFlags adds the flags that say where the key is.
+func (w *walletOptions) addKeyFlags(fs *flag.FlagSet, role controllers.Role) {
 	w.role = role
 	name := func(rest string) string { return string(role) + rest }
 	fs.StringVar(&w.keypair, name("-keypair"), "", "key `file` of the "+string(role)+"'s wallet, as solana-keygen writes it")
@@ -40,12 +51,6 @@ func (w *walletOptions) addFlags(fs *flag.FlagSet, role controllers.Role) {
 	fs.StringVar(&w.certificate, name("-signer-cert"), "", "`file` with the client certificate for the remote signer")
 	fs.StringVar(&w.key, name("-signer-key"), "", "`file` with that certificate's key")
 	fs.StringVar(&w.token, name("-signer-token"), "", "`file` with a bearer token for the remote signer")
-	fs.Func(name("-daily-cap"), "the most that the wallet spends in a day (UTC): SOL=`AMOUNT`, or MINT:DECIMALS=AMOUNT; give it several times, or a list",
-		func(list string) error {
-			w.dailyCaps = append(w.dailyCaps, strings.Split(list, ",")...)
-			_, err := signer.ParseLimits(w.dailyCaps)
-			return err
-		})
 }
 
 // check returns what is wrong with the flags of a role that is played.

@@ -156,7 +156,7 @@ func (r *Reconciler) prepare(ctx context.Context, burn *boursev1.FeeBurn, p *pur
 	return p.journal(burn, record)
 }
 
-// look reads what the treasury holds and what the oracle says, as they were in one slot.
+// look reads what the treasury holds, as it is finalized, and what the oracle says now.
 func (r *Reconciler) look(ctx context.Context, p *purchase) error {
 	feed, account, err := feedOf(&p.market.Spec.BuyBack.Oracle)
 	if err != nil {
@@ -166,17 +166,21 @@ func (r *Reconciler) look(ctx context.Context, p *purchase) error {
 	if err != nil {
 		return err
 	}
-	accounts, err := r.Chain.Accounts(ctx, chain.Confirmed, append(watched, account)...)
+	accounts, err := r.Chain.Accounts(ctx, chain.Finalized, watched...)
 	if err != nil {
 		return fmt.Errorf("read treasury: %w", err)
 	}
-	if len(accounts) != len(watched)+1 {
-		return fmt.Errorf("read treasury: %d accounts instead of %d", len(accounts), len(watched)+1)
-	}
-	if p.held, err = p.terms.ReadHoldings(accounts[:len(watched)]); err != nil || p.held.Done {
+	if p.held, err = p.terms.ReadHoldings(accounts); err != nil || p.held.Done {
 		return err
 	}
-	price, err := feed.Read(accounts[len(watched)], r.Now())
+	said, err := r.Chain.Accounts(ctx, chain.Confirmed, account)
+	if err != nil {
+		return fmt.Errorf("read oracle: %w", err)
+	}
+	if len(said) != 1 {
+		return fmt.Errorf("read oracle: %d accounts instead of one", len(said))
+	}
+	price, err := feed.Read(said[0], r.Now())
 	if err != nil {
 		return err
 	}
