@@ -44,6 +44,8 @@ func (t *treasuryOptions) check(roles controllers.Roles) error {
 	switch {
 	case !roles.Has(controllers.Market) && (t.given() || t.swapKey != ""):
 		return errors.New("--swap-api-key-file and the flags --treasury-… are for the role market: leave them out, or add market to --roles")
+	case t.given() && t.wallet.keypair+t.wallet.url == "":
+		return errors.New("--treasury-keypair or --treasury-signer-url must say where the treasury's key is: give one, or no flag --treasury-… at all")
 	case t.given():
 		return t.wallet.check()
 	default:
