@@ -162,10 +162,22 @@ func (f *Fake) Simulate(ctx context.Context, raw []byte) (chain.Simulation, erro
 	if !f.fresh(envelope.Blockhash()) {
 		return reply(fault, chain.Simulation{Failure: &chain.Failure{Kind: "BlockhashNotFound", Instruction: chain.NoInstruction}})
 	}
+	signers := envelope.Signers()
+	if funds := f.accounts[signers[0]].Lamports; funds < feePerSignature*uint64(len(signers)) {
+		return reply(fault, chain.Simulation{Failure: &chain.Failure{Kind: noFunds(funds), Instruction: chain.NoInstruction}})
+	}
 	before := f.accounts
-	failure := f.execute(calls)
+	_, failure := f.execute(calls, signers)
 	f.accounts = before
 	return reply(fault, chain.Simulation{Units: unitsPerCall * uint64(len(calls)), Failure: failure})
+}
+
+// noFunds is what the runtime says of a payer that cannot pay the fee.
+func noFunds(lamports uint64) string {
+	if lamports == 0 {
+		return "AccountNotFound"
+	}
+	return "InsufficientFundsForFee"
 }
 
 // Account reads one account.

@@ -39,6 +39,24 @@ type Fault struct {
 // Program executes one call on the accounts it may see and change.
 type Program func(call chain.Call, accounts map[chain.Address]chain.Account) *chain.Failure
 
+// Native is a Program that sees more than its own call, and may call others.
+type Native func(run *Run, call chain.Call, accounts map[chain.Address]chain.Account) *chain.Failure
+
+// Run is a transaction being executed.
+type Run struct {
+	Calls   []chain.Call    // the transaction's own instructions
+	Index   int             // which of them is being executed
+	Signers []chain.Address // the payer first
+	Time    time.Time       // of the block
+	made    []chain.Call
+}
+
+// Made notes a call that the program made, as the history will show it.
+func (r *Run) Made(call chain.Call) {
+	call.Depth = 2
+	r.made = append(r.made, call)
+}
+
 // block is one slot that has a block, with the state before it.
 type block struct {
 	slot, height uint64
@@ -59,24 +77,25 @@ type Fake struct {
 	slot     uint64
 	root     uint64 // the newest slot that was ever finalized: no fork goes below it
 	forks    uint64
-	start    time.Time
+	now      func(slot uint64) time.Time
 	blocks   []block
 	accounts map[chain.Address]chain.Account
 	waiting  []pending
 	landed   []chain.Transaction
 	sent     map[chain.Signature]*chain.Envelope
-	programs map[chain.Address]Program
+	programs map[chain.Address]Native
 	faults   func(method string) Fault
 }
 
 // New returns a chain whose blocks are confirmed and finalized after so many more.
 func New(confirmLag, finalLag int) *Fake {
+	start := time.Unix(1_800_000_000, 0).UTC()
 	f := &Fake{
 		lag:      map[chain.Commitment]int{chain.Processed: 0, chain.Confirmed: confirmLag, chain.Finalized: finalLag},
-		start:    time.Unix(1_800_000_000, 0).UTC(),
+		now:      func(slot uint64) time.Time { return start.Add(time.Duration(slot) * time.Second) }, //nolint:gosec // small
 		accounts: map[chain.Address]chain.Account{},
 		sent:     map[chain.Signature]*chain.Envelope{},
-		programs: map[chain.Address]Program{chain.SystemProgram: transfer, chain.ComputeBudgetProgram: nothing},
+		programs: map[chain.Address]Native{chain.SystemProgram: alone(transfer), chain.ComputeBudgetProgram: alone(nothing)},
 		faults:   func(string) Fault { return Fault{} },
 	}
 	f.seal()
@@ -91,10 +110,35 @@ func (f *Fake) Faults(decide func(method string) Fault) {
 }
 
 // Program adds a program.
-func (f *Fake) Program(address chain.Address, program Program) {
+func (f *Fake) Program(address chain.Address, program Program) { f.Native(address, alone(program)) }
+
+// Native adds a program that sees the whole transaction.
+func (f *Fake) Native(address chain.Address, program Native) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.programs[address] = program
+}
+
+func alone(program Program) Native {
+	return func(_ *Run, call chain.Call, accounts map[chain.Address]chain.Account) *chain.Failure {
+		return program(call, accounts)
+	}
+}
+
+// Clock gives blocks the time that the function tells when they are made, instead of one second for each slot.
+func (f *Fake) Clock(now func() time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now = func(uint64) time.Time { return now() }
+}
+
+// Walk shows every account as it is now, in no order. The data is the chain's own: it is only to be read.
+func (f *Fake) Walk(visit func(chain.Account)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, account := range f.accounts {
+		visit(account)
+	}
 }
 
 // Set puts an account in place.
@@ -102,6 +146,7 @@ func (f *Fake) Set(account chain.Account) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	account.Exists = true
+	f.accounts = maps.Clone(f.accounts)
 	f.accounts[account.Address] = account
 }
 
@@ -173,7 +218,7 @@ func (f *Fake) at(level chain.Commitment, behind uint64) block {
 // seal closes the next slot with a block of what has arrived.
 func (f *Fake) seal() {
 	f.slot++
-	next := block{slot: f.slot, before: maps.Clone(f.accounts)}
+	next := block{slot: f.slot, before: f.accounts} // whoever changes an account clones them first
 	if len(f.blocks) > 0 {
 		next.height = f.blocks[len(f.blocks)-1].height + 1
 	}
@@ -211,26 +256,31 @@ func (f *Fake) land(envelope *chain.Envelope) {
 		return
 	}
 	payer.Lamports -= fee
+	f.accounts = maps.Clone(f.accounts)
 	f.accounts[payer.Address] = payer
+	done, failure := f.execute(calls, signers)
 	f.landed = append(f.landed, chain.Transaction{
-		Signature: signature, Slot: f.slot, Time: f.start.Add(time.Duration(f.slot) * time.Second), //nolint:gosec // small
-		Signers: signers, Calls: calls, Failure: f.execute(calls),
+		Signature: signature, Slot: f.slot, Time: f.now(f.slot), Signers: signers, Calls: done, Failure: failure,
 	})
 }
 
-// execute runs the calls on a copy of the state, and keeps it only if all succeed.
-func (f *Fake) execute(calls []chain.Call) *chain.Failure {
+// execute runs the calls on a copy of the state, and keeps it only if all succeed. It returns them with the calls that they made.
+func (f *Fake) execute(calls []chain.Call, signers []chain.Address) ([]chain.Call, *chain.Failure) {
 	state := maps.Clone(f.accounts)
+	var done []chain.Call
+	run := &Run{Calls: calls, Signers: signers, Time: f.now(f.slot)}
 	for i, call := range calls {
 		program, ok := f.programs[call.Program]
 		if !ok {
-			return &chain.Failure{Kind: "InstructionError", Instruction: i, Detail: "UnsupportedProgramId"}
+			return calls, &chain.Failure{Kind: "InstructionError", Instruction: i, Detail: "UnsupportedProgramId"}
 		}
-		if failure := program(call, state); failure != nil {
+		run.Index, run.made = i, nil
+		if failure := program(run, call, state); failure != nil {
 			failure.Kind, failure.Instruction = "InstructionError", i
-			return failure
+			return calls, failure
 		}
+		done = append(append(done, call), run.made...)
 	}
 	f.accounts = state
-	return nil
+	return done, nil
 }
