@@ -24,6 +24,10 @@ type VoucherSpec struct {
 	// +optional
 	Deposit *Transaction `json:"deposit,omitempty"`
 
+	// depositedAt is when the deposit was signed, or when it landed if it was found on chain: no worker can have been ready before.
+	// +optional
+	DepositedAt *metav1.Time `json:"depositedAt,omitempty"`
+
 	// refund is the transaction that closes an escrow whose deadline has passed, written down before it is sent.
 	// +optional
 	Refund *Transaction `json:"refund,omitempty"`

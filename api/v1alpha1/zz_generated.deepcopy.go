@@ -2049,6 +2049,10 @@ func (in *VoucherSpec) DeepCopyInto(out *VoucherSpec) {
 		*out = new(Transaction)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.DepositedAt != nil {
+		in, out := &in.DepositedAt, &out.DepositedAt
+		*out = (*in).DeepCopy()
+	}
 	if in.Refund != nil {
 		in, out := &in.Refund, &out.Refund
 		*out = new(Transaction)

@@ -7,6 +7,7 @@ package voucher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/outbox"
 	"github.com/bourse-dev/bourse/internal/signer"
@@ -30,6 +32,7 @@ import (
 // Chain is what the buyer needs of the chain. Every method returns an error whenever it cannot tell.
 type Chain interface {
 	outbox.Chain
+	escrow.History
 	GenesisHash(ctx context.Context) (chain.Hash, error)
 	Accounts(ctx context.Context, level chain.Commitment, addresses ...chain.Address) ([]chain.Account, error)
 }
@@ -82,8 +85,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, lease *boursev1.GPULease) (r
 		return reconcile.Result{}, nil
 	}
 	voucher, err := r.voucher(ctx, lease)
-	if err != nil || voucher == nil {
+	if err != nil {
 		return reconcile.Result{}, err
+	}
+	if voucher == nil {
+		return reconcile.Result{RequeueAfter: r.missed(lease)}, nil
 	}
 	of := func(phase func(context.Context, *boursev1.GPULease, *boursev1.Voucher) (reconcile.Result, error)) kube.Phase[*boursev1.Voucher] {
 		return func(ctx context.Context, voucher *boursev1.Voucher) (reconcile.Result, error) {
@@ -93,7 +99,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, lease *boursev1.GPULease) (r
 	return kube.Run(ctx, &kube.SpecWriter{Client: r.Hub}, voucher, of(r.fund), of(r.promise), of(r.reclaim))
 }
 
-// voucher returns the lease's voucher. It makes it when the lease wants its deposit; before that there is none.
+// missed says when to look for a deposit of a lease without a voucher again; zero if there can be none. A lease that was accepted may
+// have had a voucher which was deleted while its deposit was on its way.
+func (r *Reconciler) missed(lease *boursev1.GPULease) time.Duration {
+	if !kube.IsTrue(lease, boursev1.LeaseAccepted) {
+		return 0
+	}
+	return r.lookAgain(lease)
+}
+
+// voucher returns the lease's voucher. It makes it when the lease wants its deposit, and anew when the chain has a deposit that no
+// voucher tells of; before that there is none.
 func (r *Reconciler) voucher(ctx context.Context, lease *boursev1.GPULease) (*boursev1.Voucher, error) {
 	var voucher boursev1.Voucher
 	err := r.Hub.Get(ctx, types.NamespacedName{Namespace: lease.Spec.Job.Namespace, Name: lease.Name}, &voucher)
@@ -107,7 +123,10 @@ func (r *Reconciler) voucher(ctx context.Context, lease *boursev1.GPULease) (*bo
 		return nil, fmt.Errorf("get voucher: %w", err)
 	}
 	if !r.wantsDeposit(lease) {
-		return nil, nil //nolint:nilnil // nothing is owed yet
+		lost, err := r.lost(ctx, lease)
+		if err != nil || !lost {
+			return nil, err //nolint:nilnil // nothing is owed
+		}
 	}
 	voucher = boursev1.Voucher{
 		ObjectMeta: metav1.ObjectMeta{Namespace: lease.Spec.Job.Namespace, Name: lease.Name},
@@ -125,6 +144,18 @@ func (r *Reconciler) voucher(ctx context.Context, lease *boursev1.GPULease) (*bo
 		return nil, fmt.Errorf("create voucher: %w", err)
 	}
 	return &voucher, nil
+}
+
+// lost says whether the escrow of a lease without a voucher is open on chain.
+func (r *Reconciler) lost(ctx context.Context, lease *boursev1.GPULease) (bool, error) {
+	if !kube.IsTrue(lease, boursev1.LeaseAccepted) || closedBySupplier(lease) {
+		return false, nil
+	}
+	facts, err := r.inspect(ctx, lease)
+	if refusal, ok := errors.AsType[*escrow.Refusal](err); ok {
+		return refusal.Reason == escrow.Frozen, nil
+	}
+	return facts.Deposit > 0 && !facts.Closed, err
 }
 
 func paysFor(voucher *boursev1.Voucher, lease *boursev1.GPULease) bool {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -38,11 +39,15 @@ func (r *Reconciler) fund(ctx context.Context, lease *boursev1.GPULease, voucher
 		return reconcile.Result{}, nil
 	case in(tx, boursev1.TransactionSigned):
 		return r.land(ctx, lease, tx)
-	case !r.wantsDeposit(lease) || tx != nil && tx.Attempt >= mostDeposits:
-		return reconcile.Result{}, nil
-	default:
-		return r.deposit(ctx, lease, voucher)
 	}
+	found, err := r.adopt(ctx, lease, voucher)
+	if err != nil || found {
+		return reconcile.Result{}, err
+	}
+	if !r.wantsDeposit(lease) || tx != nil && tx.Attempt >= mostDeposits {
+		return reconcile.Result{RequeueAfter: r.lookAgain(lease)}, nil
+	}
+	return r.deposit(ctx, lease, voucher)
 }
 
 // deposit signs the transaction that opens the escrow, after the buyer's own checks.
@@ -80,18 +85,13 @@ func (r *Reconciler) deposit(ctx context.Context, lease *boursev1.GPULease, vouc
 	}
 	voucher.Spec.Deposit = tx
 	decline(voucher, "")
+	voucher.Spec.DepositedAt = new(metav1.NewTime(r.Now().Truncate(time.Second)))
 	return reconcile.Result{RequeueAfter: drive}, nil
 }
 
 // land sends a journalled deposit until the chain has decided about it.
 func (r *Reconciler) land(ctx context.Context, lease *boursev1.GPULease, tx *boursev1.Transaction) (reconcile.Result, error) {
-	opened := func(ctx context.Context) (bool, error) {
-		facts, err := r.inspect(ctx, lease)
-		if errors.Is(err, escrow.Absent) {
-			return false, nil
-		}
-		return facts.Deposit > 0, err
-	}
+	opened := func(ctx context.Context) (bool, error) { return r.opened(ctx, lease) }
 	if err := r.drive(ctx, tx, opened); err != nil {
 		return reconcile.Result{}, err
 	}

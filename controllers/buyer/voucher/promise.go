@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -57,7 +58,7 @@ func (r *Reconciler) promise(ctx context.Context, lease *boursev1.GPULease, vouc
 	return reconcile.Result{}, nil
 }
 
-// believe returns the newest usage record, or a refusal to pay for it. No worker can have been ready before the voucher was made.
+// believe returns the newest usage record, or a refusal to pay for it. No worker can have been ready before the deposit was signed.
 func (r *Reconciler) believe(lease *boursev1.GPULease, voucher *boursev1.Voucher) (*meter.Record, error) {
 	terms, err := contract.Meter(lease)
 	if err != nil {
@@ -71,7 +72,7 @@ func (r *Reconciler) believe(lease *boursev1.GPULease, voucher *boursev1.Voucher
 	if err != nil {
 		return nil, err
 	}
-	err = terms.Verify(last, *record, meter.Bounds{Funded: voucher.CreationTimestamp.Time, Now: r.Now()})
+	err = terms.Verify(last, *record, meter.Bounds{Funded: deposited(voucher), Now: r.Now()})
 	if errors.Is(err, meter.ErrRefused) {
 		return nil, refuse("usage record %d: %s", record.Sequence, err)
 	}
@@ -82,6 +83,14 @@ func (r *Reconciler) believe(lease *boursev1.GPULease, voucher *boursev1.Voucher
 		return nil, refuse("usage record %d costs less than what is promised", record.Sequence)
 	}
 	return record, nil
+}
+
+// deposited is before when no worker can have been ready.
+func deposited(voucher *boursev1.Voucher) time.Time {
+	if voucher.Spec.DepositedAt != nil {
+		return voucher.Spec.DepositedAt.Time
+	}
+	return voucher.CreationTimestamp.Time
 }
 
 // promised is the record that the newest promise answered, as far as the voucher tells; nil before the first.
