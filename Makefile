@@ -30,7 +30,7 @@ demo-ray: ## The same for a real Ray program on real kubelets. Needs root on Lin
 	go run ./hack/demo --ray $(if $(KEEP),--keep)
 
 .PHONY: test
-test: unit program-test integration e2e ## Run all tests. This is what CI runs.
+test: unit sim-money program-test integration e2e ## Run all tests. This is what CI runs.
 
 .PHONY: check
 check: verify lint test ## All that must hold before a push.
@@ -39,6 +39,10 @@ check: verify lint test ## All that must hold before a push.
 .PHONY: unit
 unit: ## The pure core and the controllers, with the race detector.
 	CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname -- -race -shuffle=on $$(go list ./... | grep -v /test/)
+
+.PHONY: sim-money
+sim-money: ## Play SEEDS (300) schedules of everything that can go wrong with money, and the mutants. SEED=n shows one, MUTANT='name' under that rule.
+	go test ./test/sim/... -count=1 -timeout 20m -v $(if $(SEED),-run 'TestMoneyIs' -seed=$(SEED) -mutant='$(MUTANT)',-seeds=$(or $(SEEDS),300))
 
 .PHONY: program-test
 program-test: ## The on-chain program: natively, against its mutants, and rebuilt from source.
