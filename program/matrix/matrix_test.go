@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gagliardetto/solana-go"
 	"github.com/gagliardetto/solana-go/programs/system"
@@ -38,7 +37,10 @@ func TestMatrix(t *testing.T) {
 	for name, elf := range programs(t) {
 		t.Run(name, func(t *testing.T) {
 			m := &matrix{world: newWorld(t, elf)}
+			m.refuseMarkets()
+			m.changeMarket()
 			m.refuseOpen()
+			m.refuseMarketTerms()
 			m.open()
 			m.refuseClaims()
 			m.refuseVouchers()
@@ -47,9 +49,13 @@ func TestMatrix(t *testing.T) {
 			m.close()
 			m.deadline()
 			m.exhaust()
+			m.adjust()
+			m.dispute()
+			m.award()
+			m.hold()
 			m.native()
 			t.Logf("%d steps", m.steps)
-			if m.steps < 100 {
+			if m.steps < 230 {
 				t.Errorf("only %d steps were made", m.steps)
 			}
 		})
@@ -115,6 +121,8 @@ func (m *matrix) refuseOpen() {
 	with("wrong decimals", 109, func(l *lease) { l.decimals = 9 })
 	with("more than the buyer has", 1, func(l *lease) { l.deposit = wealth + 1 })
 
+	with("deadline in milliseconds", 106, func(l *lease) { l.deadline *= 1000 })
+
 	good := m.world.open(m.lease)
 	m.refuse("buyer does not sign", custom(0, 101), m.stranger, good.with(0, write(m.buyer)).build())
 	m.refuse("vault elsewhere", custom(0, 103), m.buyer, good.with(2, write(m.newKey())).build())
@@ -123,12 +131,12 @@ func (m *matrix) refuseOpen() {
 	m.accept("give a stranger tokens", m.buyer, m.move(m.buyer, m.stranger, 10_000_000))
 	m.refuse("pays from a stranger's account", custom(0, 4), m.buyer, good.with(4, write(tokens(m.stranger, m.mint))).build())
 	m.accept("give them back", m.stranger, m.move(m.stranger, m.buyer, 10_000_000))
-	m.refuse("other System program", custom(0, 100), m.buyer, good.with(7, read(m.stranger)).build())
-	m.refuse("other Token program", custom(0, 100), m.buyer, good.with(8, read(solana.Token2022ProgramID)).build())
+	m.refuse("other System program", custom(0, 100), m.buyer, good.with(9, read(m.stranger)).build())
+	m.refuse("other Token program", custom(0, 100), m.buyer, good.with(10, read(solana.Token2022ProgramID)).build())
 	m.refuse("empty instruction", custom(0, 100), m.buyer, call{m.program, good.accounts, nil}.build())
-	m.refuse("unknown instruction", custom(0, 100), m.buyer, call{m.program, good.accounts, []byte{9}}.build())
-	m.refuse("short instruction", custom(0, 100), m.buyer, call{m.program, good.accounts, good.data[:57]}.build())
-	m.refuse("long instruction", custom(0, 100), m.buyer, call{m.program, good.accounts, append(good.data[:58:58], 0)}.build())
+	m.refuse("unknown instruction", custom(0, 100), m.buyer, call{m.program, good.accounts, []byte{200}}.build())
+	m.refuse("short instruction", custom(0, 100), m.buyer, call{m.program, good.accounts, good.data[:63]}.build())
+	m.refuse("long instruction", custom(0, 100), m.buyer, call{m.program, good.accounts, append(good.data[:64:64], 0)}.build())
 }
 
 func (m *matrix) open() {
@@ -144,7 +152,7 @@ func (m *matrix) open() {
 	if owner != m.program || lamports != rent(256) || len(data) != 256 {
 		m.t.Fatalf("lease account: owner %s, %d lamports, %d bytes", owner, lamports, len(data))
 	}
-	want := []byte("bourse1\x01")
+	want := []byte("bourse2\x01")
 	for _, k := range []key{m.buyer, m.supplier, {}, m.treasury, m.mint, l.id} {
 		want = append(want, k[:]...)
 	}
@@ -154,7 +162,7 @@ func (m *matrix) open() {
 	for _, n := range []uint16{l.buyerFee, l.supplierFee, l.burn} {
 		want = le.AppendUint16(want, n)
 	}
-	want = append(want, l.decimals, l.bump, l.vaultBump, 1)
+	want = append(want, l.decimals, l.bump, l.vaultBump, 2)
 	if want = append(want, make([]byte, 22)...); string(data) != string(want) {
 		m.t.Fatalf("lease account:\ngot  %x\nwant %x", data, want)
 	}
@@ -206,7 +214,7 @@ func (m *matrix) refuseVouchers() {
 	with("signed by the supplier", m.check(m.supplier, message(m.program, l.address, gross)))
 	with("for another lease", m.check(m.buyer, message(m.program, m.mint, gross)))
 	with("for another program", m.check(m.buyer, message(m.mint, l.address, gross)))
-	with("other version", m.check(m.buyer, append([]byte("bourse2"), message(m.program, l.address, gross)[7:]...)))
+	with("other version", m.check(m.buyer, append([]byte("bourse1"), message(m.program, l.address, gross)[7:]...)))
 	with("longer message", m.check(m.buyer, append(message(m.program, l.address, gross), 0)))
 	// A valid check of another message, whose offsets name the instruction that they are in by its number.
 	explicit := append([]byte{}, good.data...)
@@ -281,7 +289,7 @@ func (m *matrix) close() {
 		m.t.Fatalf("vault rent: the buyer got %d lamports, want %d", after-before, rent(165))
 	}
 	m.balances(l, 0, wealth-1_000_000-3_067_500, 2_992_500, 45_000, wealth-30_000)
-	if owner, _, data := m.account(l.address); owner != m.program || string(data[:8]) != "bourse1\x02" {
+	if owner, _, data := m.account(l.address); owner != m.program || string(data[:8]) != "bourse2\x02" {
 		m.t.Fatalf("tombstone: owner %s, magic %q", owner, data[:8])
 	}
 	m.refuse("claim after the end", custom(1, 104), m.supplier, m.voucher(l, 5_000_000), m.world.claim(m.supplier, l, 5_000_000).build())
@@ -297,10 +305,7 @@ func (m *matrix) deadline() {
 	first, second := m.newLease("late", 5_000_000), m.newLease("later", 5_000_000)
 	m.accept("open", m.buyer, m.world.open(first).build())
 	m.accept("open", m.buyer, m.world.open(second).build())
-	if err := m.sim.WarpTime(m.t.Context(), 3700*time.Second); err != nil {
-		m.t.Fatal(err)
-	}
-	m.tick()
+	m.warp(3700)
 	have := m.amount(tokens(m.buyer, m.mint))
 	m.accept("stranger closes after the deadline", m.stranger, m.world.close(m.stranger, first).build())
 	m.accept("late claim", m.supplier, m.voucher(second, 1_000_000), m.world.claim(m.supplier, second, 1_000_000).build())
@@ -312,7 +317,6 @@ func (m *matrix) deadline() {
 func (m *matrix) exhaust() {
 	m.t.Helper()
 	l := m.newLease("exhausted", 1_022_500)
-	l.deadline += 3700
 	m.accept("open", m.buyer, m.world.open(l).build())
 	m.refuse("one unit too much", custom(1, 105), m.supplier, m.voucher(l, 1_000_001), m.world.claim(m.supplier, l, 1_000_001).build())
 	m.accept("the last unit", m.supplier, m.voucher(l, 1_000_000), m.world.claim(m.supplier, l, 1_000_000).build())
@@ -345,7 +349,7 @@ func (m *matrix) native() {
 	}
 	m.must(m.admin, system.NewTransferInstruction(1_000_000_000, m.admin, tokens(m.buyer, m.mint)).Build(), token.NewSyncNativeInstruction(tokens(m.buyer, m.mint)).Build())
 	l := m.newLease("native", 500_000_000)
-	l.decimals, l.burn, l.deadline = 9, 0, l.deadline+3700
+	l.decimals, l.burn = 9, 0
 	m.accept("a griefer sends lamports to the vault", m.stranger, system.NewTransferInstruction(3_000_000, m.stranger, l.vault).Build())
 	m.accept("open", m.buyer, m.world.open(l).build())
 	m.accept("claim, the mint read-only", m.supplier, m.voucher(l, 100_000_000), m.world.claim(m.supplier, l, 100_000_000).with(3, read(m.mint)).build())

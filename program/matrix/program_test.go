@@ -20,28 +20,34 @@ var (
 	sysvar         = solana.MustPublicKeyFromBase58("Sysvar1nstructions1111111111111111111111111")
 )
 
-// world is a deployed program with a mint and everybody who uses it.
+// world is a deployed program with a market, a mint and everybody who uses it.
 type world struct {
 	*chain
 	program                                    key
 	mint                                       key
+	market                                     market
+	arbiter                                    key
 	admin, buyer, supplier, treasury, stranger key
+	warped                                     time.Duration
 }
 
 const (
 	wealth   = 1_000_000_000
 	decimals = 6
+	hour     = 3600
+	day      = 24 * hour
 )
 
 func newWorld(t *testing.T, elf []byte) *world {
 	t.Helper()
 	w := &world{chain: startChain(t)}
 	w.admin = w.newWallet(100)
-	for _, k := range []*key{&w.buyer, &w.supplier, &w.treasury, &w.stranger} {
+	for _, k := range []*key{&w.buyer, &w.supplier, &w.treasury, &w.stranger, &w.arbiter} {
 		*k = w.newWallet(10)
 	}
 	w.deploy(elf)
 	w.mint = w.newMint(decimals)
+	w.market = w.newMarket()
 	w.must(w.admin, token.NewMintToInstruction(wealth, w.mint, tokens(w.buyer, w.mint), w.admin, nil).Build())
 	return w
 }
@@ -96,20 +102,37 @@ func sign(k key) *solana.AccountMeta  { return solana.Meta(k).SIGNER() }
 
 func metas(m ...*solana.AccountMeta) solana.AccountMetaSlice { return m }
 
+// warp moves the chain's clock forward.
+func (w *world) warp(seconds int) {
+	w.t.Helper()
+	by := time.Duration(seconds) * time.Second
+	if err := w.sim.WarpTime(w.t.Context(), by); err != nil {
+		w.t.Fatal(err)
+	}
+	w.warped += by
+	w.tick()
+}
+
+// in is the chain's time in so many seconds.
+func (w *world) in(seconds int64) int64 { return time.Now().Add(w.warped).Unix() + seconds }
+
 // lease is what an opening says.
 type lease struct {
 	id                          [32]byte
 	deposit                     uint64
 	deadline                    int64
 	buyerFee, supplierFee, burn uint16
+	arbiterCap                  uint16
+	disputeDelay                uint32
+	arbiter                     key
 	decimals, bump, vaultBump   uint8
 	address, vault              key
 }
 
-// newLease names a lease whose addresses have the canonical bump 255, so that finding them always costs the same.
+// newLease names a lease without arbitration, whose addresses have the canonical bump 255, so that finding them always costs the same.
 func (w *world) newLease(name string, deposit uint64) lease {
 	w.t.Helper()
-	l := lease{deposit: deposit, deadline: time.Now().Unix() + 3600, buyerFee: 225, supplierFee: 25, burn: 4000, decimals: decimals}
+	l := lease{deposit: deposit, deadline: w.in(hour), buyerFee: 225, supplierFee: 25, burn: 4000, decimals: decimals}
 	copy(l.id[8:], name)
 	for n := uint64(0); l.bump != 255 || l.vaultBump != 255; n++ {
 		le.PutUint64(l.id[:], n)
@@ -144,12 +167,13 @@ func (w *world) open(l lease) call {
 	data := append([]byte{0}, l.id[:]...)
 	data = le.AppendUint64(data, l.deposit)
 	data = le.AppendUint64(data, uint64(l.deadline))
-	for _, bps := range []uint16{l.buyerFee, l.supplierFee, l.burn} {
+	for _, bps := range []uint16{l.buyerFee, l.supplierFee, l.burn, l.arbiterCap} {
 		data = le.AppendUint16(data, bps)
 	}
+	data = le.AppendUint32(data, l.disputeDelay)
 	data = append(data, l.decimals, l.bump, l.vaultBump)
 	return call{w.program, metas(sign(w.buyer).WRITE(), write(l.address), write(l.vault), read(w.mint), write(tokens(w.buyer, w.mint)),
-		read(w.supplier), read(w.treasury), read(solana.SystemProgramID), read(solana.TokenProgramID)), data}
+		read(w.supplier), read(w.treasury), read(l.arbiter), read(w.market.address), read(solana.SystemProgramID), read(solana.TokenProgramID)), data}
 }
 
 func (w *world) claim(submitter key, l lease, gross uint64) call {
@@ -163,7 +187,7 @@ func (w *world) close(submitter key, l lease) call {
 }
 
 func message(program, lease key, gross uint64) []byte {
-	m := append([]byte("bourse1"), program[:]...)
+	m := append([]byte("bourse2"), program[:]...)
 	return le.AppendUint64(append(m, lease[:]...), gross)
 }
 

@@ -3,9 +3,9 @@
 //! calls of other programs.
 //!
 //! All `unsafe` code of the program is in this file and in `sys.rs`, except for
-//! the entrypoint itself and the claim that a lease is a plain record.
+//! the entrypoint itself and the claims that the accounts' layouts are plain records.
 
-use crate::error::{syscall, Error, Result};
+use crate::error::{check, syscall, Error, Result};
 use crate::sys;
 use core::{marker::PhantomData, mem::MaybeUninit, slice};
 
@@ -83,18 +83,19 @@ impl<'a> Account<'a> {
         unsafe { slice::from_raw_parts(self.data, self.data_len()) }
     }
 
-    /// A copy of the record that the data holds, if its length is exactly the record's.
+    /// Copies the data to a record. False if its length is not exactly the record's.
     #[inline(always)]
-    pub fn load<T: Plain>(&self) -> Option<T> {
+    pub fn load<T: Plain>(&self, record: &mut T) -> bool {
         if self.data_len() != size_of::<T>() {
-            return None;
+            return false;
         }
         // The runtime aligns account data to eight bytes.
-        Some(unsafe { (self.data as *const T).read() })
+        unsafe { (record as *mut T).copy_from(self.data as *const T, 1) };
+        true
     }
 
     /// Overwrites the data with a record. False if the length differs or the account is read-only.
-    #[inline(always)]
+    #[inline(never)]
     pub fn store<T: Plain>(&self, record: &T) -> bool {
         if self.data_len() != size_of::<T>() || !self.writable {
             return false;
@@ -109,7 +110,22 @@ impl<'a> Account<'a> {
 /// # Safety
 /// The type is `repr(C)` without padding, every bit pattern is a value of it, and
 /// its alignment is at most eight.
-pub unsafe trait Plain: Sized {}
+pub unsafe trait Plain: Sized {
+    /// A record of zeros, to be filled.
+    #[inline(always)]
+    fn empty() -> Self {
+        unsafe { MaybeUninit::zeroed().assume_init() }
+    }
+}
+
+/// The record that these bytes hold, if their number is exactly the record's.
+#[inline(always)]
+pub fn parse<T: Plain>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() != size_of::<T>() {
+        return None;
+    }
+    Some(unsafe { (bytes.as_ptr() as *const T).read_unaligned() })
+}
 
 /// How a called program gets an account.
 #[repr(C)]
@@ -192,9 +208,15 @@ pub fn invoke(program: &Key, metas: &[Meta], data: &[u8], accounts: &[Account], 
     })
 }
 
+/// Refuses an address that is not the canonical program address of these seeds.
+#[inline(always)]
+pub fn check_address(seeds: &[Seed], program: &Key, address: &Key, bump: u8) -> Result {
+    check(is_canonical(seeds, program, address, bump), Error::PDA)
+}
+
 /// Whether `address` and `bump` are the canonical program address of the seeds.
 #[inline(always)]
-pub fn is_canonical(seeds: &[Seed], program: &Key, address: &Key, bump: u8) -> bool {
+fn is_canonical(seeds: &[Seed], program: &Key, address: &Key, bump: u8) -> bool {
     let mut found = MaybeUninit::<Key>::uninit();
     let mut found_bump = 0u8;
     let code = unsafe {

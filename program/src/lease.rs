@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The lease account and the addresses that belong to it.
 
-use crate::abi::{is_canonical, is_derived, Account, Key, Plain, Seed};
+use crate::abi::{is_derived, Account, Key, Plain, Seed};
 use crate::error::{check, Error, Result};
 use crate::fees::Fees;
 use core::slice;
 
 /// The first eight bytes of a lease that is open.
-pub const OPEN: u64 = u64::from_le_bytes(*b"bourse1\x01");
+pub const OPEN: u64 = u64::from_le_bytes(*b"bourse2\x01");
 /// The first eight bytes of a lease that was closed. The account stays as a
 /// tombstone, so that its id can never be used again and no old voucher revives.
-pub const CLOSED: u64 = u64::from_le_bytes(*b"bourse1\x02");
+pub const CLOSED: u64 = u64::from_le_bytes(*b"bourse2\x02");
 /// The layout version that this program writes and reads.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
+/// The furthest that a deadline may be ahead, in seconds: two years. A deadline by
+/// mistake in milliseconds would lock a deposit for good.
+pub const MAX_TERM: i64 = 731 * 86_400;
 /// The size of a lease account.
 pub const SIZE: u64 = size_of::<Lease>() as u64;
 
@@ -26,7 +29,7 @@ pub struct Lease {
     pub buyer: Key,
     /// Who is paid.
     pub supplier: Key,
-    /// Reserved for arbitration; zero.
+    /// Who may award after a dispute; zero if nobody may.
     pub arbiter: Key,
     /// Who gets the market's part of the fees.
     pub treasury: Key,
@@ -34,7 +37,7 @@ pub struct Lease {
     pub mint: Key,
     /// The buyer's name for the lease.
     pub id: Key,
-    /// What the buyer deposited. No claim can cost more.
+    /// What the buyer deposited, top-ups included. No claim can cost more.
     pub deposit: u64,
     /// The cumulative gross amount claimed so far.
     pub paid: u64,
@@ -54,8 +57,14 @@ pub struct Lease {
     pub vault_bump: u8,
     /// [`VERSION`].
     pub version: u8,
-    /// Zero.
-    pub reserved: [u8; 22],
+    /// The most that an award can cost, in basis points of the deposit; zero without arbitration.
+    pub arbiter_cap: u16,
+    /// Seconds from a dispute to the time of its award, and again to its end.
+    pub dispute_delay: u32,
+    /// When the supplier disputed, in Unix seconds; zero before. There is one dispute at most.
+    pub disputed_at: i64,
+    /// The cumulative gross amount that the open dispute is about; zero if none is open.
+    pub disputed: u64,
 }
 
 const _: () = assert!(size_of::<Lease>() == 256 && align_of::<Lease>() == 8);
@@ -66,12 +75,19 @@ unsafe impl Plain for Lease {}
 
 impl Lease {
     /// Reads an open lease of this program.
-    #[inline(always)]
-    pub fn load(program: &Key, account: &Account) -> Result<Lease> {
+    #[inline(never)]
+    pub fn load(&mut self, program: &Key, account: &Account) -> Result {
         check(account.owned_by(program), Error::OWNER)?;
-        let lease = account.load::<Lease>().ok_or(Error::STATE)?;
-        check(lease.magic == OPEN && lease.version == VERSION, Error::STATE)?;
-        Ok(lease)
+        check(account.load(self), Error::STATE)?;
+        check(self.magic == OPEN && self.version == VERSION, Error::STATE)
+    }
+
+    /// When an award of the dispute becomes possible, and when the dispute is over.
+    #[inline(always)]
+    pub fn award_times(&self) -> (i64, i64) {
+        let delay = self.dispute_delay as i64;
+        let from = self.disputed_at.saturating_add(delay);
+        (from, from.saturating_add(delay))
     }
 
     /// The lease's fee terms.
@@ -96,6 +112,12 @@ impl Lease {
     }
 }
 
+/// Refuses a deadline that is not ahead, or too far ahead.
+#[inline(always)]
+pub fn check_deadline(deadline: i64, now: i64) -> Result {
+    check(deadline > now && deadline <= now.saturating_add(MAX_TERM), Error::TIME)
+}
+
 /// The seeds of a lease's address, without the bump.
 #[inline(always)]
 pub fn address_seeds<'a>(buyer: &'a Key, id: &'a Key) -> [Seed<'a>; 3] {
@@ -106,10 +128,4 @@ pub fn address_seeds<'a>(buyer: &'a Key, id: &'a Key) -> [Seed<'a>; 3] {
 #[inline(always)]
 pub fn vault_seeds(lease: &Key) -> [Seed<'_>; 2] {
     [Seed::new(b"vault"), Seed::new(lease)]
-}
-
-/// Refuses an address that is not the canonical one of these seeds.
-#[inline(always)]
-pub fn check_address(seeds: &[Seed], program: &Key, address: &Key, bump: u8) -> Result {
-    check(is_canonical(seeds, program, address, bump), Error::PDA)
 }

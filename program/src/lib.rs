@@ -7,8 +7,12 @@
 //! between its treasury and a burn. What is left goes back to the buyer when the
 //! supplier closes the lease, or when anybody does after the deadline.
 //!
-//! The program has no administrator and holds no key: what can happen to a deposit
-//! is fixed when the lease is opened.
+//! A lease may name an arbiter, who can award a supplier a bounded part of the deposit
+//! without a voucher: after a dispute, after a delay, and once.
+//!
+//! The program has no administrator and holds no key. Each market has a configuration
+//! that fixes its treasury, its arbiter and its caps; a change of it waits for a time
+//! lock. What can happen to a deposit is fixed when the lease is opened.
 //!
 //! # Dialect
 //! The BPF target has no 128-bit arithmetic, returns one register and takes five,
@@ -24,22 +28,29 @@
 extern crate std;
 
 pub mod abi;
+pub mod award;
 pub mod claim;
 pub mod close;
+pub mod config;
+pub mod configure;
+pub mod dispute;
 pub mod error;
+pub mod extend;
 pub mod fees;
 #[cfg(not(any(target_os = "solana", target_arch = "bpf")))]
 pub mod host;
 pub mod lease;
 pub mod open;
+pub mod payout;
 pub mod system;
 pub mod token;
+pub mod top_up;
 pub mod voucher;
 
 mod sys;
 
 use abi::{Account, Key};
-use error::{Error, Result};
+use error::{check, Error, Result};
 
 /// The numbers of the instructions: the first byte of their data.
 pub mod instruction {
@@ -49,6 +60,20 @@ pub mod instruction {
     pub const CLAIM: u8 = 1;
     /// See [`crate::close`].
     pub const CLOSE: u8 = 2;
+    /// See [`crate::top_up`].
+    pub const TOP_UP: u8 = 3;
+    /// See [`crate::extend`].
+    pub const EXTEND: u8 = 4;
+    /// See [`crate::dispute`].
+    pub const DISPUTE: u8 = 5;
+    /// See [`crate::award`].
+    pub const AWARD: u8 = 6;
+    /// See [`crate::configure::create`].
+    pub const CONFIG_CREATE: u8 = 7;
+    /// See [`crate::configure::propose`].
+    pub const CONFIG_PROPOSE: u8 = 8;
+    /// See [`crate::configure::apply`].
+    pub const CONFIG_APPLY: u8 = 9;
 }
 
 /// Runs one instruction.
@@ -56,16 +81,30 @@ pub fn process(program: &Key, accounts: &[Account], data: &[u8]) -> Result {
     let (number, data) = data.split_first().ok_or(Error::ARGUMENT)?;
     match *number {
         instruction::OPEN => open::process(program, accounts, data),
-        instruction::CLAIM => {
-            let gross: [u8; 8] = data.try_into().map_err(|_| Error::ARGUMENT)?;
-            claim::process(program, accounts, u64::from_le_bytes(gross))
-        }
+        instruction::CLAIM => claim::process(program, accounts, word(data)?),
         instruction::CLOSE => {
-            error::check(data.is_empty(), Error::ARGUMENT)?;
+            check(data.is_empty(), Error::ARGUMENT)?;
             close::process(program, accounts)
+        }
+        instruction::TOP_UP => top_up::process(program, accounts, word(data)?),
+        instruction::EXTEND => extend::process(program, accounts, word(data)? as i64),
+        instruction::DISPUTE => dispute::process(program, accounts, word(data)?),
+        instruction::AWARD => award::process(program, accounts, word(data)?),
+        instruction::CONFIG_CREATE => configure::create(program, accounts, data),
+        instruction::CONFIG_PROPOSE => configure::propose(program, accounts, data),
+        instruction::CONFIG_APPLY => {
+            check(data.is_empty(), Error::ARGUMENT)?;
+            configure::apply(program, accounts)
         }
         _ => Err(Error::ARGUMENT),
     }
+}
+
+/// The number that is all of an instruction's data.
+#[inline(always)]
+fn word(data: &[u8]) -> Result<u64> {
+    let bytes: [u8; 8] = data.try_into().map_err(|_| Error::ARGUMENT)?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 /// Where the runtime enters the program.

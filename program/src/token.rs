@@ -28,6 +28,17 @@ pub fn is_mint(account: &Account, decimals: u8) -> bool {
         && account.get(44) == Some([decimals, 1])
 }
 
+/// The decimals of an initialized mint; `None` if it is not one.
+#[inline(always)]
+pub fn decimals(account: &Account) -> Option<u8> {
+    let [decimals] = account.get(44)?;
+    if is_mint(account, decimals) {
+        Some(decimals)
+    } else {
+        None
+    }
+}
+
 /// Whether the account is a token account of this mint that belongs to `owner`.
 #[inline(always)]
 pub fn is_account_of(account: &Account, mint: &Key, owner: &Key) -> bool {

@@ -19,7 +19,7 @@ pub const INSTRUCTIONS: Key = [
     0x24, 0xc6, 0x8f, 0x21, 0x56, 0x75, 0xa5, 0xdb, 0xba, 0xcb, 0x5f, 0x08, 0x00, 0x00, 0x00,
 ];
 /// The first bytes of every voucher: what it is and for which version.
-pub const TAG: [u8; 7] = *b"bourse1";
+pub const TAG: [u8; 7] = *b"bourse2";
 
 /// One signature; signature at 48, key at 16 and message of 79 bytes at 112, each
 /// in "this instruction" (0xffff). Any other head could point the Ed25519 program

@@ -10,14 +10,6 @@ use bourse::host::State;
 use bourse::{lease, system, token, voucher};
 use world::*;
 
-/// Runs an instruction that must be refused with `want` and must change nothing.
-#[track_caller]
-fn refused(world: &World, accounts: Vec<State>, data: &[u8], want: Error) {
-    let mut after = accounts.clone();
-    assert_eq!(world.runtime.run(&mut after, data), want.code());
-    assert_eq!(after, accounts);
-}
-
 #[test]
 fn a_lease_lives_and_ends() {
     let mut world = World::new();
@@ -52,8 +44,8 @@ fn a_lease_lives_and_ends() {
 fn the_account_is_laid_out_as_documented() {
     let world = World::opened();
     let data = &world.lease.data;
-    let mut want = b"bourse1\x01".to_vec();
-    for key in [BUYER, SUPPLIER, [0; 32], TREASURY, MINT, terms().id] {
+    let mut want = b"bourse2\x01".to_vec();
+    for key in [BUYER, SUPPLIER, ARBITER, TREASURY, MINT, terms().id] {
         want.extend(key);
     }
     want.extend(10_000u64.to_le_bytes());
@@ -62,7 +54,9 @@ fn the_account_is_laid_out_as_documented() {
     for bps in [225u16, 25, 4_000] {
         want.extend(bps.to_le_bytes());
     }
-    want.extend([DECIMALS, 255, 255, 1]);
+    want.extend([DECIMALS, 255, 255, 2]);
+    want.extend(2_000u16.to_le_bytes());
+    want.extend(100u32.to_le_bytes());
     want.resize(256, 0);
     assert_eq!(*data, want);
 
@@ -70,9 +64,23 @@ fn the_account_is_laid_out_as_documented() {
     assert_eq!(world.claim(SUPPLIER, 77), 0);
     want[208] = 77;
     assert_eq!(world.lease.data, want);
+    world.runtime.now = 1_234;
+    assert_eq!(world.dispute(SUPPLIER, 99), 0);
+    want[240..248].copy_from_slice(&1_234i64.to_le_bytes());
+    want[248] = 99;
+    assert_eq!(world.lease.data, want);
+    world.runtime.now = 1_334;
+    assert_eq!(world.award(ARBITER, 88), 0);
+    (want[208], want[248]) = (88, 0);
+    assert_eq!(world.lease.data, want);
     assert_eq!(world.close(SUPPLIER), 0);
     want[7] = 2;
     assert_eq!(world.lease.data, want);
+
+    let mut world = World::new();
+    assert_eq!(world.open(&plain_terms()), 0);
+    assert_eq!(world.lease.data[72..104], [0; 32]);
+    assert_eq!(world.lease.data[234..], [0; 22]);
 }
 
 #[test]
@@ -95,6 +103,9 @@ fn open_refuses_bad_terms() {
         World::new().open(&terms)
     };
     assert_eq!(with(|_| ()), 0);
+    assert_eq!(with(|t| t.deadline = START + lease::MAX_TERM), 0);
+    assert_eq!(with(|t| (t.arbiter_cap, t.dispute_delay) = (5_000, 2_592_000)), 0);
+    assert_eq!(with(|t| t.dispute_delay = 50), 0);
     for (what, change, want) in [
         ("no deposit", (|t| t.deposit = 0) as fn(&mut Terms), Error::AMOUNT),
         ("buyer's fee", |t| t.fees = Fees { buyer: 1_001, ..FEES }, Error::AMOUNT),
@@ -102,6 +113,14 @@ fn open_refuses_bad_terms() {
         ("burn", |t| t.fees = Fees { burn: 10_001, ..FEES }, Error::AMOUNT),
         ("deadline now", |t| t.deadline = 1_000, Error::TIME),
         ("deadline before time", |t| t.deadline = i64::MIN, Error::TIME),
+        ("deadline too far", |t| t.deadline = START + lease::MAX_TERM + 1, Error::TIME),
+        ("deadline in milliseconds", |t| t.deadline = 1_770_000_000_000, Error::TIME),
+        ("deadline after time", |t| t.deadline = i64::MAX, Error::TIME),
+        ("arbiter's cap", |t| t.arbiter_cap = 5_001, Error::CAP),
+        ("no delay", |t| t.dispute_delay = 0, Error::TIME),
+        ("delay below the market's", |t| t.dispute_delay = 49, Error::TIME),
+        ("delay over 30 days", |t| t.dispute_delay = 2_592_001, Error::TIME),
+        ("delay without arbitration", |t| t.arbiter_cap = 0, Error::TIME),
         ("another bump", |t| t.bump = 254, Error::PDA),
         ("another vault bump", |t| t.vault_bump = 254, Error::PDA),
         ("another id", |t| t.id = [10; 32], Error::PDA),
@@ -128,8 +147,15 @@ fn open_refuses_bad_accounts() {
     with(Error::MINT, &|a| a[3].data[45] = 0);
     with(Error::MINT, &|a| a[3].data.push(0));
     with(Error::MINT, &|a| a[3] = State::tokens(MINT, &MINT, &BUYER, 1));
-    with(Error::ARGUMENT, &|a| a[7].key = [99; 32]);
-    with(Error::ARGUMENT, &|a| a[8].key = [99; 32]);
+    with(Error::PARTY, &|a| a[6].key = STRANGER);
+    with(Error::PARTY, &|a| a[7].key = STRANGER);
+    with(Error::PARTY, &|a| a[7].key = [0; 32]);
+    with(Error::OWNER, &|a| a[8].owner = system::ID);
+    with(Error::STATE, &|a| a[8].data[0] ^= 1);
+    with(Error::STATE, &|a| a[8].data[86] = 1);
+    with(Error::STATE, &|a| a[8].data.push(0));
+    with(Error::ARGUMENT, &|a| a[9].key = [99; 32]);
+    with(Error::ARGUMENT, &|a| a[10].key = [99; 32]);
     with(Error::ARGUMENT, &|a| drop(a.pop()));
     with(Error::ARGUMENT, &|a| a.push(State::wallet(STRANGER, 1)));
     with(Error::STATE, &|a| a[1].owner = world.runtime.program);
@@ -181,8 +207,9 @@ fn claim_refuses_bad_accounts() {
     with(Error::OWNER, &|a| a[1].owner = system::ID);
     with(Error::OWNER, &|a| a[1].owner = [99; 32]);
     with(Error::STATE, &|a| a[1].data[0] ^= 1);
-    with(Error::STATE, &|a| a[1].data[233] = 2);
+    with(Error::STATE, &|a| a[1].data[233] = 1);
     with(Error::STATE, &|a| a[1].data.push(0));
+    with(Error::STATE, &|a| a[1] = world.config.clone());
     with(Error::STATE, &|a| a[1].writable = false);
     with(Error::PDA, &|a| a[2].key = [99; 32]);
     with(Error::PDA, &|a| a[2] = world.buyer_tokens.clone());
@@ -213,7 +240,7 @@ fn claim_needs_a_voucher_of_the_buyer_for_this() {
     with(proof(ed25519(&BUYER, &message(&program, &[99; 32], 1_000))));
     with(proof(ed25519(&BUYER, &message(&[99; 32], &world.lease.key, 1_000))));
     let mut tag = world.message(1_000);
-    tag[6] = b'2';
+    tag[6] = b'1';
     with(proof(ed25519(&BUYER, &tag)));
     let mut long = world.message(1_000);
     long.push(0);
@@ -314,7 +341,7 @@ fn a_frozen_account_stops_a_claim_as_a_whole() {
 #[test]
 fn without_a_burn_the_mint_may_be_read_only() {
     let mut world = World::new();
-    assert_eq!(world.open(&Terms { fees: Fees { burn: 0, ..FEES }, ..terms() }), 0);
+    assert_eq!(world.open(&Terms { fees: Fees { burn: 0, ..FEES }, ..plain_terms() }), 0);
     world.mint.writable = false;
     assert_eq!(world.claim(SUPPLIER, 1_000), 0);
     assert_eq!((world.treasury_tokens.amount(), world.mint.supply()), (24, WEALTH));
@@ -390,7 +417,7 @@ fn unknown_instructions_are_refused() {
     let world = World::opened();
     let accounts = world.close_accounts(SUPPLIER);
     for data in
-        [&[][..], &[3], &[255], &[2, 0], &[1], &[1, 0, 0, 0, 0, 0, 0, 0], &[1; 10], &[0], &[0; 57], &[0; 59]]
+        [&[][..], &[3], &[255], &[2, 0], &[1], &[1, 0, 0, 0, 0, 0, 0, 0], &[1; 10], &[0], &[0; 63], &[0; 65]]
     {
         refused(&world, accounts.clone(), data, Error::ARGUMENT);
     }

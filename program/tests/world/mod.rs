@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A small world for the tests: one buyer, one supplier, a treasury, a stranger, one lease.
+//! A small world for the tests: a market's configuration, one buyer, one supplier, a
+//! treasury, an arbiter, a stranger, one lease.
 #![allow(dead_code)]
 
 use bourse::abi::Key;
+use bourse::config;
+use bourse::error::Error;
 use bourse::fees::Fees;
 use bourse::host::{Runtime, State};
 use bourse::{lease, system, token, voucher};
@@ -11,10 +14,18 @@ pub const MINT: Key = [20; 32];
 pub const BUYER: Key = [1; 32];
 pub const SUPPLIER: Key = [2; 32];
 pub const TREASURY: Key = [4; 32];
+pub const ARBITER: Key = [5; 32];
+pub const AUTHORITY: Key = [6; 32];
+/// The market's own token.
+pub const IO: Key = [21; 32];
 pub const STRANGER: Key = [8; 32];
 pub const DECIMALS: u8 = 6;
 pub const WEALTH: u64 = 1_000_000;
 pub const FEES: Fees = Fees { buyer: 225, supplier: 25, burn: 4_000 };
+/// The time lock of the market.
+pub const LOCK: u32 = 7_200;
+/// When the tests begin.
+pub const START: i64 = 1_000;
 
 /// A small generator of reproducible numbers.
 pub struct Random(pub u64);
@@ -41,6 +52,8 @@ pub struct Terms {
     pub deposit: u64,
     pub deadline: i64,
     pub fees: Fees,
+    pub arbiter_cap: u16,
+    pub dispute_delay: u32,
     pub decimals: u8,
     pub bump: u8,
     pub vault_bump: u8,
@@ -55,27 +68,92 @@ impl Terms {
         data.extend(self.fees.buyer.to_le_bytes());
         data.extend(self.fees.supplier.to_le_bytes());
         data.extend(self.fees.burn.to_le_bytes());
+        data.extend(self.arbiter_cap.to_le_bytes());
+        data.extend(self.dispute_delay.to_le_bytes());
         data.extend([self.decimals, self.bump, self.vault_bump]);
         data
     }
 }
 
+/// A lease with arbitration: at most a fifth of the deposit, 100 seconds after a dispute.
 pub fn terms() -> Terms {
     Terms {
         id: [9; 32],
         deposit: 10_000,
         deadline: 2_000,
         fees: FEES,
+        arbiter_cap: 2_000,
+        dispute_delay: 100,
         decimals: DECIMALS,
         bump: 255,
         vault_bump: 255,
     }
 }
 
-/// The accounts of one lease.
+/// A lease without arbitration.
+pub fn plain_terms() -> Terms {
+    Terms { arbiter_cap: 0, dispute_delay: 0, ..terms() }
+}
+
+/// What the market asks and allows.
+pub fn market() -> config::Terms {
+    config::Terms {
+        treasury: TREASURY,
+        arbiter: ARBITER,
+        max_buyer_fee: 1_000,
+        max_supplier_fee: 1_000,
+        max_arbiter_cap: 5_000,
+        max_slash: 1_000,
+        max_delegation: 10_000,
+        reserved: 0,
+        min_dispute_delay: 50,
+        slash_window: 86_400,
+        slash_hold: 172_800,
+        cooldown: 1_209_600,
+    }
+}
+
+/// The 92 bytes of a market's terms.
+pub fn market_bytes(terms: &config::Terms) -> Vec<u8> {
+    let mut data = terms.treasury.to_vec();
+    data.extend(terms.arbiter);
+    for bps in [
+        terms.max_buyer_fee,
+        terms.max_supplier_fee,
+        terms.max_arbiter_cap,
+        terms.max_slash,
+        terms.max_delegation,
+        terms.reserved,
+    ] {
+        data.extend(bps.to_le_bytes());
+    }
+    for seconds in [terms.min_dispute_delay, terms.slash_window, terms.slash_hold, terms.cooldown] {
+        data.extend(seconds.to_le_bytes());
+    }
+    data
+}
+
+pub fn create_data(lock: u32, terms: &config::Terms, bump: u8) -> Vec<u8> {
+    let mut data = vec![7];
+    data.extend(lock.to_le_bytes());
+    data.extend(market_bytes(terms));
+    data.push(bump);
+    data
+}
+
+pub fn propose_data(terms: &config::Terms) -> Vec<u8> {
+    let mut data = vec![8];
+    data.extend(market_bytes(terms));
+    data
+}
+
+/// The accounts of one market and one lease.
 #[derive(Clone)]
 pub struct World {
     pub runtime: Runtime,
+    pub authority: State,
+    pub config: State,
+    pub io: State,
     pub lease: State,
     pub vault: State,
     pub mint: State,
@@ -87,12 +165,17 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> World {
-        let runtime = Runtime { program: [7; 32], now: 1_000 };
+    /// A world in which nothing has been made yet.
+    pub fn empty() -> World {
+        let runtime = Runtime { program: [7; 32], now: START };
+        let config = runtime.find(&[b"config", &AUTHORITY]).0;
         let lease = runtime.find(&[b"lease", &BUYER, &terms().id]).0;
         let vault = runtime.find(&[b"vault", &lease]).0;
         World {
             runtime,
+            authority: State::wallet(AUTHORITY, 1 << 40).write(),
+            config: State::wallet(config, 0).write(),
+            io: State::mint(IO, WEALTH, 8).write(),
             lease: State::wallet(lease, 0).write(),
             vault: State::wallet(vault, 0).write(),
             mint: State::mint(MINT, WEALTH, DECIMALS).write(),
@@ -102,6 +185,18 @@ impl World {
             treasury_tokens: State::tokens([13; 32], &MINT, &TREASURY, 0).write(),
             stranger_tokens: State::tokens([14; 32], &MINT, &STRANGER, 0).write(),
         }
+    }
+
+    /// A world with a market.
+    pub fn new() -> World {
+        World::of(&market())
+    }
+
+    /// A world with a market of these terms.
+    pub fn of(market: &config::Terms) -> World {
+        let mut world = World::empty();
+        assert_eq!(world.create(LOCK, market), 0);
+        world
     }
 
     /// A world in which the lease of `terms()` is open.
@@ -123,7 +218,25 @@ impl World {
         accounts.iter().map(|account| account.amount()).sum()
     }
 
+    pub fn create_accounts(&self) -> Vec<State> {
+        vec![
+            self.authority.clone().sign(),
+            self.config.clone(),
+            self.io.clone(),
+            State::wallet(system::ID, 1),
+        ]
+    }
+
+    pub fn propose_accounts(&self) -> Vec<State> {
+        vec![self.authority.clone().sign(), self.config.clone()]
+    }
+
     pub fn open_accounts(&self) -> Vec<State> {
+        self.open_accounts_with(ARBITER)
+    }
+
+    /// The accounts of an opening with this arbiter, or with none, which is the zero key.
+    pub fn open_accounts_with(&self, arbiter: Key) -> Vec<State> {
         vec![
             self.buyer.clone().sign(),
             self.lease.clone(),
@@ -132,7 +245,37 @@ impl World {
             self.buyer_tokens.clone(),
             State::wallet(SUPPLIER, 5),
             State::wallet(TREASURY, 5),
+            State::wallet(arbiter, 1),
+            self.config.clone(),
             State::wallet(system::ID, 1),
+            State::wallet(token::ID, 1),
+        ]
+    }
+
+    pub fn top_up_accounts(&self) -> Vec<State> {
+        vec![
+            self.buyer.clone().sign(),
+            self.lease.clone(),
+            self.vault.clone(),
+            self.mint.clone(),
+            self.buyer_tokens.clone(),
+            State::wallet(token::ID, 1),
+        ]
+    }
+
+    /// The accounts of an extension or a dispute.
+    pub fn signed_accounts(&self, signer: Key) -> Vec<State> {
+        vec![State::wallet(signer, 5).sign(), self.lease.clone()]
+    }
+
+    pub fn award_accounts(&self, arbiter: Key) -> Vec<State> {
+        vec![
+            State::wallet(arbiter, 5).sign(),
+            self.lease.clone(),
+            self.vault.clone(),
+            self.mint.clone(),
+            self.supplier_tokens.clone(),
+            self.treasury_tokens.clone(),
             State::wallet(token::ID, 1),
         ]
     }
@@ -178,6 +321,9 @@ impl World {
     /// Takes the changed accounts back by their keys.
     pub fn take(&mut self, accounts: &[State]) {
         let own = [
+            &mut self.authority,
+            &mut self.config,
+            &mut self.io,
             &mut self.lease,
             &mut self.vault,
             &mut self.mint,
@@ -202,8 +348,37 @@ impl World {
         code
     }
 
+    pub fn create(&mut self, lock: u32, terms: &config::Terms) -> u64 {
+        self.run(self.create_accounts(), &create_data(lock, terms, 255))
+    }
+
+    pub fn propose(&mut self, terms: &config::Terms) -> u64 {
+        self.run(self.propose_accounts(), &propose_data(terms))
+    }
+
+    pub fn apply(&mut self) -> u64 {
+        self.run(vec![self.config.clone()], &[9])
+    }
+
     pub fn open(&mut self, terms: &Terms) -> u64 {
-        self.run(self.open_accounts(), &terms.data())
+        let arbiter = if terms.arbiter_cap > 0 { ARBITER } else { [0; 32] };
+        self.run(self.open_accounts_with(arbiter), &terms.data())
+    }
+
+    pub fn top_up(&mut self, amount: u64) -> u64 {
+        self.run(self.top_up_accounts(), &number_data(3, amount))
+    }
+
+    pub fn extend(&mut self, signer: Key, deadline: i64) -> u64 {
+        self.run(self.signed_accounts(signer), &number_data(4, deadline as u64))
+    }
+
+    pub fn dispute(&mut self, signer: Key, gross: u64) -> u64 {
+        self.run(self.signed_accounts(signer), &number_data(5, gross))
+    }
+
+    pub fn award(&mut self, signer: Key, gross: u64) -> u64 {
+        self.run(self.award_accounts(signer), &number_data(6, gross))
     }
 
     pub fn claim(&mut self, submitter: Key, gross: u64) -> u64 {
@@ -219,14 +394,27 @@ impl World {
     }
 }
 
-pub fn claim_data(gross: u64) -> Vec<u8> {
-    let mut data = vec![1];
-    data.extend(gross.to_le_bytes());
+/// The data of an instruction that takes one number.
+pub fn number_data(instruction: u8, number: u64) -> Vec<u8> {
+    let mut data = vec![instruction];
+    data.extend(number.to_le_bytes());
     data
 }
 
+pub fn claim_data(gross: u64) -> Vec<u8> {
+    number_data(1, gross)
+}
+
+/// Runs an instruction that must be refused with `want` and must change nothing.
+#[track_caller]
+pub fn refused(world: &World, accounts: Vec<State>, data: &[u8], want: Error) {
+    let mut after = accounts.clone();
+    assert_eq!(world.runtime.run(&mut after, data), want.code());
+    assert_eq!(after, accounts);
+}
+
 pub fn message(program: &Key, lease: &Key, gross: u64) -> Vec<u8> {
-    let mut message = b"bourse1".to_vec();
+    let mut message = b"bourse2".to_vec();
     message.extend(program);
     message.extend(lease);
     message.extend(gross.to_le_bytes());
