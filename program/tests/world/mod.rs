@@ -31,6 +31,11 @@ pub const START: i64 = 1_000;
 pub struct Random(pub u64);
 
 impl Random {
+    /// The numbers of this seed, or of the one that the environment names.
+    pub fn seeded(seed: u64) -> Random {
+        let named = std::env::var("BOURSE_TEST_SEED");
+        Random(named.map_or(seed, |text| text.parse().expect("BOURSE_TEST_SEED is a number above zero")))
+    }
     pub fn below(&mut self, n: u64) -> u64 {
         self.word() % n
     }
