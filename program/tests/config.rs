@@ -71,8 +71,11 @@ fn terms_are_laid_out_as_documented() {
     }
 }
 
+/// A change of good terms, and how it is refused.
+type Limit = (&'static str, fn(&mut Market), Option<Error>);
+
 /// Limits of a market's terms, at the edge and one beyond.
-const LIMITS: [(&str, fn(&mut Market), Option<Error>); 21] = [
+const LIMITS: [Limit; 21] = [
     ("no treasury", |m| m.treasury = [0; 32], Some(Error::PARTY)),
     ("no arbiter", |m| m.arbiter = [0; 32], Some(Error::PARTY)),
     ("no arbitration", |m| (m.arbiter, m.max_arbiter_cap) = ([0; 32], 0), None),
