@@ -33,8 +33,9 @@ pub struct Random(pub u64);
 impl Random {
     /// The numbers of this seed, or of the one that the environment names.
     pub fn seeded(seed: u64) -> Random {
-        let named = std::env::var("BOURSE_TEST_SEED");
-        Random(named.map_or(seed, |text| text.parse().expect("BOURSE_TEST_SEED is a number above zero")))
+        let Ok(named) = std::env::var("BOURSE_TEST_SEED") else { return Random(seed) };
+        let named: std::num::NonZeroU64 = named.parse().expect("BOURSE_TEST_SEED is a number above zero");
+        Random(named.get())
     }
     pub fn below(&mut self, n: u64) -> u64 {
         self.word() % n
