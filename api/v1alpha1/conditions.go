@@ -26,6 +26,10 @@ const (
 	ReasonNoProgram = "NoProgram"
 	// ReasonTreasuryInvalid says that the treasury is not a Solana address.
 	ReasonTreasuryInvalid = "TreasuryInvalid"
+	// ReasonNoConfig says that the authority has made no configuration on chain.
+	ReasonNoConfig = "NoConfig"
+	// ReasonConfigDisagrees says that the configuration on chain does not allow what the market says.
+	ReasonConfigDisagrees = "ConfigDisagrees"
 	// ReasonMintRefused says that a mint is missing, has other decimals, or has an extension or authority that is refused.
 	ReasonMintRefused = "MintRefused"
 )

@@ -136,7 +136,9 @@ type LeaseTerms struct {
 	PeriodSeconds int32 `json:"periodSeconds,omitempty"`
 }
 
-// LeasePayment is a lease's agreed price and fees.
+// LeasePayment is a lease's agreed price and fees, and who decides about them when the parties do not agree.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.arbiter) == has(self.arbiterCapBps) && has(self.arbiter) == has(self.disputeDelaySeconds)",message="arbiter, arbiterCapBps and disputeDelaySeconds belong together: set all of them or none",fieldPath=".arbiter"
 type LeasePayment struct {
 	// market names the Market whose rules apply.
 	// +required
@@ -183,6 +185,22 @@ type LeasePayment struct {
 	// treasury is the wallet that receives the rest of the fees.
 	// +required
 	Treasury SolanaAddress `json:"treasury,omitempty"`
+	// config is the market's configuration on chain, under which the escrow is opened.
+	// +required
+	Config SolanaAddress `json:"config,omitempty"`
+	// arbiter is the wallet that may award to the supplier after a dispute; absent when nobody may.
+	// +optional
+	Arbiter SolanaAddress `json:"arbiter,omitempty"`
+	// arbiterCapBps is the most that an award may take of the deposit without a promise, in basis points.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=5000
+	ArbiterCapBps int32 `json:"arbiterCapBps,omitempty"`
+	// disputeDelaySeconds is how long after a dispute nobody can be awarded anything.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2592000
+	DisputeDelaySeconds int32 `json:"disputeDelaySeconds,omitempty"`
 	// deposit is what the buyer puts into escrow, in base units: price times term, and fees.
 	// +required
 	// +kubebuilder:validation:Minimum=1

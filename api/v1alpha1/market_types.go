@@ -14,7 +14,12 @@ type MarketSpec struct {
 	// +required
 	GenesisHash SolanaAddress `json:"genesisHash,omitempty"`
 
-	// treasury is the wallet that receives the market's fees.
+	// authority is the wallet that made the market's configuration on chain and alone can change it. The configuration bounds what
+	// this spec may ask: the treasury, the fees and the arbitration.
+	// +required
+	Authority SolanaAddress `json:"authority,omitempty"`
+
+	// treasury is the wallet that receives the market's fees; it must be the one in the configuration on chain.
 	// +required
 	Treasury SolanaAddress `json:"treasury,omitempty"`
 
@@ -35,6 +40,10 @@ type MarketSpec struct {
 	// +optional
 	// +default={}
 	Settlement MarketSettlement `json:"settlement,omitzero"`
+
+	// arbitration says who decides when a supplier is owed more than its buyer promised. Without it, nobody does.
+	// +optional
+	Arbitration *MarketArbitration `json:"arbitration,omitempty"`
 
 	// stake is what the market asks suppliers to have at stake. Without it, nothing is asked and nobody can stake.
 	// +optional
@@ -59,6 +68,24 @@ type MarketFees struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=500
 	SupplierBps *int32 `json:"supplierBps,omitempty"`
+}
+
+// MarketArbitration is who decides disputes of new leases, and within which bounds.
+type MarketArbitration struct {
+	// arbiter is the wallet that may award; it must be the one in the configuration on chain.
+	// +required
+	Arbiter SolanaAddress `json:"arbiter,omitempty"`
+	// capBps is the most that an award may take of a lease's deposit without the buyer's promise, in basis points.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=5000
+	CapBps int32 `json:"capBps,omitempty"`
+	// delaySeconds is how long after a dispute nobody can be awarded anything, so that the buyer can answer it. An award must come
+	// before twice that time; a dispute holds the buyer's refund for as long.
+	// +required
+	// +kubebuilder:validation:Minimum=60
+	// +kubebuilder:validation:Maximum=2592000
+	DelaySeconds int32 `json:"delaySeconds,omitempty"`
 }
 
 // MarketToken is one token that jobs may be paid in.
@@ -244,6 +271,8 @@ type MarketStatus struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Treasury",type=string,priority=1,JSONPath=`.spec.treasury`
+// +kubebuilder:printcolumn:name="Authority",type=string,priority=1,JSONPath=`.spec.authority`
+// +kubebuilder:printcolumn:name="Arbiter",type=string,priority=1,JSONPath=`.spec.arbitration.arbiter`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.stake) || self.spec.tokens.exists(t, t.symbol == self.spec.stake.token)",message="spec.stake.token must be one of spec.tokens",fieldPath=".spec.stake.token"
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.buyBack) || self.spec.tokens.exists(t, t.symbol == self.spec.buyBack.token)",message="spec.buyBack.token must be one of spec.tokens",fieldPath=".spec.buyBack.token"

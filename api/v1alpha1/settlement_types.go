@@ -4,9 +4,12 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// SettlementSpec is one movement of a lease's money, as the finalized chain tells it. It never changes.
+// SettlementSpec is one thing that happened to a lease's escrow, as the finalized chain tells it. It never changes.
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a settlement is a record: it never changes"
+// +kubebuilder:validation:XValidation:rule="(self.kind == 'TopUp') == has(self.deposited)",message="deposited is set exactly when kind is TopUp",fieldPath=".deposited"
+// +kubebuilder:validation:XValidation:rule="(self.kind == 'Dispute') == has(self.disputed)",message="disputed is set exactly when kind is Dispute",fieldPath=".disputed"
+// +kubebuilder:validation:XValidation:rule="(self.kind == 'Extension') == has(self.deadline)",message="deadline is set exactly when kind is Extension",fieldPath=".deadline"
 // +kubebuilder:validation:XValidation:rule="self.debit == self.supplierPaid + self.treasuryPaid + self.burned",message="debit must be the sum of supplierPaid, treasuryPaid and burned",fieldPath=".debit"
 type SettlementSpec struct {
 	// lease is the GPULease that was settled.
@@ -52,7 +55,18 @@ type SettlementSpec struct {
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	Refunded *int64 `json:"refunded,omitempty"`
-	// amount is the debit, or the refund, as a person reads it, such as "1.25 IO".
+	// deposited is what the buyer added to the deposit, when kind is TopUp.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Deposited *int64 `json:"deposited,omitempty"`
+	// disputed is the cumulative gross amount that the supplier says it is owed, when kind is Dispute.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Disputed *int64 `json:"disputed,omitempty"`
+	// deadline is until when the escrow stays open, when kind is Extension.
+	// +optional
+	Deadline *metav1.Time `json:"deadline,omitempty"`
+	// amount is what the kind is about as a person reads it, such as "1.25 IO": the debit, the refund, or what was added or disputed.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=40
@@ -71,7 +85,7 @@ type SettlementSpec struct {
 
 // SettlementKind is what a settlement's transaction did.
 //
-// +kubebuilder:validation:Enum=Claim;Refund
+// +kubebuilder:validation:Enum=Claim;Refund;TopUp;Extension;Dispute;Award
 type SettlementKind string
 
 const (
@@ -79,6 +93,14 @@ const (
 	SettlementClaim SettlementKind = "Claim"
 	// SettlementRefund closed the escrow and returned the rest.
 	SettlementRefund SettlementKind = "Refund"
+	// SettlementTopUp added to the deposit.
+	SettlementTopUp SettlementKind = "TopUp"
+	// SettlementExtension put off the escrow's deadline.
+	SettlementExtension SettlementKind = "Extension"
+	// SettlementDispute began a dispute: the supplier says that it is owed more than the buyer promised.
+	SettlementDispute SettlementKind = "Dispute"
+	// SettlementAward paid what the arbiter decided in a dispute.
+	SettlementAward SettlementKind = "Award"
 )
 
 // SettlementStatus is how the market recorded it.
@@ -91,7 +113,7 @@ type SettlementStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// Settlement is the public record of one claim or refund of a lease.
+// Settlement is the public record of one thing that happened to a lease's escrow after it was opened.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -38,6 +38,7 @@ func Escrow(lease *boursev1.GPULease) (escrow.Terms, error) {
 		{&terms.Supplier, "supplier", lease.Spec.Supplier},
 		{&terms.Treasury, "treasury", pay.Treasury},
 		{&terms.Mint, "mint", pay.Mint},
+		{&terms.Config, "config", pay.Config},
 	} {
 		parsed, err := chain.ParseAddress(string(address.text))
 		if err != nil {
@@ -61,7 +62,65 @@ func Escrow(lease *boursev1.GPULease) (escrow.Terms, error) {
 		return escrow.Terms{}, err
 	}
 	terms.Decimals = token.Decimals
-	return terms, nil
+	return terms, arbitration(&terms, pay)
+}
+
+// arbitration fills in who may award, if anybody may.
+func arbitration(terms *escrow.Terms, pay *boursev1.LeasePayment) error {
+	if pay.Arbiter == "" && pay.ArbiterCapBps == 0 && pay.DisputeDelaySeconds == 0 {
+		return nil
+	}
+	arbiter, err := chain.ParseAddress(string(pay.Arbiter))
+	if err != nil {
+		return fmt.Errorf("%w: arbiter: %w", ErrUnreadable, err)
+	}
+	if pay.ArbiterCapBps < 1 || pay.ArbiterCapBps > math.MaxUint16 || pay.DisputeDelaySeconds < 1 {
+		return fmt.Errorf("%w: the arbiter's cap or delay is missing or out of range", ErrUnreadable)
+	}
+	terms.Arbiter, terms.ArbiterCapBps = arbiter, uint16(pay.ArbiterCapBps)
+	terms.DisputeDelay = time.Duration(pay.DisputeDelaySeconds) * time.Second
+	return nil
+}
+
+// Config returns where the market's configuration is on chain.
+func Config(market *boursev1.Market) (chain.Address, error) {
+	program, err := chain.ParseAddress(string(market.Spec.ProgramID))
+	if err != nil {
+		return chain.Address{}, fmt.Errorf("read programID: %w", err)
+	}
+	authority, err := chain.ParseAddress(string(market.Spec.Authority))
+	if err != nil {
+		return chain.Address{}, fmt.Errorf("read authority: %w", err)
+	}
+	address, _, err := escrow.ConfigAddress(program, authority)
+	return address, err
+}
+
+// Rules says where the lease departs from its market's rules about the chain, as the end of a sentence that begins with "the lease", or
+// nothing. They are the program, the configuration, the treasury and the arbitration. Both parties compare them, whoever wrote the lease.
+func Rules(lease *boursev1.GPULease, market *boursev1.Market) string {
+	pay := &lease.Spec.Payment
+	config, err := Config(market)
+	if err != nil {
+		return "is of a market whose configuration cannot be derived: " + err.Error()
+	}
+	want := market.Spec.Arbitration
+	if want == nil {
+		want = &boursev1.MarketArbitration{}
+	}
+	switch {
+	case lease.Spec.Escrow.ProgramID != market.Spec.ProgramID:
+		return "names another program than the market"
+	case string(pay.Config) != config.String():
+		return "names another configuration than the market's authority has"
+	case pay.Treasury != market.Spec.Treasury:
+		return "names another treasury than the market"
+	case pay.Arbiter != want.Arbiter:
+		return "names another arbiter than the market"
+	case pay.ArbiterCapBps != want.CapBps || pay.DisputeDelaySeconds != want.DelaySeconds:
+		return "gives the arbiter other bounds than the market"
+	}
+	return ""
 }
 
 // LeaseID returns the lease's identity on chain.

@@ -30,7 +30,12 @@ func TestALeaseIsReadAsItsTerms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	config, err := contract.Config(builders.Market())
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := escrow.Terms{
+		Config: config, Arbiter: builders.Wallet("arbiter").PublicKey(), ArbiterCapBps: 2_000, DisputeDelay: 30 * time.Minute,
 		Program: builders.Wallet("program").PublicKey(), Buyer: builders.Wallet(builders.Buyer).PublicKey(),
 		Supplier: builders.Wallet(builders.Supplier).PublicKey(), Treasury: builders.Wallet("treasury").PublicKey(),
 		Mint: builders.Wallet("mint of IO").PublicKey(), ID: id, Deposit: 1_483_700_000, Deadline: builders.Start.Add(130 * time.Minute),
@@ -62,6 +67,12 @@ func TestALeaseThatCannotBeReadIsRefused(t *testing.T) {
 		"a fee that the program refuses": func(s *boursev1.GPULeaseSpec) { *s.Payment.BuyerFeeBps = 1001 },
 		"a fee beyond its type":          func(s *boursev1.GPULeaseSpec) { *s.Payment.BuyerFeeBps = 1 << 16 },
 		"a negative fee":                 func(s *boursev1.GPULeaseSpec) { *s.Payment.SupplierFeeBps = -1 },
+		"a configuration that is no one": func(s *boursev1.GPULeaseSpec) { s.Payment.Config = "" },
+		"an arbiter that is no address":  func(s *boursev1.GPULeaseSpec) { s.Payment.Arbiter = "nobody" },
+		"an arbiter without a cap":       func(s *boursev1.GPULeaseSpec) { s.Payment.ArbiterCapBps = 0 },
+		"an arbiter without a delay":     func(s *boursev1.GPULeaseSpec) { s.Payment.DisputeDelaySeconds = 0 },
+		"a cap without an arbiter":       func(s *boursev1.GPULeaseSpec) { s.Payment.Arbiter = "" },
+		"a cap beyond its type":          func(s *boursev1.GPULeaseSpec) { s.Payment.ArbiterCapBps = 1 << 16 },
 		"missing decimals":               func(s *boursev1.GPULeaseSpec) { s.Payment.Decimals = nil },
 		"decimals beyond their type":     func(s *boursev1.GPULeaseSpec) { *s.Payment.Decimals = 256 },
 	}
@@ -75,6 +86,10 @@ func TestALeaseThatCannotBeReadIsRefused(t *testing.T) {
 		})
 	}
 	_, lease := builders.Leased(t, "train")
+	lease.Spec.Payment.Arbiter, lease.Spec.Payment.ArbiterCapBps, lease.Spec.Payment.DisputeDelaySeconds = "", 0, 0
+	if terms, err := contract.Escrow(lease); err != nil || !terms.Arbiter.IsZero() || terms.ArbiterCapBps != 0 {
+		t.Errorf("a lease without arbitration: %+v, %v", terms, err)
+	}
 	lease.Spec.Workers = 0
 	if _, err := contract.Meter(lease); !errors.Is(err, contract.ErrUnreadable) {
 		t.Errorf("a lease without GPUs: err = %v, want %v", err, contract.ErrUnreadable)

@@ -3,8 +3,8 @@
 package escrow
 
 import (
-	"bytes"
 	"encoding/binary"
+	"time"
 
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/money"
@@ -12,13 +12,12 @@ import (
 
 // Sizes and markers of the accounts.
 const (
-	leaseSize    = 256
-	tokensSize   = 165
-	mintSize     = 82
-	layout       = 1
-	reservedFrom = 234
-	markOpen     = "bourse1\x01"
-	markClosed   = "bourse1\x02"
+	leaseSize  = 256
+	tokensSize = 165
+	mintSize   = 82
+	layout     = 2
+	markOpen   = "bourse2\x01"
+	markClosed = "bourse2\x02"
 
 	tokensInitialized = 1
 	tokensFrozen      = 2
@@ -26,13 +25,17 @@ const (
 
 // record is a lease account as the program writes it.
 type record struct {
-	closed                          bool
-	buyer, supplier, treasury, mint chain.Address
-	id                              [32]byte
-	deposit, paid                   money.Amount
-	deadline                        int64
-	fees                            money.Fees
-	decimals, bump, vaultBump       uint8
+	closed                                   bool
+	buyer, supplier, arbiter, treasury, mint chain.Address
+	id                                       [32]byte
+	deposit, paid                            money.Amount
+	deadline                                 int64
+	fees                                     money.Fees
+	decimals, bump, vaultBump                uint8
+	arbiterCap                               uint16
+	disputeDelay                             time.Duration
+	disputedAt                               int64        // zero if there never was a dispute
+	disputed                                 money.Amount // zero if no dispute is open
 }
 
 // fields reads fixed-size fields one after another. Whoever makes one has checked the length.
@@ -44,12 +47,14 @@ func (f *fields) take(n int) []byte {
 	return taken
 }
 
-func (f *fields) key() chain.Address   { return chain.Address(f.take(32)) }
-func (f *fields) byte() uint8          { return f.take(1)[0] }
-func (f *fields) uint16() uint16       { return binary.LittleEndian.Uint16(f.take(2)) }
-func (f *fields) uint32() uint32       { return binary.LittleEndian.Uint32(f.take(4)) }
-func (f *fields) uint64() uint64       { return binary.LittleEndian.Uint64(f.take(8)) }
-func (f *fields) amount() money.Amount { return money.Amount(f.uint64()) }
+func (f *fields) key() chain.Address     { return chain.Address(f.take(32)) }
+func (f *fields) byte() uint8            { return f.take(1)[0] }
+func (f *fields) uint16() uint16         { return binary.LittleEndian.Uint16(f.take(2)) }
+func (f *fields) uint32() uint32         { return binary.LittleEndian.Uint32(f.take(4)) }
+func (f *fields) uint64() uint64         { return binary.LittleEndian.Uint64(f.take(8)) }
+func (f *fields) int64() int64           { return int64(f.uint64()) } //nolint:gosec // the layouts' signed seconds
+func (f *fields) seconds() time.Duration { return time.Duration(f.uint32()) * time.Second }
+func (f *fields) amount() money.Amount   { return money.Amount(f.uint64()) }
 
 // readLease reads a lease account, open or closed.
 func readLease(program chain.Address, account chain.Account) (record, error) {
@@ -67,19 +72,17 @@ func readLease(program chain.Address, account chain.Account) (record, error) {
 		return record{}, refuse(WrongLayout, "lease %s has the marker %x", account.Address, mark)
 	}
 	found := record{closed: mark == markClosed}
-	found.buyer, found.supplier = in.key(), in.key()
-	arbiter := in.key()
+	found.buyer, found.supplier, found.arbiter = in.key(), in.key(), in.key()
 	found.treasury, found.mint, found.id = in.key(), in.key(), in.key()
 	found.deposit, found.paid = in.amount(), in.amount()
-	found.deadline = int64(in.uint64()) //nolint:gosec // the layout's signed seconds
+	found.deadline = in.int64()
 	found.fees = money.Fees{BuyerBps: in.uint16(), SupplierBps: in.uint16(), BurnBps: in.uint16()}
 	found.decimals, found.bump, found.vaultBump = in.byte(), in.byte(), in.byte()
 	if version := in.byte(); version != layout {
 		return record{}, refuse(WrongLayout, "lease %s has layout %d", account.Address, version)
 	}
-	if !arbiter.IsZero() || !bytes.Equal(in.rest, make([]byte, leaseSize-reservedFrom)) {
-		return record{}, refuse(WrongLayout, "lease %s uses reserved fields", account.Address)
-	}
+	found.arbiterCap, found.disputeDelay = in.uint16(), in.seconds()
+	found.disputedAt, found.disputed = in.int64(), in.amount()
 	return found, nil
 }
 

@@ -5,6 +5,7 @@ package escrow
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/money"
@@ -24,7 +25,7 @@ func Open(t Terms) ([]chain.Instruction, error) {
 		return nil, fmt.Errorf("build open: %w", err)
 	}
 	return []chain.Instruction{
-		instruction(t.Program, openData(t, at), t.Buyer, at.lease, at.vault, t.Mint, tokens, t.Supplier, t.Treasury),
+		instruction(t.Program, openData(t, at), t.Buyer, at.lease, at.vault, t.Mint, tokens, t.Supplier, t.Treasury, t.Arbiter, t.Config),
 	}, nil
 }
 
@@ -35,16 +36,22 @@ func openData(t Terms, at places) []byte {
 	data = binary.LittleEndian.AppendUint16(data, t.Fees.BuyerBps)
 	data = binary.LittleEndian.AppendUint16(data, t.Fees.SupplierBps)
 	data = binary.LittleEndian.AppendUint16(data, t.Fees.BurnBps)
+	data = binary.LittleEndian.AppendUint16(data, t.ArbiterCapBps)
+	data = binary.LittleEndian.AppendUint32(data, seconds(t.DisputeDelay))
 	return append(data, t.Decimals, at.leaseBump, at.vaultBump)
 }
 
-func claimData(gross money.Amount) []byte {
-	return binary.LittleEndian.AppendUint64([]byte{opClaim}, uint64(gross))
+// numbered is the data of an instruction that takes one amount or time.
+func numbered(op byte, value uint64) []byte {
+	return binary.LittleEndian.AppendUint64([]byte{op}, value)
 }
+
+// seconds is a delay as the program holds it. Whoever calls it has checked the bounds.
+func seconds(delay time.Duration) uint32 { return uint32(delay / time.Second) } //nolint:gosec // as said
 
 // Claim returns the instructions by which anybody turns the buyer's voucher for a cumulative gross amount into pay, fee and burn.
 // The supplier's and the treasury's associated token accounts are made first where they are missing; the submitter pays for that.
-// The voucher is verified here as the chain will.
+// The voucher is verified here as the chain will. Of an escrow that was topped up, the terms must hold the whole deposit.
 func Claim(t Terms, submitter chain.Address, gross money.Amount, voucher chain.Signature) ([]chain.Instruction, error) {
 	at, err := t.places()
 	if err != nil {
@@ -53,24 +60,113 @@ func Claim(t Terms, submitter chain.Address, gross money.Amount, voucher chain.S
 	if err := VerifyVoucher(t.Program, at.lease, t.Buyer, gross, voucher); err != nil {
 		return nil, fmt.Errorf("build claim: %w", err)
 	}
+	if err := t.covers(gross); err != nil {
+		return nil, fmt.Errorf("build claim: %w", err)
+	}
+	purses, creates, err := t.payees(submitter)
+	if err != nil {
+		return nil, fmt.Errorf("build claim: %w", err)
+	}
+	return append(creates,
+		voucherCheck(t.Buyer, VoucherMessage(t.Program, at.lease, gross), voucher),
+		instruction(t.Program, numbered(opClaim, uint64(gross)), submitter, at.lease, at.vault, t.Mint, purses[0], purses[1])), nil
+}
+
+// Award returns the instructions by which the arbiter pays a disputed lease up to a cumulative gross amount, without a voucher. The
+// chain takes it only after the dispute's delay and before twice the delay, and never for more than the arbiter's cap.
+func Award(t Terms, gross money.Amount) ([]chain.Instruction, error) {
+	at, err := t.arbitrated()
+	if err != nil {
+		return nil, fmt.Errorf("build award: %w", err)
+	}
+	if err := t.covers(gross); err != nil {
+		return nil, fmt.Errorf("build award: %w", err)
+	}
+	purses, creates, err := t.payees(t.Arbiter)
+	if err != nil {
+		return nil, fmt.Errorf("build award: %w", err)
+	}
+	return append(creates,
+		instruction(t.Program, numbered(opAward, uint64(gross)), t.Arbiter, at.lease, at.vault, t.Mint, purses[0], purses[1])), nil
+}
+
+// Dispute returns the instruction by which the supplier says, once, that it is owed a cumulative gross amount for which it has no
+// voucher. It moves nothing: it holds the deposit until the arbiter has had its time.
+func Dispute(t Terms, gross money.Amount) ([]chain.Instruction, error) {
+	at, err := t.arbitrated()
+	if err != nil {
+		return nil, fmt.Errorf("build dispute: %w", err)
+	}
+	if err := t.covers(gross); err != nil {
+		return nil, fmt.Errorf("build dispute: %w", err)
+	}
+	return []chain.Instruction{instruction(t.Program, numbered(opDispute, uint64(gross)), t.Supplier, at.lease)}, nil
+}
+
+// TopUp returns the instruction by which the buyer adds to the deposit from its associated token account.
+func TopUp(t Terms, amount money.Amount) ([]chain.Instruction, error) {
+	if amount == 0 {
+		return nil, fmt.Errorf("build top-up: %w: it adds nothing", ErrTerms)
+	}
+	at, err := t.places()
+	if err != nil {
+		return nil, fmt.Errorf("build top-up: %w", err)
+	}
+	tokens, err := chain.TokenAddress(t.Buyer, t.Mint)
+	if err != nil {
+		return nil, fmt.Errorf("build top-up: %w", err)
+	}
+	return []chain.Instruction{
+		instruction(t.Program, numbered(opTopUp, uint64(amount)), t.Buyer, at.lease, at.vault, t.Mint, tokens),
+	}, nil
+}
+
+// Extend returns the instruction by which the buyer puts off the deadline.
+func Extend(t Terms, deadline time.Time) ([]chain.Instruction, error) {
+	if !deadline.After(t.Deadline) {
+		return nil, fmt.Errorf("build extension: %w: the deadline only moves on", ErrTerms)
+	}
+	at, err := t.places()
+	if err != nil {
+		return nil, fmt.Errorf("build extension: %w", err)
+	}
+	//nolint:gosec // after the terms' deadline, which is positive
+	return []chain.Instruction{instruction(t.Program, numbered(opExtend, uint64(deadline.Unix())), t.Buyer, at.lease)}, nil
+}
+
+// covers refuses a cumulative gross amount that the deposit does not cover.
+func (t Terms) covers(gross money.Amount) error {
 	split, err := t.Fees.Split(gross)
 	if err != nil {
-		return nil, fmt.Errorf("build claim: %w", err)
+		return err
 	}
 	if split.Debit > t.Deposit {
-		return nil, fmt.Errorf("build claim: %w: gross %s costs %s of a deposit of %s", ErrTerms, gross, split.Debit, t.Deposit)
+		return fmt.Errorf("%w: gross %s costs %s of a deposit of %s", ErrTerms, gross, split.Debit, t.Deposit)
 	}
-	supplier, createSupplier, err := tokensOf(submitter, t.Supplier, t.Mint)
-	if err != nil {
-		return nil, fmt.Errorf("build claim: %w", err)
+	return nil
+}
+
+// arbitrated returns the addresses of a lease that has an arbiter.
+func (t Terms) arbitrated() (places, error) {
+	if err := t.validateArbitration(); err != nil {
+		return places{}, err
 	}
-	treasury, createTreasury, err := tokensOf(submitter, t.Treasury, t.Mint)
-	if err != nil {
-		return nil, fmt.Errorf("build claim: %w", err)
+	if t.ArbiterCapBps == 0 {
+		return places{}, fmt.Errorf("%w: the lease has no arbiter", ErrTerms)
 	}
-	claim := instruction(t.Program, claimData(gross), submitter, at.lease, at.vault, t.Mint, supplier, treasury)
-	check := voucherCheck(t.Buyer, VoucherMessage(t.Program, at.lease, gross), voucher)
-	return []chain.Instruction{createSupplier, createTreasury, check, claim}, nil
+	return t.places()
+}
+
+// payees returns the token accounts of the supplier and the treasury, and the instructions that make them where they are missing.
+func (t Terms) payees(payer chain.Address) (purses [2]chain.Address, creates []chain.Instruction, err error) {
+	for i, wallet := range [2]chain.Address{t.Supplier, t.Treasury} {
+		tokens, create, err := tokensOf(payer, wallet, t.Mint)
+		if err != nil {
+			return purses, nil, err
+		}
+		purses[i], creates = tokens, append(creates, create)
+	}
+	return purses, creates, nil
 }
 
 // Close returns the instructions that give the rest of the deposit back to the buyer: by the supplier at any time, by anybody after

@@ -10,9 +10,16 @@ import (
 
 // The program's instructions.
 const (
-	opOpen  = 0
-	opClaim = 1
-	opClose = 2
+	opOpen          = 0
+	opClaim         = 1
+	opClose         = 2
+	opTopUp         = 3
+	opExtend        = 4
+	opDispute       = 5
+	opAward         = 6
+	opCreateConfig  = 7
+	opProposeConfig = 8
+	opApplyConfig   = 9
 )
 
 // Instructions of the compute budget program.
@@ -43,12 +50,24 @@ func formOf(op byte) (form, bool) {
 	payer, signs, writes, reads := role{signer: true, writable: true}, role{signer: true}, role{writable: true}, role{}
 	token := fixed(chain.TokenProgram)
 	switch op {
-	case opOpen: // buyer, lease, vault, mint, buyer's tokens, supplier, treasury
-		return form{[]role{payer, writes, writes, reads, writes, reads, reads, fixed(chain.SystemProgram), token}, 58}, true
+	case opOpen: // buyer, lease, vault, mint, buyer's tokens, supplier, treasury, arbiter, config
+		return form{[]role{payer, writes, writes, reads, writes, reads, reads, reads, reads, fixed(chain.SystemProgram), token}, 64}, true
 	case opClaim: // submitter, lease, vault, mint, supplier's tokens, treasury's tokens
 		return form{[]role{signs, writes, writes, writes, writes, writes, fixed(chain.InstructionsSysvar), token}, 9}, true
 	case opClose: // submitter, lease, vault, mint, buyer's tokens, buyer
 		return form{[]role{signs, writes, writes, reads, writes, writes, token}, 1}, true
+	case opTopUp: // buyer, lease, vault, mint, buyer's tokens
+		return form{[]role{signs, writes, writes, reads, writes, token}, 9}, true
+	case opExtend, opDispute: // buyer or supplier, lease
+		return form{[]role{signs, writes}, 9}, true
+	case opAward: // arbiter, lease, vault, mint, supplier's tokens, treasury's tokens
+		return form{[]role{signs, writes, writes, writes, writes, writes, token}, 9}, true
+	case opCreateConfig: // authority, config, mint
+		return form{[]role{payer, writes, reads, fixed(chain.SystemProgram)}, 1 + 4 + termsSize + 1}, true
+	case opProposeConfig: // authority, config
+		return form{[]role{signs, writes}, 1 + termsSize}, true
+	case opApplyConfig: // config
+		return form{[]role{writes}, 1}, true
 	default:
 		return form{}, false
 	}

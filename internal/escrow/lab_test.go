@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -30,15 +31,18 @@ const (
 	allTokens = 1_000_000_000_000
 )
 
-// lab is a local chain with the real program, a mint and three funded wallets.
+// lab is a local chain with the real program, a mint, a market's configuration and funded wallets.
 type lab struct {
-	t        *testing.T
-	sim      *chaintest.Sim
-	client   *chain.Client
-	buyer    *signer.Keypair
-	supplier *signer.Keypair
-	stranger *signer.Keypair
-	terms    escrow.Terms
+	t         *testing.T
+	sim       *chaintest.Sim
+	client    *chain.Client
+	buyer     *signer.Keypair
+	supplier  *signer.Keypair
+	stranger  *signer.Keypair
+	arbiter   *signer.Keypair
+	authority *signer.Keypair
+	terms     escrow.Terms
+	config    escrow.Config
 }
 
 func wallet(name string) *signer.Keypair { return signer.FromSeed(sha256.Sum256([]byte(name))) }
@@ -49,6 +53,7 @@ func newLab(t *testing.T) *lab {
 	l := &lab{
 		t: t, sim: process.Sim, client: chain.NewClient(process.RPC, chain.Options{}),
 		buyer: wallet("buyer"), supplier: wallet("supplier"), stranger: wallet("stranger"),
+		arbiter: wallet("arbiter"), authority: wallet("authority"),
 	}
 	program, mint := wallet("program").PublicKey(), wallet("mint").PublicKey()
 	path := os.Getenv(elfEnv)
@@ -61,20 +66,31 @@ func newLab(t *testing.T) *lab {
 	}
 	l.must(l.sim.AddProgram(t.Context(), program.String(), elf))
 	l.set(mint, chain.TokenProgram, mintData(8, allTokens, false))
-	for _, owner := range []*signer.Keypair{l.buyer, l.supplier, l.stranger} {
+	for _, owner := range []*signer.Keypair{l.buyer, l.supplier, l.stranger, l.arbiter, l.authority} {
 		l.set(owner.PublicKey(), chain.SystemProgram, nil)
 	}
 	l.set(l.tokens(l.buyer.PublicKey(), mint), chain.TokenProgram, tokenData(mint, l.buyer.PublicKey(), allTokens))
 	stats, err := l.sim.Stats(t.Context())
 	l.must(err)
+	l.config = escrow.Config{
+		Program: program, Authority: l.authority.PublicKey(), Mint: mint, Delay: time.Hour, Terms: escrow.ConfigTerms{
+			Treasury: wallet("treasury").PublicKey(), Arbiter: l.arbiter.PublicKey(),
+			MaxBuyerFeeBps: 225, MaxSupplierFeeBps: 25, MaxArbiterCapBps: 2_000, MinDisputeDelay: 10 * time.Minute,
+			MaxSlashBps: 1_000, MaxDelegationBps: 10_000, SlashWindow: time.Hour, SlashHold: 2 * time.Hour, Cooldown: 14 * 24 * time.Hour,
+		},
+	}
+	config, _, err := escrow.ConfigAddress(program, l.authority.PublicKey())
+	l.must(err)
 	l.terms = escrow.Terms{
-		Program: program, Buyer: l.buyer.PublicKey(), Supplier: l.supplier.PublicKey(), Treasury: wallet("treasury").PublicKey(), Mint: mint,
+		Program: program, Config: config, Buyer: l.buyer.PublicKey(), Supplier: l.supplier.PublicKey(),
+		Treasury: l.config.Terms.Treasury, Arbiter: l.arbiter.PublicKey(), ArbiterCapBps: 2_000, DisputeDelay: 10 * time.Minute, Mint: mint,
 		ID:       escrow.LeaseID("hub", "suppliers", "train-1", "uid"),
 		Deposit:  100_250_000,
-		Deadline: time.Unix(stats.Time+3600, 0),
+		Deadline: time.Unix(stats.Time+3600, 0).UTC(),
 		Fees:     money.Fees{BuyerBps: 25, SupplierBps: 25, BurnBps: 6_000},
 		Decimals: 8,
 	}
+	l.step(l.authority)(escrow.CreateConfig(l.config))
 	return l
 }
 
@@ -127,10 +143,49 @@ func (l *lab) land(by *signer.Keypair, instructions []chain.Instruction, err err
 	}
 }
 
+// step returns a function that lands what a builder built, and checks what ReadMessage says of it against what the signer lost.
+func (l *lab) step(by *signer.Keypair) func([]chain.Instruction, error) {
+	return func(instructions []chain.Instruction, err error) {
+		l.t.Helper()
+		l.must(err)
+		message, err := chain.CompileMessage(by.PublicKey(), instructions, chain.Hash{})
+		l.must(err)
+		intent, err := escrow.ReadMessage(message, l.config.Program)
+		l.must(err)
+		lamports, tokens := l.wealth(by.PublicKey())
+		l.land(by, instructions, nil)
+		lamportsAfter, tokensAfter := l.wealth(by.PublicKey())
+		if lost := lamports - lamportsAfter; lamports > lamportsAfter && lost > intent.Lamports {
+			l.t.Errorf("%s took %d lamports, and was read to take at most %d", intent.Kind, lost, intent.Lamports)
+		}
+		if tokensAfter+intent.Tokens < tokens || intent.Tokens > 0 && tokensAfter+intent.Tokens != tokens {
+			l.t.Errorf("%s left %d of %d tokens, and was read to take %d", intent.Kind, tokensAfter, tokens, intent.Tokens)
+		}
+	}
+}
+
+// wealth is what a wallet has in lamports and in its associated token account.
+func (l *lab) wealth(owner chain.Address) (uint64, money.Amount) {
+	l.t.Helper()
+	account, err := l.client.Account(l.t.Context(), owner, chain.Finalized)
+	l.must(err)
+	return account.Lamports, l.balance(owner)
+}
+
+// refused expects the chain to refuse what a builder built, with a code of the program.
+func (l *lab) refused(by *signer.Keypair, want uint32) func([]chain.Instruction, error) {
+	return func(instructions []chain.Instruction, err error) {
+		l.t.Helper()
+		_, err = l.try(by, instructions, err)
+		if failure, ok := errors.AsType[*chain.Failure](err); !ok || !failure.IsCustom(want) {
+			l.t.Errorf("got %v, want code %d", err, want)
+		}
+	}
+}
+
 func (l *lab) open() {
 	l.t.Helper()
-	instructions, err := escrow.Open(l.terms)
-	l.land(l.buyer, instructions, err)
+	l.step(l.buyer)(escrow.Open(l.terms))
 }
 
 // voucher signs as the buyer.
@@ -145,14 +200,12 @@ func (l *lab) voucher(gross money.Amount) chain.Signature {
 
 func (l *lab) claim(by *signer.Keypair, gross money.Amount) {
 	l.t.Helper()
-	instructions, err := escrow.Claim(l.terms, by.PublicKey(), gross, l.voucher(gross))
-	l.land(by, instructions, err)
+	l.step(by)(escrow.Claim(l.terms, by.PublicKey(), gross, l.voucher(gross)))
 }
 
 func (l *lab) close(by *signer.Keypair) {
 	l.t.Helper()
-	instructions, err := escrow.Close(l.terms, by.PublicKey())
-	l.land(by, instructions, err)
+	l.step(by)(escrow.Close(l.terms, by.PublicKey()))
 }
 
 func (l *lab) verify() (escrow.Facts, error) {
@@ -188,9 +241,9 @@ func (l *lab) supply() money.Amount {
 	return supply
 }
 
-func (l *lab) movements(since escrow.Movement) []escrow.Movement {
+func (l *lab) movements(known ...escrow.Movement) []escrow.Movement {
 	l.t.Helper()
-	movements, err := escrow.ReadMovements(l.t.Context(), l.client, l.terms, since)
+	movements, err := escrow.ReadMovements(l.t.Context(), l.client, l.terms, known...)
 	l.must(err)
 	return movements
 }
@@ -198,10 +251,15 @@ func (l *lab) movements(since escrow.Movement) []escrow.Movement {
 // checkResumed reads on after each movement and expects the following ones, whatever transaction they share.
 func (l *lab) checkResumed(all []escrow.Movement) {
 	l.t.Helper()
-	for i, movement := range all {
-		since := escrow.Movement{Kind: movement.Kind, Signature: movement.Signature, Gross: movement.Gross}
-		if diff := cmp.Diff(all[i+1:], l.movements(since), cmpopts.EquateEmpty()); diff != "" {
+	for i := range all {
+		if diff := cmp.Diff(all[i+1:], l.movements(all[:i+1]...), cmpopts.EquateEmpty()); diff != "" {
 			l.t.Errorf("movements since number %d (-all +since):\n%s", i, diff)
+		}
+		if i == 0 {
+			continue
+		}
+		if diff := cmp.Diff(all[i+1:], l.movements(all[1:i+1]...), cmpopts.EquateEmpty()); diff != "" {
+			l.t.Errorf("movements since number %d without the opening (-all +since):\n%s", i, diff)
 		}
 	}
 }

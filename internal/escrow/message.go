@@ -18,8 +18,13 @@ import (
 // ErrMessage says that a message is not one that this package builds, so that nobody should sign it.
 var ErrMessage = errors.New("message is not understood")
 
-// KindVoucher is the intent of a message that is no transaction but a buyer's promise.
-const KindVoucher Kind = "Voucher"
+// The kinds of intents besides those of movements.
+const (
+	KindVoucher       Kind = "Voucher" // no transaction, but a buyer's promise
+	KindCreateConfig  Kind = "CreateConfig"
+	KindProposeConfig Kind = "ProposeConfig"
+	KindApplyConfig   Kind = "ApplyConfig"
+)
 
 // What a transaction may cost its signer besides tokens.
 const (
@@ -36,13 +41,15 @@ type Intent struct {
 	Kind     Kind
 	Program  chain.Address // the lease program
 	Signer   chain.Address // the only signer, who pays the fees of the chain; zero for a voucher, which names nobody
-	Lease    chain.Address
-	Mint     chain.Address // zero for a voucher
+	Lease    chain.Address // zero for what is done to a configuration
+	Mint     chain.Address // zero where no tokens can move
+	Config   chain.Address // Open: the market's configuration; and what is done to one
 	Supplier chain.Address // Open: who is to be paid
+	Arbiter  chain.Address // Open: who may award to the supplier, zero for nobody
 	Tokens   money.Amount  // the most of the mint that leaves the signer's token account
 	Lamports uint64        // the most lamports that leave the signer's wallet: fees, priority fee and rent
-	Gross    money.Amount  // Claim, Voucher: the cumulative gross amount
-	Deadline time.Time     // Open: until when the deposit may be kept
+	Gross    money.Amount  // Claim, Award, Dispute, Voucher: the cumulative gross amount
+	Deadline time.Time     // Open, Extend: until when the deposit may be kept
 }
 
 // ReadMessage says what a message would do: a transaction of one signer with one instruction of one of the programs, or a voucher for
@@ -180,49 +187,107 @@ func (r *messageReading) effect(call chain.Call) error {
 	if len(call.Data) == 0 {
 		return errors.New("an empty instruction")
 	}
-	form, known := formOf(call.Data[0])
+	op := call.Data[0]
+	form, known := formOf(op)
 	addresses, ok := form.read(call)
 	if !known || !ok {
-		return fmt.Errorf("instruction %d in another form", call.Data[0])
+		return fmt.Errorf("instruction %d in another form", op)
 	}
-	if addresses[0] != r.intent.Signer {
-		return fmt.Errorf("instruction %d of another signer", call.Data[0])
+	if op != opApplyConfig && addresses[0] != r.intent.Signer { // anybody may apply a configuration
+		return fmt.Errorf("instruction %d of another signer", op)
 	}
-	r.intent.Program, r.intent.Lease = call.Program, addresses[1]
+	if r.promise != nil && op != opClaim {
+		return errors.New("a voucher without its claim")
+	}
+	r.intent.Program = call.Program
 	r.rebuilt = append(r.rebuilt, form.build(call.Program, call.Data, addresses...))
+	if op >= opCreateConfig {
+		return r.configure(call, addresses)
+	}
+	r.intent.Lease = addresses[1]
+	return r.lease(call, addresses)
+}
+
+// lease reads what is done to a lease.
+func (r *messageReading) lease(call chain.Call, addresses []chain.Address) error {
 	switch call.Data[0] {
 	case opOpen:
 		return r.open(call, addresses)
 	case opClaim:
 		return r.claim(call, addresses)
+	case opTopUp:
+		r.intent.Kind, r.intent.Mint, r.intent.Tokens = KindTopUp, addresses[3], amountOf(call)
+		return r.ownTokens(addresses[4], addresses[2])
+	case opExtend:
+		r.intent.Kind, r.intent.Deadline = KindExtend, time.Unix(int64(amountOf(call)), 0).UTC() //nolint:gosec // signed seconds
+	case opDispute:
+		r.intent.Kind, r.intent.Gross = KindDispute, amountOf(call)
+	case opAward:
+		r.intent.Kind, r.intent.Mint, r.intent.Gross = KindAward, addresses[3], amountOf(call)
 	default:
-		return r.close(addresses)
+		r.intent.Kind, r.intent.Mint = KindClose, addresses[3]
 	}
+	return nil
+}
+
+// ownTokens refuses a deposit from any account but the signer's associated one, or into any but the lease's vault.
+func (r *messageReading) ownTokens(from, into chain.Address) error {
+	own, err := chain.TokenAddress(r.intent.Signer, r.intent.Mint)
+	if err != nil || own != from {
+		return errors.New("a deposit from another token account")
+	}
+	vault, _, err := chain.Derive(r.intent.Program, []byte("vault"), r.intent.Lease[:])
+	if err != nil || vault != into {
+		return errors.New("a deposit into another vault")
+	}
+	return nil
+}
+
+// configure reads what is done to a market's configuration. Its terms are the authority's own business; they move nothing.
+func (r *messageReading) configure(call chain.Call, addresses []chain.Address) error {
+	in := fields{call.Data[1:]}
+	switch call.Data[0] {
+	case opCreateConfig:
+		r.intent.Kind, r.intent.Config = KindCreateConfig, addresses[1]
+		in.seconds()
+		if err := r.costs(rent(configSize)); err != nil {
+			return err
+		}
+	case opProposeConfig:
+		r.intent.Kind, r.intent.Config = KindProposeConfig, addresses[1]
+	default:
+		r.intent.Kind, r.intent.Config = KindApplyConfig, addresses[0]
+		return nil
+	}
+	terms, ok := in.terms()
+	if !ok {
+		return errors.New("a configuration that uses reserved bytes")
+	}
+	address, bump, err := ConfigAddress(call.Program, r.intent.Signer)
+	if err != nil || address != r.intent.Config || len(in.rest) > 0 && in.byte() != bump {
+		return errors.New("a configuration of another authority")
+	}
+	return terms.Validate()
 }
 
 // open reads a deposit. Everything that the program would derive is derived again.
 func (r *messageReading) open(call chain.Call, addresses []chain.Address) error {
-	buyer, mint, tokens, supplier, treasury := addresses[0], addresses[3], addresses[4], addresses[5], addresses[6]
 	in := fields{call.Data[1:]}
-	terms := Terms{Program: call.Program, Buyer: buyer, Supplier: supplier, Treasury: treasury, Mint: mint, ID: in.key(), Deposit: in.amount()}
-	terms.Deadline = time.Unix(int64(in.uint64()), 0) //nolint:gosec // the layout's signed seconds
-	terms.Fees = money.Fees{BuyerBps: in.uint16(), SupplierBps: in.uint16(), BurnBps: in.uint16()}
-	terms.Decimals = in.byte()
+	terms := Terms{
+		Program: call.Program, Config: addresses[8], Buyer: addresses[0], Supplier: addresses[5], Treasury: addresses[6],
+		Arbiter: addresses[7], Mint: addresses[3], ID: in.key(), Deposit: in.amount(), Deadline: time.Unix(in.int64(), 0).UTC(),
+		Fees:          money.Fees{BuyerBps: in.uint16(), SupplierBps: in.uint16(), BurnBps: in.uint16()},
+		ArbiterCapBps: in.uint16(), DisputeDelay: in.seconds(), Decimals: in.byte(),
+	}
 	again, err := Open(terms)
 	if err != nil {
 		return err
 	}
 	r.rebuilt[len(r.rebuilt)-1] = again[0]
-	r.intent.Kind, r.intent.Mint, r.intent.Supplier = KindOpen, mint, supplier
+	r.intent.Kind, r.intent.Mint, r.intent.Config = KindOpen, terms.Mint, terms.Config
+	r.intent.Supplier, r.intent.Arbiter = terms.Supplier, terms.Arbiter
 	r.intent.Tokens, r.intent.Deadline = terms.Deposit, terms.Deadline
-	own, err := chain.TokenAddress(buyer, mint)
-	if err != nil || own != tokens {
-		return errors.New("a deposit from another token account")
-	}
-	if err := r.costs(rent(leaseSize)); err != nil {
-		return err
-	}
-	return r.costs(rent(tokensSize))
+	return r.costs(rent(leaseSize) + rent(tokensSize))
 }
 
 // claim reads a claim: it takes nothing from its submitter.
@@ -235,19 +300,10 @@ func (r *messageReading) claim(call chain.Call, addresses []chain.Address) error
 	return nil
 }
 
-// close reads a refund: it takes nothing from its submitter.
-func (r *messageReading) close(addresses []chain.Address) error {
-	r.intent.Kind, r.intent.Mint = KindClose, addresses[3]
-	if r.promise != nil {
-		return errors.New("a voucher without its claim")
-	}
-	return nil
-}
-
 // finish adds what the chain itself charges.
 func (r *messageReading) finish() error {
 	if r.intent.Kind == "" {
-		return errors.New("it does nothing with a lease")
+		return errors.New("it does nothing")
 	}
 	if err := r.costs(r.signatures * lamportsPerSignature); err != nil {
 		return err

@@ -8,18 +8,19 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/escrow"
-	"github.com/bourse-dev/bourse/internal/money"
 )
 
 // Lamports that the chain takes: for a signature, and to keep a lease and a token account.
 const (
 	perSignature = 5_000
 	leaseRent    = (256 + 128) * 6_960
+	configRent   = (272 + 128) * 6_960
 	tokensRent   = (165 + 128) * 6_960
 )
 
@@ -62,17 +63,40 @@ func built(t testing.TB) map[escrow.Kind][]chain.Instruction {
 	add(escrow.KindClaim, claim, err)
 	closing, err := escrow.Close(terms, terms.Supplier)
 	add(escrow.KindClose, closing, err)
+	topUp, err := escrow.TopUp(terms, 77)
+	add(escrow.KindTopUp, topUp, err)
+	extension, err := escrow.Extend(terms, terms.Deadline.Add(time.Hour))
+	add(escrow.KindExtend, extension, err)
+	dispute, err := escrow.Dispute(terms, 2_000)
+	add(escrow.KindDispute, dispute, err)
+	award, err := escrow.Award(terms, 2_000)
+	add(escrow.KindAward, award, err)
+	config := someConfig()
+	creation, err := escrow.CreateConfig(config)
+	add(escrow.KindCreateConfig, creation, err)
+	proposal, err := escrow.ProposeConfig(config.Program, config.Authority, config.Terms)
+	add(escrow.KindProposeConfig, proposal, err)
+	change, err := escrow.ApplyConfig(config.Program, config.Authority)
+	add(escrow.KindApplyConfig, change, err)
 	return all
 }
 
-// payerOf is the only signer of the built instructions.
+// payerOf is the only signer of the built instructions; anybody applies a configuration.
 func payerOf(instructions []chain.Instruction) chain.Address {
-	return instructions[len(instructions)-1].Accounts[0].Address
+	first := instructions[len(instructions)-1].Accounts[0]
+	if !first.Signer {
+		return wallet("anybody").PublicKey()
+	}
+	return first.Address
 }
 
 func TestReadMessageSaysWhatIsSigned(t *testing.T) {
 	terms := someTerms()
 	lease, err := terms.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, _, err := escrow.ConfigAddress(terms.Program, someConfig().Authority)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,8 +109,30 @@ func TestReadMessageSaysWhatIsSigned(t *testing.T) {
 	want := map[escrow.Kind]escrow.Intent{
 		escrow.KindOpen: with(func(i *escrow.Intent) {
 			i.Kind, i.Signer, i.Supplier, i.Tokens, i.Deadline = escrow.KindOpen, terms.Buyer, terms.Supplier, terms.Deposit, terms.Deadline
-			i.Lamports = perSignature + leaseRent + tokensRent
+			i.Lamports, i.Config, i.Arbiter = perSignature+leaseRent+tokensRent, terms.Config, terms.Arbiter
 		}),
+		escrow.KindTopUp: with(func(i *escrow.Intent) {
+			i.Kind, i.Signer, i.Tokens, i.Lamports = escrow.KindTopUp, terms.Buyer, 77, perSignature
+		}),
+		escrow.KindExtend: with(func(i *escrow.Intent) {
+			i.Kind, i.Signer, i.Mint, i.Lamports, i.Deadline =
+				escrow.KindExtend, terms.Buyer, chain.Address{}, perSignature, terms.Deadline.Add(time.Hour)
+		}),
+		escrow.KindDispute: with(func(i *escrow.Intent) {
+			i.Kind, i.Signer, i.Mint, i.Lamports, i.Gross = escrow.KindDispute, terms.Supplier, chain.Address{}, perSignature, 2_000
+		}),
+		escrow.KindAward: with(func(i *escrow.Intent) {
+			i.Kind, i.Signer, i.Lamports, i.Gross = escrow.KindAward, terms.Arbiter, perSignature+2*tokensRent, 2_000
+		}),
+		escrow.KindCreateConfig: {
+			Kind: escrow.KindCreateConfig, Program: terms.Program, Signer: someConfig().Authority, Config: config, Lamports: perSignature + configRent,
+		},
+		escrow.KindProposeConfig: {
+			Kind: escrow.KindProposeConfig, Program: terms.Program, Signer: someConfig().Authority, Config: config, Lamports: perSignature,
+		},
+		escrow.KindApplyConfig: {
+			Kind: escrow.KindApplyConfig, Program: terms.Program, Signer: wallet("anybody").PublicKey(), Config: config, Lamports: perSignature,
+		},
 		escrow.KindClaim: with(func(i *escrow.Intent) {
 			i.Kind, i.Signer, i.Gross, i.Lamports = escrow.KindClaim, terms.Supplier, 1_000, 2*perSignature+2*tokensRent
 		}),
@@ -150,14 +196,14 @@ func TestReadMessageRefuses(t *testing.T) {
 		"a transfer after it":                 {escrow.KindOpen, func(i []chain.Instruction) []chain.Instruction { return append(i, transfer) }},
 		"a transfer before it":                {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction { return slices.Insert(i, 0, transfer) }},
 		"an instruction that is not there":    {escrow.KindOpen, data(0, 0x80)},
-		"data cut short":                      {escrow.KindOpen, func(i []chain.Instruction) []chain.Instruction { i[0].Data = i[0].Data[:57]; return i }},
+		"data cut short":                      {escrow.KindOpen, func(i []chain.Instruction) []chain.Instruction { i[0].Data = i[0].Data[:63]; return i }},
 		"no data":                             {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction { last(i).Data = nil; return i }},
-		"another bump":                        {escrow.KindOpen, data(57, 1)},
+		"another bump":                        {escrow.KindOpen, data(63, 1)},
 		"a fee that nobody may take":          {escrow.KindOpen, data(50, 0xff)},
 		"a lease at another address":          {escrow.KindOpen, account(1)},
 		"a vault at another address":          {escrow.KindOpen, account(2)},
 		"a deposit from another account":      {escrow.KindOpen, account(4)},
-		"another program in a fixed place":    {escrow.KindOpen, account(8)},
+		"another program in a fixed place":    {escrow.KindOpen, account(10)},
 		"an account too many": {escrow.KindClose, func(i []chain.Instruction) []chain.Instruction {
 			l := last(i)
 			l.Accounts = append(l.Accounts, l.Accounts[0])
@@ -193,6 +239,16 @@ func TestReadMessageRefuses(t *testing.T) {
 			last(i).Program = wallet("thief").PublicKey()
 			return i
 		}},
+		"a top-up from another account": {escrow.KindTopUp, account(4)},
+		"a top-up of another vault":     {escrow.KindTopUp, account(2)},
+		"an arbiter without a cap":      {escrow.KindOpen, func(i []chain.Instruction) []chain.Instruction { copy(last(i).Data[55:], make([]byte, 6)); return i }},
+		"an extension with a voucher": {escrow.KindExtend, func(i []chain.Instruction) []chain.Instruction {
+			return slices.Insert(i, 0, built(t)[escrow.KindClaim][2])
+		}},
+		"a configuration of somebody else":      {escrow.KindCreateConfig, account(1)},
+		"a configuration with another bump":     {escrow.KindCreateConfig, data(97, 1)},
+		"a configuration beyond the bounds":     {escrow.KindProposeConfig, data(66, 0xff)},
+		"a configuration that uses spare bytes": {escrow.KindProposeConfig, data(75, 1)},
 	}
 	program := someTerms().Program
 	for name, tc := range cases {
@@ -239,6 +295,9 @@ func TestReadMessageRefusesOtherForms(t *testing.T) {
 	}
 }
 
+// taking says whether tokens leave the signer's wallet by such a message.
+func taking(kind escrow.Kind) bool { return kind == escrow.KindOpen || kind == escrow.KindTopUp }
+
 // No single changed byte makes a message that takes nothing into one that takes tokens, or a deposit into one from another wallet.
 func TestReadMessageUnderChangedBytes(t *testing.T) {
 	program := someTerms().Program
@@ -253,7 +312,7 @@ func TestReadMessageUnderChangedBytes(t *testing.T) {
 				changed := slices.Clone(message)
 				changed[at] ^= flip
 				intent, err := escrow.ReadMessage(changed, program)
-				if err == nil && (intent.Kind != kind || kind != escrow.KindOpen && intent.Tokens != before.Tokens || intent.Lamports != before.Lamports) {
+				if err == nil && (taking(intent.Kind) != taking(kind) || !taking(kind) && intent.Tokens != 0 || intent.Lamports != before.Lamports) {
 					t.Errorf("%s with byte %d changed became %+v", kind, at, intent)
 				}
 			}
@@ -263,7 +322,7 @@ func TestReadMessageUnderChangedBytes(t *testing.T) {
 
 // Whatever the bytes, reading them is an intent or an error; what is accepted is one of the known kinds and costs at least its signature.
 func FuzzReadMessage(f *testing.F) {
-	f.Add([]byte("bourse1"))
+	f.Add([]byte("bourse2"))
 	f.Add([]byte{1, 0, 0})
 	for _, instructions := range built(f) {
 		f.Add(compile(f, payerOf(instructions), append([]chain.Instruction{chain.ComputeLimit(9), unitPrice(9)}, instructions...)...))
@@ -280,7 +339,7 @@ func FuzzReadMessage(f *testing.F) {
 			if len(message) != 79 || intent.Tokens != 0 || intent.Lamports != 0 {
 				t.Fatalf("voucher %+v", intent)
 			}
-		case intent.Lamports < perSignature || intent.Kind != escrow.KindOpen && intent.Tokens != money.Amount(0):
+		case intent.Lamports < perSignature || intent.Kind != escrow.KindOpen && intent.Kind != escrow.KindTopUp && intent.Tokens != 0:
 			t.Fatalf("intent %+v", intent)
 		}
 	})

@@ -3,9 +3,7 @@
 package escrow
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,9 +21,13 @@ type Kind string
 
 // The kinds of movements.
 const (
-	KindOpen  Kind = "Open"
-	KindClaim Kind = "Claim"
-	KindClose Kind = "Close"
+	KindOpen    Kind = "Open"
+	KindClaim   Kind = "Claim"
+	KindClose   Kind = "Close"
+	KindTopUp   Kind = "TopUp"
+	KindExtend  Kind = "Extend"
+	KindDispute Kind = "Dispute"
+	KindAward   Kind = "Award"
 )
 
 // Movement is one finalized effect on an escrow, in base units of its mint.
@@ -34,12 +36,14 @@ type Movement struct {
 	Signature chain.Signature
 	Slot      uint64
 	Time      time.Time    // zero when the node does not know it
-	Deposit   money.Amount // Open: what went in
+	Deposit   money.Amount // Open, TopUp: what went in
 	Gross     money.Amount // the cumulative gross amount after this movement
-	Supplier  money.Amount // Claim: what the supplier received
-	Treasury  money.Amount // Claim: what the treasury received
-	Burn      money.Amount // Claim: what was burned
+	Supplier  money.Amount // Claim, Award: what the supplier received
+	Treasury  money.Amount // Claim, Award: what the treasury received
+	Burn      money.Amount // Claim, Award: what was burned
 	Refund    money.Amount // Close: what went back to the buyer, dust included
+	Disputed  money.Amount // Dispute: the cumulative gross amount that the supplier says it is owed
+	Deadline  time.Time    // Open, Extend: until when the deposit is kept
 }
 
 // History is where finalized transactions are read. Signatures lists them newest first, back to but without until. Both return an
@@ -49,26 +53,31 @@ type History interface {
 	Transaction(ctx context.Context, signature chain.Signature) (chain.Transaction, error)
 }
 
-// ReadMovements returns what happened to the escrow after the movement since, oldest first; a zero since means from the beginning.
-// Of since it needs Kind, Signature and Gross; more movements of the same transaction may follow it. Each movement is taken from the token calls that the program itself made, and must equal what the terms and the cumulative gross
-// amount demand to the base unit, or else the whole reading is an ErrMismatch.
-func ReadMovements(ctx context.Context, history History, t Terms, since Movement) ([]Movement, error) {
+// ReadMovements returns what happened to the escrow after the movements that are known already, oldest first; with none known, all of
+// it. The known ones must be all that followed the opening, in order and without a gap; the opening itself may be left out. Each
+// movement is taken from the token calls that the program itself made, and must equal what the terms and the movements before it
+// demand to the base unit, or else the whole reading is an ErrMismatch.
+func ReadMovements(ctx context.Context, history History, t Terms, known ...Movement) ([]Movement, error) {
 	at, err := t.places()
 	if err != nil {
 		return nil, fmt.Errorf("read movements: %w", err)
 	}
-	signatures, err := history.Signatures(ctx, at.lease, since.Signature)
+	read := reading{terms: t, at: at}
+	var until chain.Signature
+	if len(known) > 0 {
+		until = known[len(known)-1].Signature
+	}
+	signatures, err := history.Signatures(ctx, at.lease, until)
 	if err != nil {
 		return nil, fmt.Errorf("list transactions of %s: %w", at.lease, err)
 	}
-	read := reading{terms: t, at: at, last: since}
-	if since.Kind != "" {
-		transaction, err := history.Transaction(ctx, since.Signature)
+	if len(known) > 0 {
+		transaction, err := history.Transaction(ctx, until)
 		if err != nil {
-			return nil, fmt.Errorf("read transaction %s: %w", since.Signature, err)
+			return nil, fmt.Errorf("read transaction %s: %w", until, err)
 		}
-		if err := read.resume(transaction); err != nil {
-			return nil, fmt.Errorf("read transaction %s: %w", since.Signature, err)
+		if err := read.resume(transaction, known); err != nil {
+			return nil, fmt.Errorf("read transaction %s: %w", until, err)
 		}
 	}
 	for _, info := range slices.Backward(signatures) {
@@ -87,157 +96,4 @@ func ReadMovements(ctx context.Context, history History, t Terms, since Movement
 		}
 	}
 	return read.movements, nil
-}
-
-// reading follows one escrow through its transactions.
-type reading struct {
-	terms     Terms
-	at        places
-	last      Movement
-	movements []Movement
-}
-
-// resume adds the movements of a transaction that follow the one that is known.
-func (r *reading) resume(transaction chain.Transaction) error {
-	for i, call := range transaction.Calls {
-		if r.concerns(call) && is(call, r.last) {
-			return r.calls(transaction, i+1)
-		}
-	}
-	return fmt.Errorf("%w: no %s of %s in its transaction", ErrMismatch, r.last.Kind, r.last.Gross)
-}
-
-// concerns says whether the call is one of the program on this lease, at whatever depth.
-func (r *reading) concerns(call chain.Call) bool {
-	return call.Program == r.terms.Program && len(call.Data) > 0 && len(call.Accounts) > 1 && call.Accounts[1] == r.at.lease
-}
-
-// is says whether the call made the movement. No two claims of a lease have one gross amount, and there is one opening and one close.
-func is(call chain.Call, movement Movement) bool {
-	switch movement.Kind {
-	case KindOpen:
-		return call.Data[0] == opOpen
-	case KindClaim:
-		return bytes.Equal(call.Data, claimData(movement.Gross))
-	default:
-		return movement.Kind == KindClose && call.Data[0] == opClose
-	}
-}
-
-// calls adds the movements of a transaction from one of its calls on.
-func (r *reading) calls(transaction chain.Transaction, from int) error {
-	for i := from; i < len(transaction.Calls); i++ {
-		call := transaction.Calls[i]
-		if !r.concerns(call) {
-			continue
-		}
-		made, err := tokenCalls(call, transaction.Calls[i+1:])
-		if err != nil {
-			return err
-		}
-		next := Movement{Signature: transaction.Signature, Slot: transaction.Slot, Time: transaction.Time, Gross: r.last.Gross}
-		switch call.Data[0] {
-		case opOpen:
-			err = r.open(&next, call, made)
-		case opClaim:
-			err = r.claim(&next, call, made)
-		case opClose:
-			err = r.close(&next, call, made)
-		default:
-			err = fmt.Errorf("%w: unknown instruction %d", ErrMismatch, call.Data[0])
-		}
-		if err != nil {
-			return err
-		}
-		r.last = next
-		r.movements = append(r.movements, next)
-	}
-	return nil
-}
-
-func (r *reading) open(next *Movement, call chain.Call, made []tokenCall) error {
-	t, at := r.terms, r.at
-	if r.last.Kind != "" {
-		return fmt.Errorf("%w: opened after %s", ErrMismatch, r.last.Kind)
-	}
-	if !bytes.Equal(call.Data, openData(t, at)) || !named(call, t.Buyer, at.lease, at.vault, t.Mint, anything, t.Supplier, t.Treasury) {
-		return fmt.Errorf("%w: opened with other terms", ErrMismatch)
-	}
-	next.Kind, next.Deposit = KindOpen, t.Deposit
-	return expect(made,
-		tokenCall{op: initializeAccount, from: at.vault, to: t.Mint},
-		tokenCall{op: transferChecked, from: call.Accounts[4], to: at.vault, amount: t.Deposit})
-}
-
-func (r *reading) claim(next *Movement, call chain.Call, made []tokenCall) error {
-	if r.last.Kind != KindOpen && r.last.Kind != KindClaim {
-		return fmt.Errorf("%w: claimed after %q", ErrMismatch, r.last.Kind)
-	}
-	if len(call.Data) != 9 || !named(call, anything, r.at.lease, r.at.vault, r.terms.Mint, anything, anything) {
-		return fmt.Errorf("%w: claimed in another form", ErrMismatch)
-	}
-	next.Kind, next.Gross = KindClaim, money.Amount(binary.LittleEndian.Uint64(call.Data[1:]))
-	if next.Gross <= r.last.Gross {
-		return fmt.Errorf("%w: claimed %s after %s", ErrMismatch, next.Gross, r.last.Gross)
-	}
-	before, err := r.terms.Fees.Split(r.last.Gross)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMismatch, err)
-	}
-	now, err := r.terms.Fees.Split(next.Gross)
-	if err != nil || now.Debit > r.terms.Deposit {
-		return fmt.Errorf("%w: claimed %s of a deposit of %s", ErrMismatch, next.Gross, r.terms.Deposit)
-	}
-	due, err := now.Sub(before)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMismatch, err)
-	}
-	next.Supplier, next.Treasury, next.Burn = due.Supplier, due.Treasury, due.Burn
-	return expect(made,
-		tokenCall{op: transferChecked, from: r.at.vault, to: call.Accounts[4], amount: due.Supplier},
-		tokenCall{op: transferChecked, from: r.at.vault, to: call.Accounts[5], amount: due.Treasury},
-		tokenCall{op: burnChecked, from: r.at.vault, to: r.terms.Mint, amount: due.Burn})
-}
-
-func (r *reading) close(next *Movement, call chain.Call, made []tokenCall) error {
-	if r.last.Kind != KindOpen && r.last.Kind != KindClaim {
-		return fmt.Errorf("%w: closed after %q", ErrMismatch, r.last.Kind)
-	}
-	if !named(call, anything, r.at.lease, r.at.vault, r.terms.Mint, anything, r.terms.Buyer) {
-		return fmt.Errorf("%w: closed in another form", ErrMismatch)
-	}
-	paid, err := r.terms.Fees.Split(r.last.Gross)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMismatch, err)
-	}
-	rest, err := r.terms.Deposit.Sub(paid.Debit)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMismatch, err)
-	}
-	next.Kind = KindClose
-	if len(made) > 0 && made[0].op == transferChecked {
-		next.Refund = made[0].amount // the vault's whole balance: the rest, and dust that strangers sent
-	}
-	if next.Refund < rest {
-		return fmt.Errorf("%w: %s went back instead of %s", ErrMismatch, next.Refund, rest)
-	}
-	return expect(made,
-		tokenCall{op: transferChecked, from: r.at.vault, to: call.Accounts[4], amount: next.Refund},
-		tokenCall{op: closeAccount, from: r.at.vault, to: r.terms.Buyer})
-}
-
-// anything stands for an account that the terms do not determine: the program checked whose it is.
-var anything chain.Address //nolint:gochecknoglobals // the zero address: it is never written
-
-// named says whether the call's accounts begin with the wanted ones.
-func named(call chain.Call, want ...chain.Address) bool {
-	if len(call.Accounts) < len(want) {
-		return false
-	}
-	for i, address := range want {
-		if address != anything && call.Accounts[i] != address {
-			return false
-		}
-	}
-	return true
 }

@@ -20,6 +20,8 @@ const (
 	WrongLayout     Reason = "WrongLayout"     // size, marker, version or reserved bytes are not ours
 	WrongTerms      Reason = "WrongTerms"      // the lease says something else than the terms
 	WrongVault      Reason = "WrongVault"      // the vault is not the lease's, or somebody else could take from it
+	WrongConfig     Reason = "WrongConfig"     // the market's configuration does not allow the terms
+	Inconsistent    Reason = "Inconsistent"    // fields that the program never writes together
 	Overpaid        Reason = "Overpaid"        // the lease paid more than its deposit covers
 	Underfunded     Reason = "Underfunded"     // the vault holds less than it must
 	Frozen          Reason = "Frozen"          // the token's issuer froze the vault

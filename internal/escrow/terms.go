@@ -28,24 +28,38 @@ const (
 	CodeVoucher                      // no valid voucher in the instruction before
 	CodeParty                        // a token account of somebody else
 	CodeMint                         // not the lease's mint
+	CodeCap                          // beyond a cap of the market's configuration or of the lease
+	CodeProof                        // a proof that does not lead to the posted root
+	CodeDispute                      // no arbitration, no open dispute, or there was one already
+	CodeHeld                         // an open dispute holds the deposit for now
 )
 
 // ErrTerms says that terms could not be an escrow at all.
 var ErrTerms = errors.New("invalid escrow terms")
 
-// Terms is what both sides agreed on and the chain must confirm. Together with the program's address they determine every other
-// address and byte.
+// Bounds that the program sets to arbitration.
+const (
+	maxArbiterCapBps = 5_000
+	maxDisputeDelay  = 30 * 24 * time.Hour
+)
+
+// Terms is what both sides agreed on and the chain must confirm: what the escrow is opened with. Together with the program's address
+// they determine every other address and byte. Later the buyer may add to the deposit and put off the deadline, and nothing else.
 type Terms struct {
-	Program  chain.Address
-	Buyer    chain.Address
-	Supplier chain.Address
-	Treasury chain.Address
-	Mint     chain.Address
-	ID       [32]byte
-	Deposit  money.Amount
-	Deadline time.Time // whole seconds; afterwards anybody may close the escrow
-	Fees     money.Fees
-	Decimals uint8
+	Program       chain.Address
+	Config        chain.Address // the market's configuration on chain, which bounds the fees and names treasury and arbiter
+	Buyer         chain.Address
+	Supplier      chain.Address
+	Treasury      chain.Address
+	Arbiter       chain.Address // zero without arbitration
+	Mint          chain.Address
+	ID            [32]byte
+	Deposit       money.Amount
+	Deadline      time.Time // whole seconds; afterwards anybody may close the escrow
+	Fees          money.Fees
+	ArbiterCapBps uint16        // what an award may take of the deposit beyond vouchers, in basis points; 0: no arbitration
+	DisputeDelay  time.Duration // whole seconds between a dispute and its award; 0 without arbitration
+	Decimals      uint8
 }
 
 // LeaseID names a lease for ever: the hub that made it, and the lease's namespace, name and UID there. Each part is hashed with its
@@ -96,7 +110,14 @@ func (t Terms) Validate() error {
 	for _, party := range []struct {
 		name    string
 		address chain.Address
-	}{{"program", t.Program}, {"buyer", t.Buyer}, {"supplier", t.Supplier}, {"treasury", t.Treasury}, {"mint", t.Mint}} {
+	}{
+		{"program", t.Program},
+		{"config", t.Config},
+		{"buyer", t.Buyer},
+		{"supplier", t.Supplier},
+		{"treasury", t.Treasury},
+		{"mint", t.Mint},
+	} {
 		if party.address.IsZero() {
 			return fmt.Errorf("%w: %s is missing", ErrTerms, party.name)
 		}
@@ -109,6 +130,25 @@ func (t Terms) Validate() error {
 	}
 	if err := t.Fees.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrTerms, err)
+	}
+	return t.validateArbitration()
+}
+
+// validateArbitration refuses an arbiter without bounds, and one that is a party to the lease.
+func (t Terms) validateArbitration() error {
+	switch {
+	case t.ArbiterCapBps == 0 && (!t.Arbiter.IsZero() || t.DisputeDelay != 0):
+		return fmt.Errorf("%w: an arbiter without a cap", ErrTerms)
+	case t.ArbiterCapBps == 0:
+		return nil
+	case t.ArbiterCapBps > maxArbiterCapBps:
+		return fmt.Errorf("%w: arbiter's cap of %d bps exceeds %d", ErrTerms, t.ArbiterCapBps, maxArbiterCapBps)
+	case t.Arbiter.IsZero():
+		return fmt.Errorf("%w: arbiter is missing", ErrTerms)
+	case t.Arbiter == t.Buyer || t.Arbiter == t.Supplier:
+		return fmt.Errorf("%w: the arbiter is a party to the lease", ErrTerms)
+	case t.DisputeDelay < time.Second || t.DisputeDelay > maxDisputeDelay || t.DisputeDelay%time.Second != 0:
+		return fmt.Errorf("%w: a dispute's delay of %s is not 1 s to 30 days", ErrTerms, t.DisputeDelay)
 	}
 	return nil
 }

@@ -12,18 +12,22 @@ import (
 
 // Facts is what an escrow on the chain says of itself, once its terms were found to be the agreed ones.
 type Facts struct {
-	Lease    chain.Address
-	Vault    chain.Address
-	Deposit  money.Amount
-	Paid     money.Amount // the cumulative gross amount claimed so far
-	Balance  money.Amount // what the vault holds, dust included; zero once closed
-	Deadline time.Time
-	Closed   bool
-	Slot     uint64 // when this was so
+	Lease      chain.Address
+	Vault      chain.Address
+	Deposit    money.Amount // top-ups included
+	Paid       money.Amount // the cumulative gross amount claimed so far
+	Balance    money.Amount // what the vault holds, dust included; zero once closed
+	Deadline   time.Time    // extensions included
+	DisputedAt time.Time    // when the supplier disputed; zero if it never did
+	Disputed   money.Amount // the cumulative gross amount of the open dispute; zero if none is open
+	Held       time.Time    // until when the open dispute keeps the escrow open; zero if none is open
+	Closed     bool
+	Slot       uint64 // when this was so
 }
 
 // Verify says whether the two accounts, read in one slot, are an open escrow with exactly these terms that still holds what it must.
-// Anything else is a *Refusal. The facts are complete also when the refusal is Closed.
+// Only the deposit and the deadline may have grown since it was opened. Anything else is a *Refusal. The facts are complete also when
+// the refusal is Closed.
 func Verify(t Terms, lease, vault chain.Account) (Facts, error) {
 	if err := t.Validate(); err != nil {
 		return Facts{}, fmt.Errorf("verify escrow: %w", err)
@@ -42,13 +46,14 @@ func Verify(t Terms, lease, vault chain.Account) (Facts, error) {
 	if err := record.matches(t, at); err != nil {
 		return Facts{}, err
 	}
-	facts := Facts{
-		Lease: at.lease, Vault: at.vault, Deposit: t.Deposit, Paid: record.paid, Deadline: t.Deadline, Closed: record.closed, Slot: lease.Slot,
-	}
 	split, err := t.Fees.Split(record.paid)
-	if err != nil || split.Debit > t.Deposit {
-		return Facts{}, refuse(Overpaid, "paid %s of a deposit of %s", record.paid, t.Deposit)
+	if err != nil || split.Debit > record.deposit {
+		return Facts{}, refuse(Overpaid, "paid %s of a deposit of %s", record.paid, record.deposit)
 	}
+	if err := record.checkDispute(t); err != nil {
+		return Facts{}, err
+	}
+	facts := record.facts(at, lease.Slot)
 	if record.closed {
 		return facts, refuse(Closed, "lease %s was closed with %s paid", at.lease, record.paid)
 	}
@@ -56,7 +61,7 @@ func Verify(t Terms, lease, vault chain.Account) (Facts, error) {
 	if err != nil {
 		return Facts{}, err
 	}
-	if rest := t.Deposit - split.Debit; facts.Balance < rest {
+	if rest := record.deposit - split.Debit; facts.Balance < rest {
 		return Facts{}, refuse(Underfunded, "vault %s holds %s of %s", at.vault, facts.Balance, rest)
 	}
 	return facts, nil
@@ -71,11 +76,12 @@ func (r record) matches(t Terms, at places) error {
 		{"buyer", r.buyer, t.Buyer},
 		{"supplier", r.supplier, t.Supplier},
 		{"treasury", r.treasury, t.Treasury},
+		{"arbiter", r.arbiter, t.Arbiter},
 		{"mint", r.mint, t.Mint},
 		{"id", r.id, t.ID},
-		{"deposit", r.deposit, t.Deposit},
-		{"deadline", r.deadline, t.Deadline.Unix()},
 		{"fees", r.fees, t.Fees},
+		{"arbiter's cap", r.arbiterCap, t.ArbiterCapBps},
+		{"dispute's delay", r.disputeDelay, t.DisputeDelay},
 		{"decimals", r.decimals, t.Decimals},
 		{"bump", r.bump, at.leaseBump},
 		{"vault bump", r.vaultBump, at.vaultBump},
@@ -84,7 +90,41 @@ func (r record) matches(t Terms, at places) error {
 			return refuse(WrongTerms, "%s is %v instead of %v", field.name, field.found, field.want)
 		}
 	}
+	if r.deposit < t.Deposit {
+		return refuse(WrongTerms, "deposit is %v instead of %v or more", r.deposit, t.Deposit)
+	}
+	if r.deadline < t.Deadline.Unix() {
+		return refuse(WrongTerms, "deadline is %v instead of %v or later", r.deadline, t.Deadline.Unix())
+	}
 	return nil
+}
+
+// checkDispute refuses a dispute that the program could not have written.
+func (r record) checkDispute(t Terms) error {
+	split, err := t.Fees.Split(r.disputed)
+	switch {
+	case r.disputedAt < 0, r.disputedAt == 0 && r.disputed > 0, t.ArbiterCapBps == 0 && r.disputedAt > 0:
+		return refuse(Inconsistent, "a dispute of %s at %d with a cap of %d bps", r.disputed, r.disputedAt, t.ArbiterCapBps)
+	case err != nil, split.Debit > r.deposit:
+		return refuse(Inconsistent, "a dispute of %s about a deposit of %s", r.disputed, r.deposit)
+	}
+	return nil
+}
+
+// facts tells what the record says of itself.
+func (r record) facts(at places, slot uint64) Facts {
+	facts := Facts{
+		Lease: at.lease, Vault: at.vault, Deposit: r.deposit, Paid: r.paid, Deadline: time.Unix(r.deadline, 0).UTC(),
+		Disputed: r.disputed, Closed: r.closed, Slot: slot,
+	}
+	if r.disputedAt > 0 {
+		facts.DisputedAt = time.Unix(r.disputedAt, 0).UTC()
+	}
+	if r.disputed > 0 {
+		const delays = 2
+		facts.Held = facts.DisputedAt.Add(delays * r.disputeDelay)
+	}
+	return facts
 }
 
 // checkVault refuses a vault that is not the lease's alone, and returns what it holds.

@@ -18,7 +18,8 @@ func someTerms() escrow.Terms {
 	return escrow.Terms{
 		Program: wallet("program").PublicKey(), Buyer: wallet("buyer").PublicKey(), Supplier: wallet("supplier").PublicKey(),
 		Treasury: wallet("treasury").PublicKey(), Mint: wallet("mint").PublicKey(),
-		ID: escrow.LeaseID("hub", "suppliers", "train-1", "uid"), Deposit: 100_250_000, Deadline: time.Unix(1_800_000_000, 0),
+		Config: wallet("config").PublicKey(), Arbiter: wallet("arbiter").PublicKey(), ArbiterCapBps: 2_000, DisputeDelay: time.Hour,
+		ID: escrow.LeaseID("hub", "suppliers", "train-1", "uid"), Deposit: 100_250_000, Deadline: time.Unix(1_800_000_000, 0).UTC(),
 		Fees: money.Fees{BuyerBps: 25, SupplierBps: 25, BurnBps: 6_000}, Decimals: 8,
 	}
 }
@@ -35,9 +36,10 @@ func leaseData(t *testing.T, terms escrow.Terms, paid money.Amount) []byte {
 		t.Fatal(err)
 	}
 	data := make([]byte, 256)
-	copy(data, "bourse1\x01")
+	copy(data, "bourse2\x01")
 	copy(data[8:], terms.Buyer[:])
 	copy(data[40:], terms.Supplier[:])
+	copy(data[72:], terms.Arbiter[:])
 	copy(data[104:], terms.Treasury[:])
 	copy(data[136:], terms.Mint[:])
 	copy(data[168:], terms.ID[:])
@@ -47,7 +49,9 @@ func leaseData(t *testing.T, terms escrow.Terms, paid money.Amount) []byte {
 	binary.LittleEndian.PutUint16(data[224:], terms.Fees.BuyerBps)
 	binary.LittleEndian.PutUint16(data[226:], terms.Fees.SupplierBps)
 	binary.LittleEndian.PutUint16(data[228:], terms.Fees.BurnBps)
-	data[230], data[231], data[232], data[233] = terms.Decimals, leaseBump, vaultBump, 1
+	data[230], data[231], data[232], data[233] = terms.Decimals, leaseBump, vaultBump, 2
+	binary.LittleEndian.PutUint16(data[234:], terms.ArbiterCapBps)
+	binary.LittleEndian.PutUint32(data[236:], uint32(terms.DisputeDelay/time.Second))
 	return data
 }
 
@@ -56,6 +60,13 @@ func TestVerifyRefuses(t *testing.T) {
 		return func(account *chain.Account) { copy(account.Data[offset:], value) }
 	}
 	same := func(*chain.Account) {}
+	join := func(edits ...func(*chain.Account)) func(*chain.Account) {
+		return func(account *chain.Account) {
+			for _, edit := range edits {
+				edit(account)
+			}
+		}
+	}
 	cases := map[string]struct {
 		lease, vault func(*chain.Account)
 		want         error
@@ -69,17 +80,27 @@ func TestVerifyRefuses(t *testing.T) {
 		"a lease cut short":                {func(a *chain.Account) { a.Data = a.Data[:255] }, same, escrow.WrongLayout},
 		"a lease too long":                 {func(a *chain.Account) { a.Data = append(a.Data, 0) }, same, escrow.WrongLayout},
 		"an unknown marker":                {put(7, 3), same, escrow.WrongLayout},
-		"an unknown version":               {put(233, 2), same, escrow.WrongLayout},
-		"a reserved byte":                  {put(255, 1), same, escrow.WrongLayout},
-		"an arbiter":                       {put(72, 1), same, escrow.WrongLayout},
+		"a version of before":              {put(233, 1), same, escrow.WrongLayout},
+		"a marker of before":               {put(6, '1'), same, escrow.WrongLayout},
+		"a marker of a configuration":      {put(7, 0x10), same, escrow.WrongLayout},
+		"another arbiter":                  {put(72, 1), same, escrow.WrongTerms},
+		"another arbiter's cap":            {put(234, 1), same, escrow.WrongTerms},
+		"another dispute's delay":          {put(236, 1), same, escrow.WrongTerms},
+		"an open dispute":                  {join(put(240, 1), put(248, 5)), same, nil},
+		"a dispute that was decided":       {put(240, 1), same, nil},
+		"a dispute without its time":       {put(248, 5), same, escrow.Inconsistent},
+		"a dispute before there was time":  {put(247, 0x80), same, escrow.Inconsistent},
+		"a dispute about too much":         {join(put(240, 1), put(255, 1)), same, escrow.Inconsistent},
 		"a closed lease":                   {put(7, 2), same, escrow.Closed},
 		"another buyer":                    {put(8, 1), same, escrow.WrongTerms},
 		"another supplier":                 {put(40, 1), same, escrow.WrongTerms},
 		"another treasury":                 {put(104, 1), same, escrow.WrongTerms},
 		"another mint":                     {put(136, 1), same, escrow.WrongTerms},
 		"another id":                       {put(168, 1), same, escrow.WrongTerms},
-		"a smaller deposit":                {put(200, 1), same, escrow.WrongTerms},
-		"another deadline":                 {put(216, 1), same, escrow.WrongTerms},
+		"a smaller deposit":                {put(200, 0x8f), same, escrow.WrongTerms},
+		"a greater deposit, not there":     {put(200, 0x91), same, escrow.Underfunded},
+		"an earlier deadline":              {put(216, 0xff, 0xd1), same, escrow.WrongTerms},
+		"a later deadline":                 {put(216, 1), same, nil},
 		"another buyer's fee":              {put(224, 1), same, escrow.WrongTerms},
 		"another supplier's fee":           {put(226, 1), same, escrow.WrongTerms},
 		"another burn":                     {put(228, 1), same, escrow.WrongTerms},
@@ -127,7 +148,7 @@ func TestVerifyRefuses(t *testing.T) {
 
 // Whatever bytes an account holds, reading it is a fact or a refusal, never a panic.
 func FuzzVerify(f *testing.F) {
-	f.Add([]byte("bourse1\x01"), []byte{})
+	f.Add([]byte("bourse2\x01"), []byte{})
 	f.Fuzz(func(t *testing.T, lease, vault []byte) {
 		terms := someTerms()
 		address, err := terms.Address()
@@ -246,6 +267,7 @@ func TestLeaseIDsDiffer(t *testing.T) {
 
 func TestTermsAreValidated(t *testing.T) {
 	cases := map[string]func(*escrow.Terms){
+		"no config":     func(t *escrow.Terms) { t.Config = chain.Address{} },
 		"no program":    func(t *escrow.Terms) { t.Program = chain.Address{} },
 		"no buyer":      func(t *escrow.Terms) { t.Buyer = chain.Address{} },
 		"no supplier":   func(t *escrow.Terms) { t.Supplier = chain.Address{} },
@@ -254,6 +276,16 @@ func TestTermsAreValidated(t *testing.T) {
 		"no deposit":    func(t *escrow.Terms) { t.Deposit = 0 },
 		"no deadline":   func(t *escrow.Terms) { t.Deadline = time.Time{} },
 		"excessive fee": func(t *escrow.Terms) { t.Fees.BuyerBps = 1_001 },
+
+		"an arbiter without a cap":      func(t *escrow.Terms) { t.ArbiterCapBps, t.DisputeDelay = 0, 0 },
+		"a delay without a cap":         func(t *escrow.Terms) { t.ArbiterCapBps, t.Arbiter = 0, chain.Address{} },
+		"a cap without an arbiter":      func(t *escrow.Terms) { t.Arbiter = chain.Address{} },
+		"a cap beyond half":             func(t *escrow.Terms) { t.ArbiterCapBps = 5_001 },
+		"a cap without a delay":         func(t *escrow.Terms) { t.DisputeDelay = 0 },
+		"a delay of more than 30 days":  func(t *escrow.Terms) { t.DisputeDelay = 30*24*time.Hour + time.Second },
+		"a delay of a part of a second": func(t *escrow.Terms) { t.DisputeDelay = 1_500 * time.Millisecond },
+		"a buyer who judges":            func(t *escrow.Terms) { t.Arbiter = t.Buyer },
+		"a supplier who judges":         func(t *escrow.Terms) { t.Arbiter = t.Supplier },
 	}
 	for name, edit := range cases {
 		t.Run(name, func(t *testing.T) {

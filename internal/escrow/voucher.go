@@ -12,7 +12,7 @@ import (
 )
 
 // voucherTag begins every voucher. A transaction message that begins so would need 98 signers, and so be far longer than a voucher.
-const voucherTag = "bourse1"
+const voucherTag = "bourse2"
 
 // ErrVoucher says that a signature is not the buyer's for this lease and amount.
 var ErrVoucher = errors.New("voucher is not signed by the buyer")

@@ -61,13 +61,13 @@ func (f Fees) Split(gross Amount) (Split, error) {
 	if err := f.Validate(); err != nil {
 		return Split{}, err
 	}
-	buyerFee, supplierFee := portion(gross, f.BuyerBps), portion(gross, f.SupplierBps)
+	buyerFee, supplierFee := Portion(gross, f.BuyerBps), Portion(gross, f.SupplierBps)
 	debit, err := gross.Add(buyerFee)
 	if err != nil {
 		return Split{}, fmt.Errorf("split %s: %w", gross, err)
 	}
 	fee := buyerFee + supplierFee // at most a fifth of the gross
-	burn := portion(fee, f.BurnBps)
+	burn := Portion(fee, f.BurnBps)
 	return Split{
 		Debit:       debit,
 		Supplier:    gross - supplierFee,
@@ -89,7 +89,7 @@ func (f Fees) MaxGross(deposit Amount) (Amount, error) {
 	}
 	// The quotient is at most one below the answer, because the fee is rounded down.
 	gross := Amount(low)
-	for next := gross + 1; next > gross && next <= deposit && portion(next, f.BuyerBps) <= deposit-next; next++ {
+	for next := gross + 1; next > gross && next <= deposit && Portion(next, f.BuyerBps) <= deposit-next; next++ {
 		gross = next
 	}
 	return gross, nil
@@ -119,7 +119,7 @@ func (s Split) Sub(before Split) (Split, error) {
 	return period, nil
 }
 
-// portion returns floor(amount × bps / 10 000), which cannot overflow for bps ≤ 10 000: divide first, then the remainder.
-func portion(amount Amount, bps uint16) Amount {
+// Portion returns floor(amount × bps / 10 000), which cannot overflow for bps ≤ 10 000: divide first, then the remainder.
+func Portion(amount Amount, bps uint16) Amount {
 	return amount/wholeBps*Amount(bps) + amount%wholeBps*Amount(bps)/wholeBps
 }

@@ -49,6 +49,14 @@ func verb(kind escrow.Kind) string {
 		return "close"
 	case escrow.KindVoucher:
 		return "promise for"
+	case escrow.KindTopUp:
+		return "top up"
+	case escrow.KindExtend:
+		return "extend"
+	case escrow.KindDispute:
+		return "dispute"
+	case escrow.KindAward:
+		return "award from"
 	default:
 		return string(kind)
 	}

@@ -24,7 +24,7 @@ func leased(t *testing.T, caps ...string) (buyer *signer.Policy, terms escrow.Te
 	}
 	key := signer.FromSeed(canary)
 	terms = escrow.Terms{
-		Program: chain.Address{1}, Buyer: key.PublicKey(), Supplier: chain.Address{2}, Treasury: chain.Address{3}, Mint: usdc,
+		Program: chain.Address{1}, Config: chain.Address{5}, Buyer: key.PublicKey(), Supplier: chain.Address{2}, Treasury: chain.Address{3}, Mint: usdc,
 		ID: [32]byte{4}, Deposit: 90_000_000, Deadline: time.Unix(1_900_000_000, 0), Fees: money.Fees{BuyerBps: 25}, Decimals: 6,
 	}
 	return signer.NewPolicy(key, signer.PolicyOptions{
@@ -61,16 +61,26 @@ func TestAMemberSignsWhatEscrowBuilds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	topUp, err := escrow.TopUp(terms, 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	extension, err := escrow.Extend(terms, terms.Deadline.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, message := range map[string][]byte{
-		"deposit": opening(t, terms),
-		"voucher": escrow.VoucherMessage(terms.Program, address, 5),
-		"refund":  compiled(t, terms.Buyer, closing),
+		"top-up":    compiled(t, terms.Buyer, topUp),
+		"extension": compiled(t, terms.Buyer, extension),
+		"deposit":   opening(t, terms),
+		"voucher":   escrow.VoucherMessage(terms.Program, address, 5),
+		"refund":    compiled(t, terms.Buyer, closing),
 	} {
 		if _, err := buyer.Sign(t.Context(), message); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	terms.ID[0]++ // 90 of 100 are spent
+	terms.ID[0]++ // 91 of 100 are spent
 	if _, err := buyer.Sign(t.Context(), opening(t, terms)); !errors.Is(err, signer.SpendCapReached) || !strings.Contains(err.Error(), "100.00 of mint") {
 		t.Errorf("a second deposit: got %v, want %s that names the cap", err, signer.SpendCapReached)
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/signer"
 )
 
@@ -41,13 +42,27 @@ func Condition(kind string, status metav1.ConditionStatus, reason string) metav1
 	}
 }
 
+// Config is the configuration that Market's authority has on chain.
+func Config() escrow.Config {
+	return escrow.Config{
+		Program: Wallet("program").PublicKey(), Authority: Wallet("authority").PublicKey(), Mint: Wallet("mint of IO").PublicKey(),
+		Delay: 24 * time.Hour, Terms: escrow.ConfigTerms{
+			Treasury: Wallet("treasury").PublicKey(), Arbiter: Wallet("arbiter").PublicKey(),
+			MaxBuyerFeeBps: 225, MaxSupplierFeeBps: 25, MaxArbiterCapBps: 2_000, MinDisputeDelay: 30 * time.Minute,
+			MaxSlashBps: 1_000, MaxDelegationBps: 10_000, SlashWindow: 48 * time.Hour, SlashHold: 72 * time.Hour, Cooldown: 14 * 24 * time.Hour,
+		},
+	}
+}
+
 // Market returns a market that is ready and takes IO, which it burns, and USDC, which costs the buyer 2 % more. Both cost 1 USD.
 func Market() *boursev1.Market {
 	return &boursev1.Market{
 		ObjectMeta: metav1.ObjectMeta{Name: "main", UID: "market-uid", Generation: 1},
 		Spec: boursev1.MarketSpec{
 			ProgramID: Address("program"), GenesisHash: Address("genesis"), Treasury: Address("treasury"),
-			Fees: boursev1.MarketFees{BuyerBps: new(int32(25)), SupplierBps: new(int32(25))},
+			Authority:   Address("authority"),
+			Arbitration: &boursev1.MarketArbitration{Arbiter: Address("arbiter"), CapBps: 2_000, DelaySeconds: 1_800},
+			Fees:        boursev1.MarketFees{BuyerBps: new(int32(25)), SupplierBps: new(int32(25))},
 			Tokens: []boursev1.MarketToken{
 				{
 					Symbol: "IO", Mint: Address("mint of IO"), Decimals: new(int32(8)), PriceUSD: "1", FacilitationBps: new(int32(0)),

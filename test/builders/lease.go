@@ -31,6 +31,8 @@ func Leased(tb testing.TB, name string) (*boursev1.ComputeJob, *boursev1.GPULeas
 				Decimals: new(int32(8)), PriceUSD: offer.Spec.PriceUSD, PricePerGPUHour: 185_000_000,
 				BuyerFeeBps: new(int32(25)), SupplierFeeBps: new(int32(25)), BurnBps: new(int32(10_000)),
 				Treasury: market.Spec.Treasury, Deposit: 1_483_700_000,
+				Arbiter: market.Spec.Arbitration.Arbiter, ArbiterCapBps: market.Spec.Arbitration.CapBps,
+				DisputeDelaySeconds: market.Spec.Arbitration.DelaySeconds,
 			},
 			Escrow: boursev1.LeaseEscrow{
 				ProgramID: market.Spec.ProgramID, ID: Hash("lease of " + name), Deadline: metav1.NewTime(Start.Add(130 * time.Minute)),
@@ -41,6 +43,11 @@ func Leased(tb testing.TB, name string) (*boursev1.ComputeJob, *boursev1.GPULeas
 			Conditions: []metav1.Condition{Condition(boursev1.LeaseAccepted, metav1.ConditionTrue, boursev1.ReasonCapacityHeld)},
 		},
 	}
+	config, err := contract.Config(market)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	lease.Spec.Payment.Config = boursev1.SolanaAddress(config.String())
 	terms, err := contract.Escrow(lease)
 	if err != nil {
 		tb.Fatal(err)

@@ -30,7 +30,7 @@ func (r *Reconciler) adopt(ctx context.Context, lease *boursev1.GPULease, vouche
 	if err != nil {
 		return false, err
 	}
-	movements, err := escrow.ReadMovements(ctx, r.Chain, terms, escrow.Movement{})
+	movements, err := escrow.ReadMovements(ctx, r.Chain, terms)
 	if err != nil {
 		return false, fmt.Errorf("find deposit: %w", err)
 	}

@@ -84,7 +84,7 @@ func TestARecordFromTheFarFutureKeepsNoDeposit(t *testing.T) {
 func (b *bench) closeEscrow() {
 	b.t.Helper()
 	account := b.account()
-	copy(account.Data, "bourse1\x02")
+	copy(account.Data, "bourse2\x02")
 	b.chain.Set(account)
 	b.chain.Tick(finalLag + 1)
 }

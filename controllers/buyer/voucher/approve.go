@@ -4,6 +4,7 @@ package voucher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,7 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/money"
 )
 
@@ -60,7 +63,10 @@ func (r *Reconciler) approve(ctx context.Context, lease *boursev1.GPULease) erro
 	if err := r.approveEscrow(lease, market); err != nil {
 		return err
 	}
-	return approveAmounts(lease, job, token)
+	if err := approveAmounts(lease, job, token); err != nil {
+		return err
+	}
+	return r.approveConfig(ctx, lease, market)
 }
 
 // market returns the lease's market, if it settles on the chain that the wallet signs for.
@@ -139,11 +145,10 @@ func strength(of boursev1.Isolation) int {
 // approveRules compares what the lease says of the market with the market itself.
 func approveRules(lease *boursev1.GPULease, market *boursev1.Market, token *boursev1.MarketToken) error {
 	pay := &lease.Spec.Payment
+	if differs := contract.Rules(lease, market); differs != "" {
+		return refuse("the lease %s", differs)
+	}
 	switch {
-	case lease.Spec.Escrow.ProgramID != market.Spec.ProgramID:
-		return refuse("the escrow's program is not the market's")
-	case pay.Treasury != market.Spec.Treasury:
-		return refuse("the treasury is not the market's")
 	case pay.Mint != token.Mint || number(pay.Decimals) != number(token.Decimals):
 		return refuse("the mint is not the market's %s", token.Symbol)
 	case number(pay.BuyerFeeBps) > number(market.Spec.Fees.BuyerBps)+number(token.FacilitationBps):
@@ -170,6 +175,30 @@ func (r *Reconciler) approveEscrow(lease *boursev1.GPULease, market *boursev1.Ma
 		return refuse("the escrow would be open for longer than the market's grace")
 	}
 	return nil
+}
+
+// approveConfig refuses a lease that the market's configuration on chain does not allow: the market itself is not believed.
+func (r *Reconciler) approveConfig(ctx context.Context, lease *boursev1.GPULease, market *boursev1.Market) error {
+	terms, err := contract.Escrow(lease)
+	if err != nil {
+		return refuse("%s", err)
+	}
+	authority, err := chain.ParseAddress(string(market.Spec.Authority))
+	if err != nil {
+		return refuse("the market's authority: %s", err)
+	}
+	accounts, err := r.Chain.Accounts(ctx, chain.Finalized, terms.Config)
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	facts, err := escrow.VerifyConfig(terms.Program, authority, accounts[0])
+	if err == nil {
+		err = facts.Allows(terms)
+	}
+	if refused, ok := errors.AsType[*escrow.Refusal](err); ok {
+		return refuse("the market's configuration on chain: %s", refused.Detail)
+	}
+	return err
 }
 
 // approveAmounts recomputes price and deposit, and compares both with the bid.

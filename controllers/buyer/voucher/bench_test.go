@@ -41,6 +41,9 @@ func newBench(t *testing.T, change func(*boursev1.GPULease, *boursev1.ComputeJob
 	market := builders.Market()
 	on := chaintest.New(confirmLag, finalLag)
 	fakeprogram.Install(on, builders.Wallet("program").PublicKey())
+	if err := fakeprogram.Configure(on, builders.Config()); err != nil {
+		t.Fatal(err)
+	}
 	on.Fund(builders.Wallet(builders.Buyer).PublicKey(), lamports)
 	genesis, err := on.GenesisHash(t.Context())
 	if err != nil {
@@ -135,4 +138,13 @@ func (b *bench) transactions() (succeeded, failed int) {
 		}
 	}
 	return succeeded, failed
+}
+
+// configOf is where the market's configuration would be.
+func configOf(market *boursev1.Market) boursev1.SolanaAddress {
+	address, err := contract.Config(market)
+	if err != nil {
+		return boursev1.SolanaAddress(err.Error())
+	}
+	return boursev1.SolanaAddress(address.String())
 }

@@ -94,10 +94,35 @@ func TestTheBuyerRefusesALeaseThatItsJobDidNotAskFor(t *testing.T) {
 		"another program": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Ray.Image = "miner:1" }, "another program"},
 		"a foreign escrow": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
 			l.Spec.Escrow.ProgramID = builders.Address("x")
-		}, "the escrow's program"},
+		}, "names another program"},
 		"a foreign treasury": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
 			l.Spec.Payment.Treasury = builders.Address("x")
-		}, "the treasury"},
+		}, "names another treasury"},
+		"a foreign configuration": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+			l.Spec.Payment.Config = builders.Address("x")
+		}, "names another configuration"},
+		"a foreign arbiter": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+			l.Spec.Payment.Arbiter = builders.Address("x")
+		}, "names another arbiter"},
+		"an arbiter where there is none": {func(_ *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
+			m.Spec.Arbitration = nil
+		}, "names another arbiter"},
+		"an arbiter who may take more": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+			l.Spec.Payment.ArbiterCapBps++
+		}, "other bounds"},
+		"an arbiter who need not wait": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+			l.Spec.Payment.DisputeDelaySeconds--
+		}, "other bounds"},
+		"a market without a configuration": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
+			m.Spec.Authority = builders.Address("nobody")
+			l.Spec.Payment.Config = configOf(m)
+		}, "configuration on chain: no configuration at"},
+		"a market that asks for more than it is bound to": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
+			m.Spec.Arbitration.CapBps, l.Spec.Payment.ArbiterCapBps = 2_001, 2_001
+		}, "the arbiter's cap is at most 2000 bps"},
+		"a market that pays another treasury than it is bound to": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
+			m.Spec.Treasury, l.Spec.Payment.Treasury = builders.Address("x"), builders.Address("x")
+		}, "the treasury is"},
 		"a foreign mint": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
 			l.Spec.Payment.Mint = builders.Address("x")
 		}, "the mint"},

@@ -43,6 +43,9 @@ func (r *Reconciler) reclaim(ctx context.Context, lease *boursev1.GPULease, vouc
 	if err != nil || facts.Closed {
 		return reconcile.Result{}, err
 	}
+	if held := facts.Held.Add(afterDeadline).Sub(r.Now()); !facts.Held.IsZero() {
+		left = max(left, held) // a dispute keeps the escrow open for a while
+	}
 	if left > 0 {
 		return reconcile.Result{RequeueAfter: r.soon(lease, voucher, left)}, nil
 	}

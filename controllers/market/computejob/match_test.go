@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/test/builders"
 )
 
@@ -141,6 +142,10 @@ func TestTheLeaseSaysWhatWasAgreed(t *testing.T) {
 	if len(got.Escrow.ID) != 64 || got.Escrow.Address == "" {
 		t.Errorf("escrow %+v", got.Escrow)
 	}
+	config, err := contract.Config(builders.Market())
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := boursev1.GPULeaseSpec{
 		Job:   boursev1.JobReference{Namespace: builders.Buyer, Name: job.Name, UID: string(job.UID)},
 		Offer: "h100", Pool: "pool", Buyer: builders.Address(builders.Buyer), Supplier: builders.Address(builders.Supplier),
@@ -153,8 +158,9 @@ func TestTheLeaseSaysWhatWasAgreed(t *testing.T) {
 			Market: "main", MarketGeneration: 1, Token: "IO", Mint: builders.Address("mint of IO"), Decimals: new(int32(8)),
 			PriceUSD: "1.85", PricePerGPUHour: 185_000_000,
 			BuyerFeeBps: new(int32(25)), SupplierFeeBps: new(int32(25)), BurnBps: new(int32(10_000)),
-			Treasury: builders.Address("treasury"),
-			Deposit:  1_480_000_000 + 3_700_000, // 8 GPU-hours, and the buyer's 25 bps
+			Treasury: builders.Address("treasury"), Config: boursev1.SolanaAddress(config.String()),
+			Arbiter: builders.Address("arbiter"), ArbiterCapBps: 2_000, DisputeDelaySeconds: 1_800,
+			Deposit: 1_480_000_000 + 3_700_000, // 8 GPU-hours, and the buyer's 25 bps
 		},
 		Escrow: boursev1.LeaseEscrow{
 			ProgramID: builders.Address("program"), ID: got.Escrow.ID, Address: got.Escrow.Address,

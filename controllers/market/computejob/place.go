@@ -140,7 +140,11 @@ func paymentOf(job *boursev1.ComputeJob, market *boursev1.Market) (boursev1.Leas
 	if err != nil {
 		return boursev1.LeasePayment{}, err
 	}
-	return boursev1.LeasePayment{
+	config, err := contract.Config(market)
+	if err != nil {
+		return boursev1.LeasePayment{}, err
+	}
+	payment := boursev1.LeasePayment{
 		Market:           market.Name,
 		MarketGeneration: market.Generation,
 		Token:            token.Symbol,
@@ -152,8 +156,13 @@ func paymentOf(job *boursev1.ComputeJob, market *boursev1.Market) (boursev1.Leas
 		SupplierFeeBps:   new(int32(q.fees.SupplierBps)),
 		BurnBps:          new(int32(q.fees.BurnBps)),
 		Treasury:         market.Spec.Treasury,
+		Config:           boursev1.SolanaAddress(config.String()),
 		Deposit:          deposit,
-	}, nil
+	}
+	if judged := market.Spec.Arbitration; judged != nil {
+		payment.Arbiter, payment.ArbiterCapBps, payment.DisputeDelaySeconds = judged.Arbiter, judged.CapBps, judged.DelaySeconds
+	}
+	return payment, nil
 }
 
 // blank is the lease without its parties, payment and escrow.

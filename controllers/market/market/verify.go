@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -31,7 +32,7 @@ func (w *wrong) Error() string { return w.message }
 func (r *Reconciler) verify(ctx context.Context, market *boursev1.Market) (reconcile.Result, error) {
 	err := r.check(ctx, market)
 	if err == nil {
-		kube.True(market, boursev1.Ready, boursev1.ReasonVerified, "The program and every mint are on chain as the market says")
+		kube.True(market, boursev1.Ready, boursev1.ReasonVerified, "The program, its configuration and every mint are on chain as the market says")
 		return reconcile.Result{RequeueAfter: verifyEvery}, nil
 	}
 	if found, ok := errors.AsType[*wrong](err); ok {
@@ -69,12 +70,84 @@ func (r *Reconciler) check(ctx context.Context, market *boursev1.Market) error {
 	if !account.Exists || !account.Executable {
 		return &wrong{boursev1.ReasonNoProgram, "No executable program stands at the programID"}
 	}
+	if err := r.checkConfig(ctx, program, market); err != nil {
+		return err
+	}
 	for i := range market.Spec.Tokens {
 		if err := r.checkMint(ctx, &market.Spec.Tokens[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkConfig compares the market's rules with what its authority bound it to on chain.
+func (r *Reconciler) checkConfig(ctx context.Context, program chain.Address, market *boursev1.Market) error {
+	authority, err := chain.ParseAddress(string(market.Spec.Authority))
+	if err != nil {
+		return &wrong{boursev1.ReasonNoConfig, "spec.authority is not a Solana address"}
+	}
+	address, _, err := escrow.ConfigAddress(program, authority)
+	if err != nil {
+		return &wrong{boursev1.ReasonNoConfig, fmt.Sprintf("No configuration follows from spec.authority: %v", err)}
+	}
+	account, err := r.Chain.Account(ctx, address, chain.Finalized)
+	if err != nil {
+		return err
+	}
+	facts, err := escrow.VerifyConfig(program, authority, account)
+	if refusal, ok := errors.AsType[*escrow.Refusal](err); ok {
+		return &wrong{boursev1.ReasonNoConfig, fmt.Sprintf(
+			"spec.authority has no usable configuration on chain (%s): make one with that wallet, or name the wallet that has one", refusal.Detail)}
+	}
+	if err != nil {
+		return err
+	}
+	if differs := disagreement(&market.Spec, &facts.Current); differs != "" {
+		return &wrong{boursev1.ReasonConfigDisagrees, differs}
+	}
+	return nil
+}
+
+// disagreement names the first field of the spec that the configuration does not allow, and what would be allowed.
+func disagreement(spec *boursev1.MarketSpec, bound *escrow.ConfigTerms) string {
+	if string(spec.Treasury) != bound.Treasury.String() {
+		return fmt.Sprintf("spec.treasury is not the treasury of the configuration on chain: set %s there, or have the configuration changed", bound.Treasury)
+	}
+	if most := int32(bound.MaxSupplierFeeBps); number(spec.Fees.SupplierBps) > most {
+		return exceeds("spec.fees.supplierBps", "", most)
+	}
+	for i := range spec.Tokens {
+		token := &spec.Tokens[i]
+		if most := int32(bound.MaxBuyerFeeBps); number(spec.Fees.BuyerBps)+number(token.FacilitationBps) > most {
+			return exceeds("spec.fees.buyerBps", fmt.Sprintf(" and facilitationBps of %s together", token.Symbol), most)
+		}
+	}
+	judged := spec.Arbitration
+	switch {
+	case judged == nil:
+		return ""
+	case string(judged.Arbiter) != bound.Arbiter.String():
+		return fmt.Sprintf("spec.arbitration.arbiter is not the arbiter of the configuration on chain: set %s there, or have the configuration changed",
+			bound.Arbiter)
+	case judged.CapBps > int32(bound.MaxArbiterCapBps):
+		return exceeds("spec.arbitration.capBps", "", int32(bound.MaxArbiterCapBps))
+	case time.Duration(judged.DelaySeconds)*time.Second < bound.MinDisputeDelay:
+		return fmt.Sprintf("spec.arbitration.delaySeconds is below what the configuration on chain allows: set %d or more, or have the configuration changed",
+			int64(bound.MinDisputeDelay/time.Second))
+	}
+	return ""
+}
+
+func exceeds(field, more string, most int32) string {
+	return fmt.Sprintf("%s%s exceed what the configuration on chain allows: set %d or less, or have the configuration changed", field, more, most)
+}
+
+func number(of *int32) int32 {
+	if of == nil {
+		return 0
+	}
+	return *of
 }
 
 func (r *Reconciler) checkMint(ctx context.Context, token *boursev1.MarketToken) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/chain/chaintest"
 	"github.com/bourse-dev/bourse/test/builders"
 	"github.com/bourse-dev/bourse/test/fakehub"
+	"github.com/bourse-dev/bourse/test/fakeprogram"
 )
 
 // mintData is a mint of the classic Token program.
@@ -44,6 +45,9 @@ func newBench(t *testing.T, change func(*boursev1.Market, *chaintest.Fake)) (*fa
 	on.Set(chain.Account{
 		Address: builders.Wallet("mint of USDC").PublicKey(), Owner: chain.TokenProgram, Lamports: 1, Data: mintData(6, true),
 	})
+	if err := fakeprogram.Configure(on, builders.Config()); err != nil {
+		t.Fatal(err)
+	}
 	if change != nil {
 		change(market, on)
 	}
@@ -75,7 +79,7 @@ func TestVerify(t *testing.T) {
 		message string
 	}{
 		"a market that agrees with the chain": {
-			status: metav1.ConditionTrue, reason: boursev1.ReasonVerified, message: "The program and every mint",
+			status: metav1.ConditionTrue, reason: boursev1.ReasonVerified, message: "The program, its configuration and every mint",
 		},
 		"another chain": {
 			change: func(m *boursev1.Market, _ *chaintest.Fake) { m.Spec.GenesisHash = builders.Address("x") },
@@ -94,6 +98,42 @@ func TestVerify(t *testing.T) {
 		"a treasury that is no address": {
 			change: func(m *boursev1.Market, _ *chaintest.Fake) { m.Spec.Treasury = "11111111111111111111111111111111111" },
 			status: metav1.ConditionFalse, reason: boursev1.ReasonTreasuryInvalid, message: "The treasury",
+		},
+		"no configuration": {
+			change: func(m *boursev1.Market, _ *chaintest.Fake) { m.Spec.Authority = builders.Address("x") },
+			status: metav1.ConditionFalse, reason: boursev1.ReasonNoConfig, message: "spec.authority has no usable configuration on chain (no configuration at",
+		},
+		"an authority that is no address": {
+			change: func(m *boursev1.Market, _ *chaintest.Fake) { m.Spec.Authority = "11111111111111111111111111111111111" },
+			status: metav1.ConditionFalse, reason: boursev1.ReasonNoConfig, message: "spec.authority is not",
+		},
+		"a market without arbitration": {
+			change: func(m *boursev1.Market, _ *chaintest.Fake) { m.Spec.Arbitration = nil },
+			status: metav1.ConditionTrue, reason: boursev1.ReasonVerified, message: "The program",
+		},
+		"another treasury than the configuration's": {
+			change: func(m *boursev1.Market, _ *chaintest.Fake) { m.Spec.Treasury = builders.Address("x") },
+			status: metav1.ConditionFalse, reason: boursev1.ReasonConfigDisagrees, message: "set " + string(builders.Address("treasury")) + " there",
+		},
+		"a supplier's fee beyond the configuration": {
+			change: func(m *boursev1.Market, _ *chaintest.Fake) { *m.Spec.Fees.SupplierBps = 26 },
+			status: metav1.ConditionFalse, reason: boursev1.ReasonConfigDisagrees, message: "spec.fees.supplierBps exceed what the configuration on chain allows: set 25 or less",
+		},
+		"a buyer's fee and facilitation beyond the configuration": {
+			change: func(m *boursev1.Market, _ *chaintest.Fake) { *m.Spec.Fees.BuyerBps = 26 },
+			status: metav1.ConditionFalse, reason: boursev1.ReasonConfigDisagrees, message: "spec.fees.buyerBps and facilitationBps of USDC together exceed",
+		},
+		"another arbiter than the configuration's": {
+			change: func(m *boursev1.Market, _ *chaintest.Fake) { m.Spec.Arbitration.Arbiter = builders.Address("x") },
+			status: metav1.ConditionFalse, reason: boursev1.ReasonConfigDisagrees, message: "spec.arbitration.arbiter is not",
+		},
+		"an arbiter's cap beyond the configuration": {
+			change: func(m *boursev1.Market, _ *chaintest.Fake) { m.Spec.Arbitration.CapBps = 2_001 },
+			status: metav1.ConditionFalse, reason: boursev1.ReasonConfigDisagrees, message: "spec.arbitration.capBps exceed what the configuration on chain allows: set 2000",
+		},
+		"a dispute's delay below the configuration": {
+			change: func(m *boursev1.Market, _ *chaintest.Fake) { m.Spec.Arbitration.DelaySeconds = 1_799 },
+			status: metav1.ConditionFalse, reason: boursev1.ReasonConfigDisagrees, message: "spec.arbitration.delaySeconds is below what the configuration on chain allows: set 1800 or more",
 		},
 		"a mint that is not there": {
 			change: func(m *boursev1.Market, _ *chaintest.Fake) { m.Spec.Tokens[0].Mint = builders.Address("x") },

@@ -23,6 +23,7 @@ type history struct {
 	terms  escrow.Terms
 	vault  chain.Address
 	paid   money.Amount
+	added  money.Amount
 	landed []chain.Transaction
 	reads  int
 	err    error
@@ -106,26 +107,62 @@ func (h *history) claim(gross money.Amount) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	due := h.split(gross)
 	instructions, err := escrow.Claim(h.terms, h.terms.Supplier, gross, voucher)
+	h.pay(instructions, err, gross)
+}
+
+// award pays up to the cumulative gross amount without a voucher.
+func (h *history) award(gross money.Amount) {
+	h.t.Helper()
+	instructions, err := escrow.Award(h.terms, gross)
+	h.pay(instructions, err, gross)
+}
+
+// pay lands a payment with the token calls that it makes.
+func (h *history) pay(instructions []chain.Instruction, err error, gross money.Amount) {
+	h.t.Helper()
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	claim := instructions[len(instructions)-1]
+	due := h.split(gross)
+	last := instructions[len(instructions)-1]
+	lease := last.Accounts[1].Address
 	var inner []chain.Call
 	for _, pay := range []struct {
 		amount money.Amount
 		to     chain.Address
-	}{{due.Supplier, claim.Accounts[4].Address}, {due.Treasury, claim.Accounts[5].Address}} {
+	}{{due.Supplier, last.Accounts[4].Address}, {due.Treasury, last.Accounts[5].Address}} {
 		if pay.amount > 0 {
-			inner = append(inner, tokenCall(12, pay.amount, 10, h.vault, h.terms.Mint, pay.to, address))
+			inner = append(inner, tokenCall(12, pay.amount, 10, h.vault, h.terms.Mint, pay.to, lease))
 		}
 	}
 	if due.Burn > 0 {
-		inner = append(inner, tokenCall(15, due.Burn, 10, h.vault, h.terms.Mint, address))
+		inner = append(inner, tokenCall(15, due.Burn, 10, h.vault, h.terms.Mint, lease))
 	}
 	h.land(instructions, nil, inner...)
 	h.paid = gross
+}
+
+func (h *history) topUp(amount money.Amount) {
+	h.t.Helper()
+	instructions, err := escrow.TopUp(h.terms, amount)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.land(instructions, err, tokenCall(12, amount, 10, instructions[0].Accounts[4].Address, h.terms.Mint, h.vault, h.terms.Buyer))
+	h.added += amount
+}
+
+func (h *history) extend(deadline time.Time) {
+	h.t.Helper()
+	instructions, err := escrow.Extend(h.terms, deadline)
+	h.land(instructions, err)
+}
+
+func (h *history) dispute(gross money.Amount) {
+	h.t.Helper()
+	instructions, err := escrow.Dispute(h.terms, gross)
+	h.land(instructions, err)
 }
 
 func (h *history) split(gross money.Amount) money.Split {
@@ -161,7 +198,7 @@ func (h *history) close() {
 	}
 	to := instructions[len(instructions)-1].Accounts[4].Address
 	h.land(instructions, nil,
-		tokenCall(12, h.terms.Deposit-paid.Debit, 10, h.vault, h.terms.Mint, to, address),
+		tokenCall(12, h.terms.Deposit+h.added-paid.Debit, 10, h.vault, h.terms.Mint, to, address),
 		tokenCall(9, 0, 1, h.vault, h.terms.Buyer, address))
 }
 

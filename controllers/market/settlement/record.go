@@ -35,6 +35,7 @@ const (
 
 var (
 	errNoTime = errors.New("the node does not know the block's time")
+	errKind   = errors.New("a kind of movement that is not recorded")
 	errOther  = errors.New("a settlement of this name records something else")
 )
 
@@ -43,7 +44,7 @@ func funded(lease *boursev1.GPULease) bool {
 	return kube.IsTrue(lease, boursev1.LeaseAccepted) || kube.IsTrue(lease, boursev1.LeaseFunded) || lease.Status.Paid != nil
 }
 
-// record writes a Settlement for each finalized claim and for the refund, numbered in the order of the chain.
+// record writes a Settlement for everything that happened to the escrow after it was opened, numbered in the order of the chain.
 func (r *Reconciler) record(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
 	known, err := r.known(ctx, lease)
 	if err != nil {
@@ -74,7 +75,7 @@ func (r *Reconciler) unread(ctx context.Context, lease *boursev1.GPULease, known
 	if closed(known) {
 		return nil, nil
 	}
-	since, err := newest(known)
+	before, err := past(known)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func (r *Reconciler) unread(ctx context.Context, lease *boursev1.GPULease, known
 	if err != nil {
 		return nil, err
 	}
-	movements, err := escrow.ReadMovements(ctx, r.Chain, terms, since)
+	movements, err := escrow.ReadMovements(ctx, r.Chain, terms, before...)
 	if err != nil {
 		return nil, fmt.Errorf("read escrow: %w", err)
 	}
@@ -126,21 +127,48 @@ func closed(known []boursev1.Settlement) bool {
 	return len(known) > 0 && known[len(known)-1].Spec.Kind == boursev1.SettlementRefund
 }
 
-// newest is the last movement that was recorded, or the zero one.
-func newest(known []boursev1.Settlement) (escrow.Movement, error) {
-	if len(known) == 0 {
-		return escrow.Movement{}, nil
+// kinds are the movements that are recorded, and what their records are called.
+func kinds() map[escrow.Kind]boursev1.SettlementKind {
+	return map[escrow.Kind]boursev1.SettlementKind{
+		escrow.KindClaim:   boursev1.SettlementClaim,
+		escrow.KindClose:   boursev1.SettlementRefund,
+		escrow.KindTopUp:   boursev1.SettlementTopUp,
+		escrow.KindExtend:  boursev1.SettlementExtension,
+		escrow.KindDispute: boursev1.SettlementDispute,
+		escrow.KindAward:   boursev1.SettlementAward,
 	}
-	last := &known[len(known)-1].Spec
-	signature, err := chain.ParseSignature(string(last.Transaction))
-	if err != nil {
-		return escrow.Movement{}, fmt.Errorf("read settlement: %w", err)
+}
+
+// past is what was recorded already, as movements.
+func past(known []boursev1.Settlement) ([]escrow.Movement, error) {
+	named := map[boursev1.SettlementKind]escrow.Kind{}
+	for movement, record := range kinds() {
+		named[record] = movement
 	}
-	movement := escrow.Movement{Kind: escrow.KindClaim, Signature: signature}
-	if last.GrossTotal != nil && *last.GrossTotal > 0 {
-		movement.Gross = money.Amount(*last.GrossTotal)
+	movements := make([]escrow.Movement, len(known))
+	for i := range known {
+		spec := &known[i].Spec
+		signature, err := chain.ParseSignature(string(spec.Transaction))
+		if err != nil {
+			return nil, fmt.Errorf("read settlement: %w", err)
+		}
+		movements[i] = escrow.Movement{
+			Kind: named[spec.Kind], Signature: signature,
+			Gross: amount(spec.GrossTotal), Deposit: amount(spec.Deposited), Disputed: amount(spec.Disputed),
+		}
+		if spec.Deadline != nil {
+			movements[i].Deadline = spec.Deadline.Time
+		}
 	}
-	return movement, nil
+	return movements, nil
+}
+
+// amount reads what the API server keeps from being negative.
+func amount(units *int64) money.Amount {
+	if units == nil || *units < 0 {
+		return 0
+	}
+	return money.Amount(*units)
 }
 
 // draft is the record of one movement.
@@ -156,17 +184,19 @@ func draft(lease *boursev1.GPULease, movement escrow.Movement, period int) (*bou
 	if err != nil {
 		return nil, err
 	}
-	kind, shown := boursev1.SettlementClaim, debit
-	if movement.Kind == escrow.KindClose {
-		kind, shown = boursev1.SettlementRefund, movement.Refund
+	kind, known := kinds()[movement.Kind]
+	if !known {
+		return nil, fmt.Errorf("record movement: %w: %s", errKind, movement.Kind)
 	}
-	for _, amount := range []money.Amount{movement.Gross, debit, movement.Refund, money.Amount(movement.Slot)} {
+	for _, amount := range []money.Amount{
+		movement.Gross, debit, movement.Refund, movement.Deposit, movement.Disputed, money.Amount(movement.Slot),
+	} {
 		if amount > math.MaxInt64 {
 			return nil, fmt.Errorf("record movement: %w", money.ErrOverflow)
 		}
 	}
 	//nolint:gosec // every amount is checked above, and the parts of the debit are no larger than it; nobody claims 2^31 times
-	return &boursev1.Settlement{
+	settlement := &boursev1.Settlement{
 		ObjectMeta: metav1.ObjectMeta{Namespace: boursev1.PublicNamespace, Name: fmt.Sprintf("%s-%04d", lease.Name, period)},
 		Spec: boursev1.SettlementSpec{
 			Lease:        boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name},
@@ -181,12 +211,41 @@ func draft(lease *boursev1.GPULease, movement escrow.Movement, period int) (*bou
 			TreasuryPaid: new(int64(movement.Treasury)),
 			Burned:       new(int64(movement.Burn)),
 			Refunded:     new(int64(movement.Refund)),
-			Amount:       token.Format(shown),
+			Amount:       token.Format(shown(movement, debit)),
 			Transaction:  boursev1.SolanaSignature(movement.Signature.String()),
 			Slot:         new(int64(movement.Slot)),
 			Time:         metav1.NewTime(movement.Time.UTC()),
 		},
-	}, nil
+	}
+	addDetail(&settlement.Spec, movement)
+	return settlement, nil
+}
+
+// addDetail fills in what only some kinds have. The amounts fit: draft looked at them.
+func addDetail(spec *boursev1.SettlementSpec, movement escrow.Movement) {
+	switch movement.Kind {
+	case escrow.KindTopUp:
+		spec.Deposited = new(int64(movement.Deposit)) //nolint:gosec // as said
+	case escrow.KindDispute:
+		spec.Disputed = new(int64(movement.Disputed)) //nolint:gosec // as said
+	case escrow.KindExtend:
+		spec.Deadline = new(metav1.NewTime(movement.Deadline))
+	default:
+	}
+}
+
+// shown is the amount that a person wants to see of a movement.
+func shown(movement escrow.Movement, debit money.Amount) money.Amount {
+	switch movement.Kind {
+	case escrow.KindClose:
+		return movement.Refund
+	case escrow.KindTopUp:
+		return movement.Deposit
+	case escrow.KindDispute:
+		return movement.Disputed
+	default:
+		return debit
+	}
 }
 
 // write creates the settlement. One that is there already must say the same.

@@ -112,6 +112,58 @@ func TestEachMovementIsRecordedOnce(t *testing.T) {
 	}
 }
 
+// Top-ups, extensions, disputes and awards are recorded too, each pass reading on from what is recorded.
+func TestEverythingThatHappensIsRecorded(t *testing.T) {
+	b := newBench(t)
+	later := b.lease.Spec.Escrow.Deadline.Add(time.Hour)
+	for _, step := range []func(){
+		b.chain.open,
+		func() { b.chain.topUp(1_483_700_000) },
+		func() { b.chain.extend(later) },
+		func() { b.chain.claim(400) },
+		func() { b.chain.dispute(2_000_000) },
+		func() { b.chain.award(1_000_000) },
+		b.chain.close,
+	} {
+		step()
+		b.pass()
+	}
+	type record struct {
+		Kind                          boursev1.SettlementKind
+		Total, Debit, Refund          int64
+		Deposited, Disputed, Deadline int64
+		Amount                        string
+	}
+	want := []record{
+		{Kind: boursev1.SettlementTopUp, Deposited: 1_483_700_000, Amount: "14.837 IO"},
+		{Kind: boursev1.SettlementExtension, Deadline: later.Unix(), Amount: "0.00 IO"},
+		{Kind: boursev1.SettlementClaim, Total: 400, Debit: 401, Amount: "0.00000401 IO"},
+		{Kind: boursev1.SettlementDispute, Total: 400, Disputed: 2_000_000, Amount: "0.02 IO"},
+		{Kind: boursev1.SettlementAward, Total: 1_000_000, Debit: 1_002_099, Amount: "0.01002099 IO"},
+		{Kind: boursev1.SettlementRefund, Total: 1_000_000, Refund: 2*1_483_700_000 - 1_002_500, Amount: "29.663975 IO"},
+	}
+	var got []record
+	for _, s := range b.settlements() {
+		one := record{Kind: s.Spec.Kind, Total: *s.Spec.GrossTotal, Debit: *s.Spec.Debit, Refund: *s.Spec.Refunded, Amount: s.Spec.Amount}
+		if s.Spec.Deposited != nil {
+			one.Deposited = *s.Spec.Deposited
+		}
+		if s.Spec.Disputed != nil {
+			one.Disputed = *s.Spec.Disputed
+		}
+		if s.Spec.Deadline != nil {
+			one.Deadline = s.Spec.Deadline.Unix()
+		}
+		got = append(got, one)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+	if wrote := b.hub.Writes(func() { b.pass() }); len(wrote) != 0 {
+		t.Errorf("another pass wrote %v", wrote)
+	}
+}
+
 // A crash between any two writes leaves records that the next pass completes, and none twice.
 func TestACrashLosesNoRecord(t *testing.T) {
 	crash := errors.New("crash")

@@ -231,11 +231,10 @@ func marketRefusal(lease *boursev1.GPULease, market *boursev1.Market) string {
 		return fmt.Sprintf("The market does not take %s", pay.Token)
 	}
 	coin := market.Spec.Tokens[at]
+	if differs := contract.Rules(lease, market); differs != "" {
+		return "The lease " + differs
+	}
 	switch {
-	case lease.Spec.Escrow.ProgramID != market.Spec.ProgramID:
-		return "The lease names another program than the market"
-	case pay.Treasury != market.Spec.Treasury:
-		return "The lease names another treasury than the market"
 	case pay.Mint != coin.Mint || number(pay.Decimals) != number(coin.Decimals):
 		return "The lease names another mint than the market"
 	case number(pay.SupplierFeeBps) > number(market.Spec.Fees.SupplierBps):

@@ -65,6 +65,9 @@ func newBench(t *testing.T, change func(*boursev1.GPULease, *boursev1.GPUPool)) 
 	}
 	on := chaintest.New(confirmLag, finalLag)
 	fakeprogram.Install(on, builders.Wallet("program").PublicKey())
+	if err := fakeprogram.Configure(on, builders.Config()); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{builders.Buyer, builders.Supplier} {
 		on.Fund(builders.Wallet(name).PublicKey(), lamports)
 	}

@@ -15,16 +15,19 @@ import (
 	"github.com/bourse-dev/bourse/hack/lab/process"
 	"github.com/bourse-dev/bourse/hack/lab/solana"
 	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/money"
 	"github.com/bourse-dev/bourse/internal/signer"
 	"github.com/bourse-dev/bourse/test/chaintest"
 )
 
 // The wallets that every lab with a chain has. The authority pays for the
-// set-up, may make test tokens and may upgrade the program.
+// set-up, may make test tokens, may upgrade the program and controls the
+// market's configuration; the arbiter decides disputes.
 const (
 	Authority = "authority"
 	Treasury  = "treasury"
+	Arbiter   = "arbiter"
 	Supplier  = "supplier"
 	Buyer     = "buyer"
 )
@@ -34,6 +37,12 @@ const (
 	programFile  = "program/bourse.so"
 	authoritySOL = 100
 	walletSOL    = 10
+	// stakeToken is what stakes are in.
+	stakeToken = "IO"
+	// The most that an award takes of a deposit, and slashes of a pool.
+	arbiterCapBps = 2_000
+	slashCapBps   = 1_000
+	wholeBps      = 10_000
 	// buyerTokens is what the buyer has of each token.
 	buyerTokens = "100000"
 )
@@ -121,18 +130,55 @@ func (l *Lab) setUpChain(ctx context.Context, urls chaintest.URLs) error {
 			}
 		}
 	}
+	config, err := configure(ctx, network, authority, program, wallets, mints)
+	if err != nil {
+		return fmt.Errorf("make configuration: %w", err)
+	}
 	return l.note(func(s *State) {
 		s.Chain = &Chain{
-			RPC: urls.RPC, WS: urls.WS, GenesisHash: genesis,
-			ProgramID: program.String(), Treasury: wallets[Treasury].String(), Mints: mints,
+			RPC: urls.RPC, WS: urls.WS, GenesisHash: genesis, ProgramID: program.String(), Config: config.String(),
+			Treasury: wallets[Treasury].String(), Mints: mints,
 		}
 	})
+}
+
+// configure makes the market's configuration on the chain: what its authority binds the market to. Its times are the shortest that the
+// program allows, so that a demo can see them pass.
+func configure(
+	ctx context.Context, network *solana.Network, authority signer.Signer, program chain.Address, wallets map[string]chain.Address, mints map[string]Mint,
+) (chain.Address, error) {
+	stakes, err := chain.ParseAddress(mints[stakeToken].Address)
+	if err != nil {
+		return chain.Address{}, fmt.Errorf("parse mint: %w", err)
+	}
+	instructions, err := escrow.CreateConfig(escrow.Config{
+		Program: program, Authority: authority.PublicKey(), Mint: stakes, Delay: time.Hour, Terms: escrow.ConfigTerms{
+			Treasury: wallets[Treasury], Arbiter: wallets[Arbiter],
+			MaxBuyerFeeBps:    money.ReservationBps + money.FacilitationBps,
+			MaxSupplierFeeBps: money.ReservationBps,
+			MaxArbiterCapBps:  arbiterCapBps,
+			MaxSlashBps:       slashCapBps,
+			MaxDelegationBps:  wholeBps,
+			MinDisputeDelay:   time.Minute,
+			SlashWindow:       time.Hour,
+			SlashHold:         time.Hour,
+			Cooldown:          time.Minute,
+		},
+	})
+	if err != nil {
+		return chain.Address{}, err
+	}
+	if err := network.Run(ctx, instructions, authority); err != nil {
+		return chain.Address{}, err
+	}
+	address, _, err := escrow.ConfigAddress(program, authority.PublicKey())
+	return address, err
 }
 
 func (l *Lab) makeWallets(ctx context.Context, network *solana.Network) (signer.Signer, map[string]chain.Address, error) {
 	var authority signer.Signer
 	addresses := map[string]chain.Address{}
-	for _, name := range []string{Authority, Treasury, Supplier, Buyer} {
+	for _, name := range []string{Authority, Treasury, Arbiter, Supplier, Buyer} {
 		key, err := l.makeWallet(name)
 		if err != nil {
 			return nil, nil, err

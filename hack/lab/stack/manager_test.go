@@ -70,7 +70,9 @@ func TestTheMarketIsFilledInFromTheState(t *testing.T) {
 			ProgramID: "program", GenesisHash: "genesis", Treasury: "treasury",
 			Mints: map[string]Mint{"IO": {Address: "io", Decimals: 8}, "USDC": {Address: "usdc", Decimals: 6}},
 		},
-		Wallets: map[string]Wallet{Supplier: {Address: "seller"}, Buyer: {Address: "payer"}},
+		Wallets: map[string]Wallet{
+			Supplier: {Address: "seller"}, Buyer: {Address: "payer"}, Authority: {Address: "ruler"}, Arbiter: {Address: "judge"},
+		},
 	}
 	text, err := renderMarket("../market.yaml", state)
 	if err != nil {
@@ -78,8 +80,9 @@ func TestTheMarketIsFilledInFromTheState(t *testing.T) {
 	}
 	var market struct {
 		Spec struct {
-			ProgramID, GenesisHash, Treasury string
-			Tokens                           []struct {
+			ProgramID, GenesisHash, Treasury, Authority string
+			Arbitration                                 struct{ Arbiter string }
+			Tokens                                      []struct {
 				Symbol, Mint string
 				Decimals     int
 			}
@@ -88,11 +91,11 @@ func TestTheMarketIsFilledInFromTheState(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(text[strings.LastIndex(text, "---"):]), &market); err != nil {
 		t.Fatal(err)
 	}
-	got := []string{market.Spec.ProgramID, market.Spec.GenesisHash, market.Spec.Treasury}
+	got := []string{market.Spec.ProgramID, market.Spec.GenesisHash, market.Spec.Treasury, market.Spec.Authority, market.Spec.Arbitration.Arbiter}
 	for _, token := range market.Spec.Tokens {
 		got = append(got, token.Symbol, token.Mint)
 	}
-	if diff := cmp.Diff([]string{"program", "genesis", "treasury", "IO", "io", "USDC", "usdc"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"program", "genesis", "treasury", "ruler", "judge", "IO", "io", "USDC", "usdc"}, got); diff != "" {
 		t.Errorf("market (-want +got):\n%s", diff)
 	}
 	for _, want := range []string{"wallet: seller", "wallet: payer"} {

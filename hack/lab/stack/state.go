@@ -45,6 +45,7 @@ type Chain struct {
 	WS          string          `json:"ws"`
 	GenesisHash string          `json:"genesisHash"`
 	ProgramID   string          `json:"programID"`
+	Config      string          `json:"config"`
 	Treasury    string          `json:"treasury"`
 	Mints       map[string]Mint `json:"mints"`
 }

@@ -16,7 +16,7 @@ import (
 // Layout of a lease account.
 const (
 	leaseSize            = 256
-	markOpen, markClosed = "bourse1\x01", "bourse1\x02"
+	markOpen, markClosed = "bourse2\x01", "bourse2\x02"
 	leaseRent            = 2 * rent
 
 	buyerAt, supplierAt, treasuryAt, mintAt = 8, 40, 104, 136
@@ -87,10 +87,14 @@ func (p *lease) run(run *chaintest.Run, call chain.Call, accounts map[chain.Addr
 
 // open makes the lease and its vault. Lamports may be at their addresses already.
 func (p *lease) open(run *chaintest.Run, call chain.Call, accounts map[chain.Address]chain.Account) *chain.Failure {
+	const accountsOfOpen = 11
+	if len(call.Accounts) != accountsOfOpen {
+		return custom(escrow.CodeArgument)
+	}
 	buyer, at, vault, mint, from := call.Accounts[0], call.Accounts[1], call.Accounts[2], call.Accounts[3], call.Accounts[4]
-	supplier, treasury := call.Accounts[5], call.Accounts[6]
+	supplier, treasury, arbiter := call.Accounts[5], call.Accounts[6], call.Accounts[7]
 	in := call.Data[1:]
-	id, deposit, deadline, rest := in[:32], in[32:40], in[40:48], in[48:]
+	id, deposit, deadline, fees, arbitration, bumps := in[:32], in[32:40], in[40:48], in[48:54], in[54:60], in[60:]
 	if len(accounts[at].Data) > 0 || len(accounts[vault].Data) > 0 {
 		return custom(escrow.CodeState)
 	}
@@ -105,7 +109,7 @@ func (p *lease) open(run *chaintest.Run, call chain.Call, accounts map[chain.Add
 	}
 	data := append(make([]byte, 0, leaseSize), markOpen...)
 	for _, field := range [][]byte{
-		buyer[:], supplier[:], make([]byte, 32), treasury[:], mint[:], id, deposit, make([]byte, 8), deadline, rest, {1},
+		buyer[:], supplier[:], arbiter[:], treasury[:], mint[:], id, deposit, make([]byte, 8), deadline, fees, bumps, {2}, arbitration,
 	} {
 		data = append(data, field...)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/money"
 	"github.com/bourse-dev/bourse/internal/signer"
 	"github.com/bourse-dev/bourse/test/builders"
+	"github.com/bourse-dev/bourse/test/fakeprogram"
 	"github.com/bourse-dev/bourse/test/sim/apiserver"
 	"github.com/bourse-dev/bourse/test/sim/ledger"
 )
@@ -161,6 +162,7 @@ func (w *world) populate() {
 	market.Spec.GenesisHash = boursev1.SolanaAddress(genesis.String())
 	program, mint := builders.Wallet("program").PublicKey(), builders.Wallet("mint of IO").PublicKey()
 	ledger.Install(w.fake, program, w.rule.program)
+	w.must(fakeprogram.Configure(w.fake, builders.Config()))
 	w.must(ledger.Mint(w.fake, mint, 8, builders.Wallet(builders.Buyer).PublicKey(), supply))
 	w.must(ledger.Mint(w.fake, builders.Wallet("wrong mint").PublicKey(), 8, builders.Wallet(builders.Buyer).PublicKey(), supply))
 	for _, name := range []string{builders.Buyer, builders.Supplier} {
