@@ -57,6 +57,7 @@ func (w *world) costs() string {
 	row("claim, nothing burned", w.supplier, w.voucher(l, 1_000_000), w.claim(w.supplier, l, 1_000_000).build())
 	w.warp(3700)
 	row("close by the buyer after the deadline", w.buyer, w.close(w.buyer, l).build())
+	w.stakeCosts(row)
 	return table.String()
 }
 

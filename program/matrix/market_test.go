@@ -99,6 +99,8 @@ func (m *matrix) refuseMarkets() {
 	terms("dispute delay over 30 days", 106, func(m *market) { m.disputeDelay = 30*day + 1 })
 	terms("slash window over 30 days", 106, func(m *market) { m.window = 30*day + 1 })
 	terms("slash hold over 30 days", 106, func(m *market) { m.hold = 30*day + 1 })
+	terms("slash window of less than an hour", 106, func(m *market) { m.window = hour - 1 })
+	terms("slash hold of less than an hour", 106, func(m *market) { m.hold = hour - 1 })
 	terms("cooldown over 90 days", 106, func(m *market) { m.cooldown = 90*day + 1 })
 	with("no time lock", 106, func(m *market) { m.delay = 0 })
 	with("short time lock", 106, func(m *market) { m.delay = hour - 1 })

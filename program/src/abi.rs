@@ -247,6 +247,14 @@ pub fn is_derived(seeds: &[Seed], program: &Key, address: &Key) -> bool {
     code == 0 && unsafe { derived.assume_init() } == *address
 }
 
+/// The SHA-256 digest of the parts, one after the other. They come in the layout of seeds.
+#[inline(always)]
+pub fn sha256(parts: &[Seed]) -> Result<Key> {
+    let mut hash = MaybeUninit::<Key>::uninit();
+    syscall(unsafe { sys::sol_sha256(parts.as_ptr() as *const u8, parts.len() as u64, hash.as_mut_ptr()) })?;
+    Ok(unsafe { hash.assume_init() })
+}
+
 /// The cluster's time in Unix seconds.
 pub fn now() -> Result<i64> {
     // slot, epoch start, epoch, leader schedule epoch, Unix time

@@ -16,7 +16,8 @@ pub const VERSION: u8 = 2;
 /// The size of a configuration account.
 pub const SIZE: u64 = size_of::<Config>() as u64;
 
-/// The shortest time lock in seconds: one hour.
+/// The shortest time lock in seconds, and the shortest slash window and slash hold of a
+/// market that slashes: one hour.
 pub const MIN_LOCK: u32 = 3_600;
 /// The longest time lock in seconds: one year.
 pub const MAX_LOCK: u32 = 365 * 86_400;
@@ -104,7 +105,10 @@ impl Terms {
         check(self.max_slash <= WHOLE && self.max_delegation <= WHOLE, Error::AMOUNT)?;
         check(self.reserved == 0, Error::AMOUNT)?;
         check(self.min_dispute_delay <= MAX_DELAY && self.slash_window <= MAX_DELAY, Error::TIME)?;
-        check(self.slash_hold <= MAX_DELAY && self.cooldown <= MAX_COOLDOWN, Error::TIME)
+        check(self.slash_hold <= MAX_DELAY && self.cooldown <= MAX_COOLDOWN, Error::TIME)?;
+        // A slash that cannot be appealed, or ends before anybody can execute it, is none.
+        let least = if self.max_slash > 0 { MIN_LOCK } else { 0 };
+        check(self.slash_window >= least && self.slash_hold >= least, Error::TIME)
     }
 }
 

@@ -14,6 +14,9 @@
 //! that fixes its treasury, its arbiter and its caps; a change of it waits for a time
 //! lock. What can happen to a deposit is fixed when the lease is opened.
 //!
+//! The program also holds what suppliers and those who trust them have at stake, and a
+//! market's rewards: see [`stake`] and [`reward`].
+//!
 //! # Dialect
 //! The BPF target has no 128-bit arithmetic, returns one register and takes five,
 //! and must not panic. Hence: no indexing that the compiler cannot prove, checked
@@ -40,8 +43,11 @@ pub mod fees;
 #[cfg(not(any(target_os = "solana", target_arch = "bpf")))]
 pub mod host;
 pub mod lease;
+pub mod muldiv;
 pub mod open;
 pub mod payout;
+pub mod reward;
+pub mod stake;
 pub mod system;
 pub mod token;
 pub mod top_up;
@@ -74,6 +80,28 @@ pub mod instruction {
     pub const CONFIG_PROPOSE: u8 = 8;
     /// See [`crate::configure::apply`].
     pub const CONFIG_APPLY: u8 = 9;
+    /// See [`crate::stake::create`].
+    pub const POOL_CREATE: u8 = 16;
+    /// See [`crate::stake::bond`].
+    pub const BOND: u8 = 17;
+    /// See [`crate::stake::unbond`].
+    pub const UNBOND: u8 = 18;
+    /// See [`crate::stake::withdraw`].
+    pub const WITHDRAW: u8 = 19;
+    /// See [`crate::stake::propose`].
+    pub const SLASH_PROPOSE: u8 = 20;
+    /// See [`crate::stake::appeal`].
+    pub const APPEAL: u8 = 21;
+    /// See [`crate::stake::execute`].
+    pub const SLASH_EXECUTE: u8 = 22;
+    /// See [`crate::stake::drop`].
+    pub const SLASH_DROP: u8 = 23;
+    /// See [`crate::reward::create`].
+    pub const REWARDS_CREATE: u8 = 32;
+    /// See [`crate::reward::post`].
+    pub const REWARDS_POST: u8 = 33;
+    /// See [`crate::reward::claim`].
+    pub const REWARDS_CLAIM: u8 = 34;
 }
 
 /// Runs one instruction.
@@ -96,6 +124,28 @@ pub fn process(program: &Key, accounts: &[Account], data: &[u8]) -> Result {
             check(data.is_empty(), Error::ARGUMENT)?;
             configure::apply(program, accounts)
         }
+        number => process_stake(program, accounts, number, data),
+    }
+}
+
+/// Runs one instruction about stakes or rewards.
+#[inline(always)]
+fn process_stake(program: &Key, accounts: &[Account], number: u8, data: &[u8]) -> Result {
+    match number {
+        instruction::POOL_CREATE => stake::create::process(program, accounts, data),
+        instruction::BOND => stake::bond::process(program, accounts, data),
+        instruction::UNBOND => stake::unbond::process(program, accounts, word(data)?),
+        instruction::WITHDRAW => {
+            check(data.is_empty(), Error::ARGUMENT)?;
+            stake::withdraw::process(program, accounts)
+        }
+        instruction::SLASH_PROPOSE => stake::propose::process(program, accounts, data),
+        instruction::APPEAL => stake::appeal::process(program, accounts, half_word(data)?),
+        instruction::SLASH_EXECUTE => stake::execute::process(program, accounts, half_word(data)?),
+        instruction::SLASH_DROP => stake::drop::process(program, accounts, half_word(data)?),
+        instruction::REWARDS_CREATE => reward::create::process(program, accounts, data),
+        instruction::REWARDS_POST => reward::post::process(program, accounts, data),
+        instruction::REWARDS_CLAIM => reward::claim::process(program, accounts, data),
         _ => Err(Error::ARGUMENT),
     }
 }
@@ -105,6 +155,13 @@ pub fn process(program: &Key, accounts: &[Account], data: &[u8]) -> Result {
 fn word(data: &[u8]) -> Result<u64> {
     let bytes: [u8; 8] = data.try_into().map_err(|_| Error::ARGUMENT)?;
     Ok(u64::from_le_bytes(bytes))
+}
+
+/// The small number that is all of an instruction's data.
+#[inline(always)]
+fn half_word(data: &[u8]) -> Result<u32> {
+    let bytes: [u8; 4] = data.try_into().map_err(|_| Error::ARGUMENT)?;
+    Ok(u32::from_le_bytes(bytes))
 }
 
 /// Where the runtime enters the program.

@@ -37,6 +37,7 @@ mod on_chain {
         fn sol_create_program_address(seeds: *const u8, seeds_len: u64, program: *const Key, address: *mut Key) -> u64;
         fn sol_try_find_program_address(seeds: *const u8, seeds_len: u64, program: *const Key, address: *mut Key, bump: *mut u8) -> u64;
         fn sol_get_clock_sysvar(clock: *mut u8) -> u64;
+        fn sol_sha256(parts: *const u8, parts_len: u64, hash: *mut Key) -> u64;
         fn abort() -> !;
     }
 

@@ -75,7 +75,7 @@ fn terms_are_laid_out_as_documented() {
 type Limit = (&'static str, fn(&mut Market), Option<Error>);
 
 /// Limits of a market's terms, at the edge and one beyond.
-const LIMITS: [Limit; 21] = [
+const LIMITS: [Limit; 26] = [
     ("no treasury", |m| m.treasury = [0; 32], Some(Error::PARTY)),
     ("no arbiter", |m| m.arbiter = [0; 32], Some(Error::PARTY)),
     ("no arbitration", |m| (m.arbiter, m.max_arbiter_cap) = ([0; 32], 0), None),
@@ -94,6 +94,11 @@ const LIMITS: [Limit; 21] = [
     ("longest slash window", |m| m.slash_window = 2_592_000, None),
     ("slash hold", |m| m.slash_hold = 2_592_001, Some(Error::TIME)),
     ("longest slash hold", |m| m.slash_hold = 2_592_000, None),
+    ("slash window of less than an hour", |m| m.slash_window = 3_599, Some(Error::TIME)),
+    ("shortest slash window", |m| m.slash_window = 3_600, None),
+    ("slash hold of less than an hour", |m| m.slash_hold = 3_599, Some(Error::TIME)),
+    ("shortest slash hold", |m| m.slash_hold = 3_600, None),
+    ("no slashes", |m| (m.max_slash, m.slash_window, m.slash_hold) = (0, 0, 0), None),
     ("cooldown", |m| m.cooldown = 7_776_001, Some(Error::TIME)),
     ("longest cooldown", |m| m.cooldown = 7_776_000, None),
     ("nothing at all", |m| (m.max_buyer_fee, m.max_supplier_fee, m.max_slash) = (0, 0, 0), None),

@@ -7,6 +7,7 @@
 //! never part of the program on the chain.
 
 mod programs;
+pub mod sha256;
 pub mod syscalls;
 
 use crate::abi::Key;
