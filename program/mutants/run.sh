@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp -r Cargo.toml Cargo.lock src tests "$work"
+cp -r Cargo.toml Cargo.lock src tests testdata "$work"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/mutants}
 selected=("$@")
 planted=0
@@ -17,7 +17,7 @@ survived=()
 # tests runs the quick tests first and ends with the first that fails.
 tests() {
   local suite
-  for suite in lease dispute config adjust fees model garbage; do
+  for suite in "${suites[@]}"; do
     (cd "$work" && timeout 300 cargo test --quiet --locked --offline --test "$suite") >"$work/log" 2>&1 || return 1
   done
 }
@@ -47,6 +47,7 @@ mutant() {
   cp "$file" "$work/$file"
 }
 
+suites=(lease dispute config adjust fees model garbage)
 if ! tests; then
   cat "$work/log" >&2
   echo "mutants: the tests fail without any defect" >&2
@@ -216,6 +217,9 @@ mutant record-size abi.rs 'if self.data_len() != size_of::<T>() {
             return false;'
 mutant record-read-only abi.rs 'if self.data_len() != size_of::<T>() || !self.writable {' 'if self.data_len() != size_of::<T>() {'
 mutant terms-length abi.rs 'if bytes.len() != size_of::<T>() {' 'if bytes.len() < size_of::<T>() {'
+
+suites=(stake slash reward muldiv config stake_model)
+source mutants/stake.sh
 
 echo "$planted planted, $((planted - ${#survived[@]})) caught"
 ((${#survived[@]} == 0)) || { echo "not caught: ${survived[*]}" >&2; exit 1; }
