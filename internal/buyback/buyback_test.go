@@ -182,7 +182,7 @@ type history []chain.Transaction
 func (h history) Signatures(context.Context, chain.Address, chain.Signature) ([]chain.SignatureInfo, error) {
 	var infos []chain.SignatureInfo
 	for i := len(h) - 1; i >= 0; i-- {
-		infos = append(infos, chain.SignatureInfo{Signature: h[i].Signature, Failed: h[i].Failure != nil})
+		infos = append(infos, chain.SignatureInfo{Signature: h[i].Signature, Failed: h[i].Failure != nil && h[i].Slot > 0})
 	}
 	return infos, nil
 }
@@ -217,7 +217,10 @@ func TestFindBelievesOnlyWhoMadeTheReceipt(t *testing.T) {
 	mention := chain.Transaction{Signature: chain.Signature{1}, Slot: 10, Calls: []chain.Call{moves(tokenTransfer, 1, at(8), found.Receipt)}}
 	failed := made
 	failed.Signature, failed.Failure = chain.Signature{2}, &chain.Failure{Kind: "InstructionError"}
-	done, err := terms().Find(t.Context(), history{mention, failed, made, mention})
+	unlisted := failed // the list does not say that it failed
+	unlisted.Signature, unlisted.Slot = chain.Signature{4}, 0
+	other := chain.Transaction{Signature: chain.Signature{5}, Slot: 20, Calls: []chain.Call{allocate(at(8)), mention.Calls[0]}}
+	done, err := terms().Find(t.Context(), history{mention, failed, unlisted, other, made, mention})
 	if err != nil {
 		t.Fatal(err)
 	}
