@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,7 +67,7 @@ func TestAPlanBurnsTheLeastAndWhatWasLeft(t *testing.T) {
 		t.Errorf("plan %+v", plan)
 	}
 	programs := []chain.Address{chain.SystemProgram, chain.SystemProgram, at(7), chain.TokenProgram, chain.MemoProgram}
-	var got []chain.Address
+	got := make([]chain.Address, 0, len(programs))
 	for _, instruction := range plan.Instructions {
 		got = append(got, instruction.Program)
 	}
@@ -181,8 +182,8 @@ type history []chain.Transaction
 
 func (h history) Signatures(context.Context, chain.Address, chain.Signature) ([]chain.SignatureInfo, error) {
 	var infos []chain.SignatureInfo
-	for i := len(h) - 1; i >= 0; i-- {
-		infos = append(infos, chain.SignatureInfo{Signature: h[i].Signature, Failed: h[i].Failure != nil && h[i].Slot > 0})
+	for _, one := range slices.Backward(h) {
+		infos = append(infos, chain.SignatureInfo{Signature: one.Signature, Failed: one.Failure != nil && one.Slot > 0})
 	}
 	return infos, nil
 }

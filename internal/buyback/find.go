@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bourse-dev/bourse/internal/chain"
@@ -41,11 +42,11 @@ func (t Terms) Find(ctx context.Context, on History) (Done, error) {
 	if err != nil {
 		return Done{}, fmt.Errorf("list transactions of the receipt: %w", err)
 	}
-	for i := len(infos) - 1; i >= 0; i-- { // the oldest first: it was made before it could be mentioned for long
-		if infos[i].Failed {
+	for _, info := range slices.Backward(infos) { // the oldest first: it was made before it could be mentioned for long
+		if info.Failed {
 			continue
 		}
-		found, err := on.Transaction(ctx, infos[i].Signature)
+		found, err := on.Transaction(ctx, info.Signature)
 		if err != nil {
 			return Done{}, fmt.Errorf("read transaction: %w", err)
 		}

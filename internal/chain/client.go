@@ -212,7 +212,7 @@ func (c *Client) SimulateAccounts(ctx context.Context, raw []byte, watched ...Ad
 		return Simulation{}, nil, broken(method, errNoValue)
 	}
 	if simulation.Failure != nil {
-		return simulation, nil, nil
+		return simulation, nil, nil //nolint:nilerr // that it would fail is the answer
 	}
 	if len(reply.Value.Accounts) != len(watched) {
 		return Simulation{}, nil, broken(method, errUnordered)

@@ -62,7 +62,7 @@ func TestCompileVersionedReadsBack(t *testing.T) {
 			{Address: address(51), Addresses: many(13, byte(random.IntN(6)))},
 		}
 		rights := map[Address]Meta{address(1): {Address: address(1), Signer: true, Writable: true}}
-		var instructions []Instruction
+		instructions := make([]Instruction, 0, 4)
 		for range 1 + random.IntN(4) {
 			instruction := Instruction{Program: address(byte(60 + random.IntN(3))), Data: []byte{byte(random.IntN(256))}}
 			for range random.IntN(6) {

@@ -15,7 +15,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/chain"
 )
 
-// Pyth's receiver program on Solana's public networks. What it is called with was verified by the guardians' signatures.
+// Pyth is the address of Pyth's receiver program on Solana's public networks, which writes only what the guardians signed.
 const Pyth = "rec5EKMGg6MxZYaMdyBfgwp4d5rB9T1VQH5pJv5LtFJ"
 
 // Reason says in one word why a price was refused. It is an error itself, so that errors.Is finds it in a Refusal.

@@ -35,6 +35,24 @@ var never = []chain.Address{ //nolint:gochecknoglobals // addresses fixed by the
 
 // Check refuses a route by its own words and instructions, by a *Refusal.
 func (r Rules) Check(route Route) error {
+	if err := r.checkAmounts(route); err != nil {
+		return err
+	}
+	if len(route.Instructions) > maxInstructions {
+		return refuse(ForeignProgram, "the route has %d instructions", len(route.Instructions))
+	}
+	for _, instruction := range route.Instructions {
+		if err := r.checkInstruction(instruction); err != nil {
+			return err
+		}
+	}
+	if !route.writes(r.Request.From) || !route.writes(r.Request.Into) {
+		return refuse(Detour, "the route does not go from %s into %s", r.Request.From, r.Request.Into)
+	}
+	return nil
+}
+
+func (r Rules) checkAmounts(route Route) error {
 	switch {
 	case route.Amount != r.Request.Amount:
 		return refuse(WrongAmount, "the route takes %s instead of %s", route.Amount, r.Request.Amount)
@@ -44,23 +62,16 @@ func (r Rules) Check(route Route) error {
 		return refuse(OutsideBound, "the route yields %s; the oracle's price says %s to %s", route.Expected, r.Bound.Least, r.Bound.Most)
 	case route.Least < r.Bound.Least || route.Least > route.Expected:
 		return refuse(OutsideBound, "the route may yield as little as %s; the oracle's price says %s at least", route.Least, r.Bound.Least)
-	case len(route.Instructions) > maxInstructions:
-		return refuse(ForeignProgram, "the route has %d instructions", len(route.Instructions))
+	default:
+		return nil
 	}
-	var from, into bool
-	for _, instruction := range route.Instructions {
-		if err := r.checkInstruction(instruction); err != nil {
-			return err
-		}
-		for _, meta := range instruction.Accounts {
-			from = from || meta.Address == r.Request.From && meta.Writable
-			into = into || meta.Address == r.Request.Into && meta.Writable
-		}
-	}
-	if !from || !into {
-		return refuse(Detour, "the route does not go from %s into %s", r.Request.From, r.Request.Into)
-	}
-	return nil
+}
+
+// writes says whether any instruction may change the account.
+func (r Route) writes(account chain.Address) bool {
+	return slices.ContainsFunc(r.Instructions, func(instruction chain.Instruction) bool {
+		return slices.ContainsFunc(instruction.Accounts, func(meta chain.Meta) bool { return meta.Address == account && meta.Writable })
+	})
 }
 
 func (r Rules) checkInstruction(instruction chain.Instruction) error {

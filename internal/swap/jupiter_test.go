@@ -233,7 +233,7 @@ func TestJupiterNeedsNoTablesAndHasACleanup(t *testing.T) {
 
 func TestJupiterShowsNoKey(t *testing.T) {
 	jupiter := NewJupiter(Options{Key: apiKey})
-	encoded, err := json.Marshal(jupiter)
+	encoded, err := json.Marshal(map[string]any{"of": jupiter})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ const (
 )
 
 // theWait is the FeeBurn of USDC on the day that tests begin.
-var theWait = types.NamespacedName{Namespace: boursev1.PublicNamespace, Name: "usdc-2027-03-01"} //nolint:gochecknoglobals // never written
+var theWait = types.NamespacedName{Namespace: boursev1.PublicNamespace, Name: "usdc-2027-03-01"}
 
 // lab is the real controller on a fake hub, with a real chain, a real exchange on it, and a fake swap API before that.
 type lab struct {
@@ -199,8 +199,8 @@ func (l *lab) api() string {
 	return server.URL
 }
 
-func metaOf(address string, signer, writable bool) map[string]any {
-	return map[string]any{"pubkey": address, "isSigner": signer, "isWritable": writable}
+func metaOf(address string, signs, writable bool) map[string]any {
+	return map[string]any{"pubkey": address, "isSigner": signs, "isWritable": writable}
 }
 
 func (l *lab) exchangeCall(into string, amount, least uint64) map[string]any {
@@ -301,9 +301,10 @@ func (l *lab) supply() money.Amount {
 	return supply
 }
 
-// checkOnce checks to the base unit that the fees were spent and the IO burned exactly once, and nothing else moved.
-func (l *lab) checkOnce(burn *boursev1.FeeBurn, spent, burned money.Amount) {
+// checkOnce checks to the base unit that theFees were spent and leastIO burned exactly once, and nothing else moved.
+func (l *lab) checkOnce(burn *boursev1.FeeBurn) {
 	l.t.Helper()
+	const spent, burned = money.Amount(theFees), money.Amount(leastIO)
 	back := burn.Status.BuyBack
 	if back == nil || back.Spent == nil || back.Burned == nil {
 		l.t.Fatalf("no buy-back: %+v", burn.Status)

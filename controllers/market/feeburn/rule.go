@@ -84,5 +84,5 @@ func (r rule) bought(back *boursev1.FeeBurnBuyBack) *money.Token {
 }
 
 func tokenOf(symbol boursev1.TokenSymbol, token *boursev1.MarketToken) *money.Token {
-	return &money.Token{Symbol: string(symbol), Decimals: uint8(min(max(0, *token.Decimals), math.MaxUint8))} //nolint:gosec // clamped
+	return &money.Token{Symbol: string(symbol), Decimals: uint8(min(max(0, *token.Decimals), math.MaxUint8))}
 }
