@@ -33,6 +33,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/controllers"
 	buyervoucher "github.com/bourse-dev/bourse/controllers/buyer/voucher"
+	"github.com/bourse-dev/bourse/controllers/market/feeburn"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpulease"
 	"github.com/bourse-dev/bourse/internal/chain/chaintest"
 	"github.com/bourse-dev/bourse/internal/contract"
@@ -357,6 +358,7 @@ func (c *canary) holders() map[string]any {
 		"gpulease.OnChain":              ledger,
 		"gpulease.Reconciler":           gpulease.Reconciler{Ledger: ledger},
 		"signer.Keypair":                *pair,
+		"feeburn.Reconciler":            feeburn.Reconciler{Treasury: pair},
 		"signer.Policy":                 signer.NewPolicy(pair, signer.PolicyOptions{}),
 		"signer.Remote":                 c.remote(),
 		"signertest.Refusing":           signertest.Refusing{Signer: pair},

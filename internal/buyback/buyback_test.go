@@ -138,7 +138,8 @@ func TestHoldingsAreTheTreasurysAlone(t *testing.T) {
 		return []chain.Account{
 			tokens(found.From, at(2), at(1), 50), tokens(found.Into, at(3), at(1), 5),
 			{Address: at(3), Exists: true, Owner: chain.TokenProgram, Data: mint},
-			{Address: at(1), Exists: true, Lamports: 7}, {Address: found.Receipt, Exists: true, Lamports: 1}, // somebody sent a lamport
+			{Address: at(1), Exists: true, Lamports: 7},
+			{Address: found.Receipt, Exists: true, Lamports: 1}, // somebody sent a lamport
 		}
 	}
 	got, err := terms().ReadHoldings(good())
