@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command manager runs Bourse's controllers: those of the market, of a supplier, of a buyer, or any of them together.
+// Command manager runs Bourse's controllers: those of the market, of a supplier, of a buyer, or any of them together. Its subcommand
+// audit compares the public records with the chain.
 package main
 
 import (
@@ -17,6 +18,9 @@ import (
 
 func main() {
 	ctx := ctrl.SetupSignalHandler()
+	if len(os.Args) > 1 && os.Args[1] == "audit" {
+		os.Exit(runAudit(ctx, os.Args[2:], os.Stdout, os.Stderr, time.Now()))
+	}
 	if err := start(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bourse-manager:", err)
 		os.Exit(1)

@@ -55,15 +55,7 @@ func parse(args []string, output io.Writer) (options, error) {
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` with access to this cluster; default: the pod's service account, then $KUBECONFIG")
 	fs.StringVar(&o.hubKubeconfig, "hub-kubeconfig", "", "`file` with access to the market's hub; default: the hub is this cluster")
 	fs.StringVar(&o.memberNamespace, "member-namespace", "", "the supplier's `namespace` in the hub, which holds its Member and its offers")
-	fs.Func("chain-rpc", "`URL` of a Solana JSON-RPC endpoint; give it several times, or a list, for several endpoints", func(list string) error {
-		for endpoint := range strings.SplitSeq(list, ",") {
-			o.chainRPC = append(o.chainRPC, strings.TrimSpace(endpoint))
-		}
-		return nil
-	})
-	fs.IntVar(&o.chainQuorum, "chain-quorum", 0,
-		"`how many` of the endpoints must say the same before money depends on it; 1: the first that answers; default: more than half of them")
-	fs.DurationVar(&o.chainTimeout, "chain-timeout", 10*time.Second, "how long one request to the chain may take")
+	o.addChainFlags(fs)
 	o.addWalletFlags(fs)
 	o.treasury.addFlags(fs)
 	fs.StringVar(&o.holdImage, "hold-image", "registry.k8s.io/pause:3.10.1", "`image` of the pods that hold GPUs for a lease until it is funded")
@@ -119,6 +111,19 @@ func (o *options) addWalletFlags(fs *flag.FlagSet) {
 	})
 	fs.StringVar(&o.stateNamespace, "state-namespace", "",
 		"`namespace` of this cluster that holds the wallets' state: ConfigMap bourse-pause stops them; default: the pod's own")
+}
+
+// addChainFlags adds the flags that say how the chain is read.
+func (o *options) addChainFlags(fs *flag.FlagSet) {
+	fs.Func("chain-rpc", "`URL` of a Solana JSON-RPC endpoint; give it several times, or a list, for several endpoints", func(list string) error {
+		for endpoint := range strings.SplitSeq(list, ",") {
+			o.chainRPC = append(o.chainRPC, strings.TrimSpace(endpoint))
+		}
+		return nil
+	})
+	fs.IntVar(&o.chainQuorum, "chain-quorum", 0,
+		"`how many` of the endpoints must say the same before money depends on it; 1: the first that answers; default: more than half of them")
+	fs.DurationVar(&o.chainTimeout, "chain-timeout", 10*time.Second, "how long one request to the chain may take")
 }
 
 // check returns everything that is wrong, one line each.

@@ -17,13 +17,14 @@ import (
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/test/builders"
+	"github.com/bourse-dev/bourse/test/escrowhistory"
 	"github.com/bourse-dev/bourse/test/fakehub"
 )
 
 type bench struct {
 	t     *testing.T
 	hub   *fakehub.Hub
-	chain *history
+	chain *escrowhistory.History
 	lease *boursev1.GPULease
 	r     *Reconciler
 }
@@ -31,7 +32,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	_, lease := builders.Leased(t, "train")
-	b := &bench{t: t, lease: lease, chain: newHistory(t, lease)}
+	b := &bench{t: t, lease: lease, chain: escrowhistory.New(t, lease)}
 	b.hub = fakehub.New(t, []fakehub.Index{{Of: &boursev1.Settlement{}, Name: byLease, Values: leaseOf}}, lease)
 	b.restart()
 	return b
@@ -62,16 +63,16 @@ func (b *bench) settlements() []boursev1.Settlement {
 
 func TestEachMovementIsRecordedOnce(t *testing.T) {
 	b := newBench(t)
-	b.chain.open()
+	b.chain.Open()
 	if b.pass(); len(b.settlements()) != 0 {
 		t.Fatal("the deposit is no settlement")
 	}
-	b.chain.claim(400_000_001)
-	b.chain.claim(1_000_000_000)
+	b.chain.Claim(400_000_001)
+	b.chain.Claim(1_000_000_000)
 	if result := b.pass(); result.RequeueAfter != readEvery {
 		t.Errorf("read again in %s, want %s", result.RequeueAfter, readEvery)
 	}
-	b.chain.close()
+	b.chain.Close()
 	if result := b.pass(); result.RequeueAfter != 0 {
 		t.Errorf("a closed escrow is read again in %s", result.RequeueAfter)
 	}
@@ -95,7 +96,7 @@ func TestEachMovementIsRecordedOnce(t *testing.T) {
 		Kind:  boursev1.SettlementClaim, Period: 1, Token: "IO", Mint: builders.Address("mint of IO"),
 		GrossTotal: new(int64(400_000_001)), Debit: new(int64(401_000_001)), SupplierPaid: new(int64(399_000_001)),
 		TreasuryPaid: new(int64(0)), Burned: new(int64(2_000_000)), Refunded: new(int64(0)), Amount: "4.01000001 IO",
-		Transaction: boursev1.SolanaSignature(b.chain.landed[1].Signature.String()), Slot: new(int64(2)),
+		Transaction: boursev1.SolanaSignature(b.chain.Landed[1].Signature.String()), Slot: new(int64(2)),
 		Time: metav1.NewTime(builders.Start.Add(2 * time.Minute)),
 	}
 	if diff := cmp.Diff(want, got[0].Spec); diff != "" {
@@ -106,9 +107,9 @@ func TestEachMovementIsRecordedOnce(t *testing.T) {
 		refund.Period != 3 || *refund.Debit != 0 {
 		t.Errorf("refund %+v", refund)
 	}
-	reads := b.chain.reads
-	if wrote := b.hub.Writes(func() { b.pass() }); len(wrote) != 0 || b.chain.reads != reads {
-		t.Errorf("another pass wrote %v and read the chain %d times", wrote, b.chain.reads-reads)
+	reads := b.chain.Reads
+	if wrote := b.hub.Writes(func() { b.pass() }); len(wrote) != 0 || b.chain.Reads != reads {
+		t.Errorf("another pass wrote %v and read the chain %d times", wrote, b.chain.Reads-reads)
 	}
 }
 
@@ -117,13 +118,13 @@ func TestEverythingThatHappensIsRecorded(t *testing.T) {
 	b := newBench(t)
 	later := b.lease.Spec.Escrow.Deadline.Add(time.Hour)
 	for _, step := range []func(){
-		b.chain.open,
-		func() { b.chain.topUp(1_483_700_000) },
-		func() { b.chain.extend(later) },
-		func() { b.chain.claim(400) },
-		func() { b.chain.dispute(2_000_000) },
-		func() { b.chain.award(1_000_000) },
-		b.chain.close,
+		b.chain.Open,
+		func() { b.chain.TopUp(1_483_700_000) },
+		func() { b.chain.Extend(later) },
+		func() { b.chain.Claim(400) },
+		func() { b.chain.Dispute(2_000_000) },
+		func() { b.chain.Award(1_000_000) },
+		b.chain.Close,
 	} {
 		step()
 		b.pass()
@@ -169,10 +170,10 @@ func TestACrashLosesNoRecord(t *testing.T) {
 	crash := errors.New("crash")
 	for survive := range 5 {
 		b := newBench(t)
-		b.chain.open()
-		b.chain.claim(400)
-		b.chain.claim(1_000_000)
-		b.chain.close()
+		b.chain.Open()
+		b.chain.Claim(400)
+		b.chain.Claim(1_000_000)
+		b.chain.Close()
 		left := survive
 		b.hub.Fail(func(string, client.Object) error {
 			if left == 0 {
@@ -207,11 +208,11 @@ func (c blind) List(context.Context, client.ObjectList, ...client.ListOption) er
 
 func TestAStaleCacheRecordsNothingTwice(t *testing.T) {
 	b := newBench(t)
-	b.chain.open()
-	b.chain.claim(400)
+	b.chain.Open()
+	b.chain.Claim(400)
 	b.pass()
 	b.r.Hub = blind{b.hub.Client}
-	b.chain.claim(1_000_000)
+	b.chain.Claim(1_000_000)
 	b.pass()
 	if got := b.settlements(); len(got) != 2 {
 		t.Errorf("%d settlements, want 2", len(got))
@@ -220,8 +221,8 @@ func TestAStaleCacheRecordsNothingTwice(t *testing.T) {
 
 func TestARecordThatSaysSomethingElseIsAnError(t *testing.T) {
 	b := newBench(t)
-	b.chain.open()
-	b.chain.claim(400)
+	b.chain.Open()
+	b.chain.Claim(400)
 	forged, err := draft(b.lease, escrow.Movement{Kind: escrow.KindClaim, Gross: 5, Supplier: 5, Slot: 9, Time: builders.Start}, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -238,21 +239,21 @@ func TestARecordThatSaysSomethingElseIsAnError(t *testing.T) {
 func TestWhatCannotBeReadIsNotRecorded(t *testing.T) {
 	unreachable := errors.New("unreachable")
 	cases := map[string]struct {
-		spoil func(*history)
+		spoil func(*escrowhistory.History)
 		want  error
 	}{
-		"the chain is unreachable": {func(h *history) { h.err = unreachable }, unreachable},
-		"a claim that pays another amount": {func(h *history) {
-			calls := h.landed[1].Calls
+		"the chain is unreachable": {func(h *escrowhistory.History) { h.Err = unreachable }, unreachable},
+		"a claim that pays another amount": {func(h *escrowhistory.History) {
+			calls := h.Landed[1].Calls
 			calls[len(calls)-1].Data[1]++
 		}, escrow.ErrMismatch},
-		"a block without a time": {func(h *history) { h.landed[1].Time = time.Time{} }, errNoTime},
+		"a block without a time": {func(h *escrowhistory.History) { h.Landed[1].Time = time.Time{} }, errNoTime},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			b.chain.open()
-			b.chain.claim(400_000_000)
+			b.chain.Open()
+			b.chain.Claim(400_000_000)
 			tc.spoil(b.chain)
 			b.hub.Read(b.lease)
 			if _, err := b.r.Reconcile(t.Context(), b.lease); !errors.Is(err, tc.want) {
@@ -290,8 +291,8 @@ func TestWhenTheChainIsReadAgain(t *testing.T) {
 				b.hub.EditStatus(b.lease)
 			}
 			b.hub.Step(tc.step)
-			if result := b.pass(); result.RequeueAfter != tc.want || b.chain.reads != tc.reads {
-				t.Errorf("read %d times and again in %s, want %d times and %s", b.chain.reads, result.RequeueAfter, tc.reads, tc.want)
+			if result := b.pass(); result.RequeueAfter != tc.want || b.chain.Reads != tc.reads {
+				t.Errorf("read %d times and again in %s, want %d times and %s", b.chain.Reads, result.RequeueAfter, tc.reads, tc.want)
 			}
 		})
 	}

@@ -89,7 +89,11 @@ func (t *Teller) settle(ctx context.Context, lab *Lab, before map[string]uint64,
 		return err
 	}
 	t.Title("The chain's own word")
-	return t.Audit(ctx, lab, before, jobs...)
+	if err := t.Audit(ctx, lab, before, jobs...); err != nil {
+		return err
+	}
+	t.Title("The audit: every record derived again, and one byte of an export changed")
+	return t.Recheck(ctx, lab)
 }
 
 // Apply applies a file with one ComputeJob and returns the job.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package settlement
+// Package escrowhistory writes the finalized history of one escrow for tests: the transactions of its life, with the token calls that the
+// real program makes for them. It checks nothing; the real program is tested on a real runtime.
+package escrowhistory
 
 import (
 	"context"
@@ -17,19 +19,20 @@ import (
 	"github.com/bourse-dev/bourse/test/builders"
 )
 
-// history is a chain that knows one escrow's transactions, with the token calls that the program makes.
-type history struct {
+// History is a chain that knows one escrow's transactions, with the token calls that the program makes.
+type History struct {
 	t      *testing.T
 	terms  escrow.Terms
 	vault  chain.Address
 	paid   money.Amount
 	added  money.Amount
-	landed []chain.Transaction
-	reads  int
-	err    error
+	Landed []chain.Transaction
+	Reads  int   // how often its transactions were listed
+	Err    error // of every listing, nil for none
 }
 
-func newHistory(t *testing.T, lease *boursev1.GPULease) *history {
+// New returns the history of a lease whose escrow was never opened.
+func New(t *testing.T, lease *boursev1.GPULease) *History {
 	t.Helper()
 	terms, err := contract.Escrow(lease)
 	if err != nil {
@@ -39,23 +42,25 @@ func newHistory(t *testing.T, lease *boursev1.GPULease) *history {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &history{t: t, terms: terms, vault: vault}
+	return &History{t: t, terms: terms, vault: vault}
 }
 
-func (h *history) Signatures(_ context.Context, _ chain.Address, until chain.Signature) ([]chain.SignatureInfo, error) {
-	h.reads++
+// Signatures lists what landed, newest first, back to but without until.
+func (h *History) Signatures(_ context.Context, _ chain.Address, until chain.Signature) ([]chain.SignatureInfo, error) {
+	h.Reads++
 	var infos []chain.SignatureInfo
-	for _, one := range slices.Backward(h.landed) {
+	for _, one := range slices.Backward(h.Landed) {
 		if one.Signature == until {
 			break
 		}
 		infos = append(infos, chain.SignatureInfo{Signature: one.Signature, Slot: one.Slot, Time: one.Time, Failed: one.Failure != nil})
 	}
-	return infos, h.err
+	return infos, h.Err
 }
 
-func (h *history) Transaction(_ context.Context, signature chain.Signature) (chain.Transaction, error) {
-	for _, one := range h.landed {
+// Transaction returns one of them.
+func (h *History) Transaction(_ context.Context, signature chain.Signature) (chain.Transaction, error) {
+	for _, one := range h.Landed {
 		if one.Signature == signature {
 			return one, nil
 		}
@@ -64,12 +69,12 @@ func (h *history) Transaction(_ context.Context, signature chain.Signature) (cha
 }
 
 // land adds a transaction of the instructions, with token calls behind the last of them.
-func (h *history) land(instructions []chain.Instruction, err error, inner ...chain.Call) {
+func (h *History) land(instructions []chain.Instruction, err error, inner ...chain.Call) {
 	h.t.Helper()
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	slot := uint64(len(h.landed) + 1)
+	slot := uint64(len(h.Landed) + 1)
 	transaction := chain.Transaction{
 		Signature: chain.Signature{byte(slot)}, Slot: slot, Time: builders.Start.Add(time.Duration(slot) * time.Minute),
 	}
@@ -81,10 +86,11 @@ func (h *history) land(instructions []chain.Instruction, err error, inner ...cha
 		transaction.Calls = append(transaction.Calls, call)
 	}
 	transaction.Calls = append(transaction.Calls, inner...)
-	h.landed = append(h.landed, transaction)
+	h.Landed = append(h.Landed, transaction)
 }
 
-func (h *history) open() {
+// Open opens the escrow as its terms say.
+func (h *History) Open() {
 	h.t.Helper()
 	instructions, err := escrow.Open(h.terms)
 	if err != nil {
@@ -96,8 +102,8 @@ func (h *history) open() {
 		tokenCall(12, h.terms.Deposit, 10, from, h.terms.Mint, h.vault, h.terms.Buyer))
 }
 
-// claim pays up to the cumulative gross amount.
-func (h *history) claim(gross money.Amount) {
+// Claim pays up to the cumulative gross amount.
+func (h *History) Claim(gross money.Amount) {
 	h.t.Helper()
 	address, err := h.terms.Address()
 	if err != nil {
@@ -111,15 +117,15 @@ func (h *history) claim(gross money.Amount) {
 	h.pay(instructions, err, gross)
 }
 
-// award pays up to the cumulative gross amount without a voucher.
-func (h *history) award(gross money.Amount) {
+// Award pays up to the cumulative gross amount without a voucher.
+func (h *History) Award(gross money.Amount) {
 	h.t.Helper()
 	instructions, err := escrow.Award(h.terms, gross)
 	h.pay(instructions, err, gross)
 }
 
 // pay lands a payment with the token calls that it makes.
-func (h *history) pay(instructions []chain.Instruction, err error, gross money.Amount) {
+func (h *History) pay(instructions []chain.Instruction, err error, gross money.Amount) {
 	h.t.Helper()
 	if err != nil {
 		h.t.Fatal(err)
@@ -143,7 +149,8 @@ func (h *history) pay(instructions []chain.Instruction, err error, gross money.A
 	h.paid = gross
 }
 
-func (h *history) topUp(amount money.Amount) {
+// TopUp adds to the deposit.
+func (h *History) TopUp(amount money.Amount) {
 	h.t.Helper()
 	instructions, err := escrow.TopUp(h.terms, amount)
 	if err != nil {
@@ -153,19 +160,21 @@ func (h *history) topUp(amount money.Amount) {
 	h.added += amount
 }
 
-func (h *history) extend(deadline time.Time) {
+// Extend puts off the deadline.
+func (h *History) Extend(deadline time.Time) {
 	h.t.Helper()
 	instructions, err := escrow.Extend(h.terms, deadline)
 	h.land(instructions, err)
 }
 
-func (h *history) dispute(gross money.Amount) {
+// Dispute says that a cumulative gross amount is owed.
+func (h *History) Dispute(gross money.Amount) {
 	h.t.Helper()
 	instructions, err := escrow.Dispute(h.terms, gross)
 	h.land(instructions, err)
 }
 
-func (h *history) split(gross money.Amount) money.Split {
+func (h *History) split(gross money.Amount) money.Split {
 	h.t.Helper()
 	before, err := h.terms.Fees.Split(h.paid)
 	if err != nil {
@@ -182,7 +191,8 @@ func (h *history) split(gross money.Amount) money.Split {
 	return due
 }
 
-func (h *history) close() {
+// Close gives back what is left.
+func (h *History) Close() {
 	h.t.Helper()
 	paid, err := h.terms.Fees.Split(h.paid)
 	if err != nil {
