@@ -72,8 +72,9 @@ func hopeless[T any](need int, answers []answer[seen[T]], same func(a, b seen[T]
 
 // reached is the highest slot that enough endpoints have come to, so that no single one can name a slot that never comes.
 func reached[T any](need int, answers []answer[seen[T]]) uint64 {
-	var slots []uint64
-	for _, a := range good(answers) {
+	values := good(answers)
+	slots := make([]uint64, 0, len(values))
+	for _, a := range values {
 		slots = append(slots, a.value.slot)
 	}
 	if len(slots) < need {
@@ -161,23 +162,27 @@ func (q *Quorum) Signatures(ctx context.Context, address Address, until Signatur
 	answers := ask(ctx, q, q.need, func(ctx context.Context, c *Client) ([]SignatureInfo, error) {
 		return c.signaturesSince(ctx, &since, address, until)
 	}, func(answers []answer[[]SignatureInfo]) bool { return len(largest(answers, same)) >= q.need })
-	var agreed []SignatureInfo
-	found := false
-	for _, a := range good(answers) {
-		holders := 0
-		for _, b := range good(answers) {
-			if extra := len(b.value) - len(a.value); extra >= 0 && slices.Equal(b.value[extra:], a.value) {
-				holders++
-			}
-		}
-		if holders >= q.need && (!found || len(a.value) > len(agreed)) {
-			agreed, found = a.value, true
-		}
-	}
+	agreed, found := longest(q.need, good(answers))
 	if !found {
 		return nil, lacking("getSignaturesForAddress", q.need, answers, same)
 	}
 	return agreed, nil
+}
+
+// longest returns the longest list that ends enough lists.
+func longest(need int, answers []answer[[]SignatureInfo]) (agreed []SignatureInfo, found bool) {
+	for _, a := range answers {
+		holders := 0
+		for _, b := range answers {
+			if extra := len(b.value) - len(a.value); extra >= 0 && slices.Equal(b.value[extra:], a.value) {
+				holders++
+			}
+		}
+		if holders >= need && (!found || len(a.value) > len(agreed)) {
+			agreed, found = a.value, true
+		}
+	}
+	return agreed, found
 }
 
 // Send submits signed bytes to every endpoint. One that takes them is enough, but it does not wait for more than enough of them.
@@ -228,8 +233,9 @@ func near(a, b Blockhash) bool {
 
 // together returns the blockhashes of enough endpoints that are all near each other, the oldest first, or nothing.
 func together(need int, answers []answer[Blockhash]) []Blockhash {
-	var values []Blockhash
-	for _, a := range good(answers) {
+	named := good(answers)
+	values := make([]Blockhash, 0, len(named))
+	for _, a := range named {
 		values = append(values, a.value)
 	}
 	slices.SortFunc(values, func(a, b Blockhash) int { return cmp.Compare(a.LastValidHeight, b.LastValidHeight) })

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -102,7 +103,7 @@ func (p *peer) answer(method string, watched bool) string {
 	case "getSignatureStatuses":
 		return result(fmt.Sprintf(`{"context":{"slot":%d},"value":[%s]}`, p.slot+32, p.status))
 	case "getFirstAvailableBlock":
-		return result(fmt.Sprint(p.oldest))
+		return result(strconv.FormatUint(p.oldest, 10))
 	case "getMultipleAccounts":
 		p.slot += p.moving
 		return result(fmt.Sprintf(`{"context":{"slot":%d},"value":[%s]}`, p.slot, p.holding()))
@@ -132,7 +133,7 @@ func (p *peer) answer(method string, watched bool) string {
 // quorumOf serves the peers over HTTP. Of two and more, more than half must agree.
 func quorumOf(t *testing.T, need int, peers ...*peer) *Quorum {
 	t.Helper()
-	var urls []string
+	urls := make([]string, 0, len(peers))
 	for _, p := range peers {
 		server := httptest.NewServer(p)
 		t.Cleanup(server.Close)
@@ -179,7 +180,7 @@ func TestAccountsAreWhatEnoughEndpointsSay(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			var peers []*peer
+			peers := make([]*peer, 0, len(tc.lies)+tc.honest)
 			for _, lie := range tc.lies {
 				peers = append(peers, honest().with(lie))
 			}
@@ -299,7 +300,7 @@ func TestStatusIsWhatEnoughEndpointsSay(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			var peers []*peer
+			peers := make([]*peer, 0, len(tc.peers))
 			for _, edit := range tc.peers {
 				peers = append(peers, honest().with(edit))
 			}
@@ -324,14 +325,14 @@ func TestHistoryIsWhatEnoughEndpointsHold(t *testing.T) {
 		"all the same":               {[]func(*peer){holds(2, 1), holds(2, 1)}, []int{2, 1}, false},
 		"one is not as far":          {[]func(*peer){holds(3, 2, 1), holds(2, 1)}, []int{2, 1}, false},
 		"one hides something":        {[]func(*peer){holds(3, 1), holds(3, 2, 1), holds(3, 2, 1)}, []int{3, 2, 1}, false},
-		"one of two hides something": {[]func(*peer){holds(3, 1), holds(3, 2, 1)}, nil, true},
+		"one of two hides something": {[]func(*peer){holds(3, 1), holds(3, 2, 1)}, []int{}, true},
 		"one invents something":      {[]func(*peer){holds(9, 2, 1), holds(2, 1), holds(2, 1)}, []int{2, 1}, false},
-		"one has forgotten":          {[]func(*peer){holds(3), holds(3, 2, 1)}, nil, true},
-		"nothing happened":           {[]func(*peer){holds(), holds()}, nil, false},
+		"one has forgotten":          {[]func(*peer){holds(3), holds(3, 2, 1)}, []int{}, true},
+		"nothing happened":           {[]func(*peer){holds(), holds()}, []int{}, false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			var peers []*peer
+			peers := make([]*peer, 0, len(tc.peers))
 			for _, edit := range tc.peers {
 				peers = append(peers, honest().with(edit))
 			}
@@ -339,7 +340,7 @@ func TestHistoryIsWhatEnoughEndpointsHold(t *testing.T) {
 			if errors.Is(err, ErrDisagree) != tc.clash || err != nil && !tc.clash {
 				t.Fatalf("err = %v, want a disagreement: %t", err, tc.clash)
 			}
-			var got []int
+			got := make([]int, 0, len(list))
 			for _, info := range list {
 				got = append(got, int(info.Signature[0]))
 			}

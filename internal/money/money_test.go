@@ -195,6 +195,34 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// The worked example of docs/money.md: 8 GPUs at 1.85 USDC for an hour, of which 45 minutes are used, in three claims.
+func TestTheWorkedExample(t *testing.T) {
+	usdc := Fees{BuyerBps: ReservationBps + FacilitationBps, SupplierBps: ReservationBps}
+	term, err := Gross(1_850000, 8*msPerHour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deposit, err := usdc.Split(term)
+	if err != nil || deposit.Debit != 15_133000 {
+		t.Fatalf("deposit %+v, %v", deposit, err)
+	}
+	cumulative := make([]Amount, 0, 3)
+	for quarter := range uint64(3) {
+		gross, err := Gross(1_850000, 8*(quarter+1)*msPerHour/4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cumulative = append(cumulative, gross)
+	}
+	first, whole := settle(t, usdc, cumulative[:1]), settle(t, usdc, cumulative)
+	if first.Debit != 3_783250 || first.Supplier != 3_690750 || first.Treasury != 92500 {
+		t.Errorf("the first claim: %+v", first)
+	}
+	if whole.Debit != 11_349750 || whole.Supplier != 11_072250 || whole.Treasury != 277500 || deposit.Debit-whole.Debit != 3_783250 {
+		t.Errorf("all claims: %+v", whole)
+	}
+}
+
 // checkSplit is what every split must satisfy.
 func checkSplit(t *testing.T, fees Fees, gross Amount, split Split) {
 	t.Helper()
