@@ -93,6 +93,10 @@ verify: generate ## Fail if generated files or modules are not as committed.
 	go mod tidy -diff
 	@git diff --exit-code --stat -- . && test -z "$$(git status --porcelain)"
 
+.PHONY: costs
+costs: ## Measure what every instruction of the on-chain program costs, and write it into docs/money.md.
+	$(MAKE) -C program costs
+
 .PHONY: program
 program: ## Rebuild the on-chain program and its hash.
 	$(MAKE) -C program

@@ -3,6 +3,7 @@
 package matrix
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +14,15 @@ import (
 	"github.com/gagliardetto/solana-go/programs/system"
 )
 
-// TestCosts measures every instruction and compares the table with the one in the documentation.
+var updateCosts = flag.Bool("update", false, "write the measured costs into the documentation")
+
+// The costs are between two comments of this page.
+var (
+	costsPage          = filepath.Join("..", "..", "docs", "money.md")
+	costsFrom, costsTo = "<!-- costs: begin -->\n", "<!-- costs: end -->\n"
+)
+
+// TestCosts measures every instruction and compares the table with the one in the documentation, or writes it there.
 func TestCosts(t *testing.T) {
 	for name, elf := range programs(t) {
 		t.Run(name, func(t *testing.T) {
@@ -22,14 +31,36 @@ func TestCosts(t *testing.T) {
 			if name != "v0" {
 				return // The documentation is about the program that is deployed by default.
 			}
-			page, err := os.ReadFile(filepath.Join("..", "..", "docs", "program.md"))
-			if err != nil {
-				t.Fatal(err)
+			if *updateCosts {
+				writeCosts(t, table)
 			}
-			if !strings.Contains(string(page), table) {
-				t.Errorf("docs/program.md does not have this table:\n%s", table)
+			if _, documented, _ := readCosts(t); documented != table {
+				t.Errorf("%s has another table; -update writes this one:\n%s", costsPage, table)
 			}
 		})
+	}
+}
+
+// readCosts returns the page in three parts, of which the second is the table.
+func readCosts(t *testing.T) (before, table, after string) {
+	t.Helper()
+	page, err := os.ReadFile(costsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begun := strings.Cut(string(page), costsFrom)
+	table, after, ended := strings.Cut(rest, costsTo)
+	if !begun || !ended {
+		t.Fatalf("%s has no %q and %q", costsPage, costsFrom, costsTo)
+	}
+	return before, table, after
+}
+
+func writeCosts(t *testing.T, table string) {
+	t.Helper()
+	before, _, after := readCosts(t)
+	if err := os.WriteFile(costsPage, []byte(before+costsFrom+table+costsTo+after), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
