@@ -73,6 +73,9 @@ func newCanary(t *testing.T) *canary {
 	job, lease := builders.Leased(t, "train")
 	c := &canary{t: t, chain: chaintest.New(1, 3), registry: prometheus.NewRegistry(), lease: lease}
 	fakeprogram.Install(c.chain, builders.Wallet("program").PublicKey())
+	if err := fakeprogram.Configure(c.chain, builders.Config()); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{builders.Buyer, builders.Supplier} {
 		c.chain.Fund(builders.Wallet(name).PublicKey(), 1_000_000_000)
 	}
@@ -353,7 +356,7 @@ func (c *canary) holders() map[string]any {
 	pair := builders.Wallet(builders.Buyer)
 	ledger := gpulease.OnChain{Chain: c.chain, Signer: pair}
 	return map[string]any{
-		"controllers.Options":           controllers.Options{SupplierSigner: c.buyer.Signer, BuyerSigner: pair},
+		"controllers.Options":           controllers.Options{SupplierSigner: c.buyer.Signer, BuyerSigner: pair, TreasurySigner: pair},
 		"voucher.Reconciler":            buyervoucher.Reconciler{Signer: pair},
 		"gpulease.OnChain":              ledger,
 		"gpulease.Reconciler":           gpulease.Reconciler{Ledger: ledger},
