@@ -225,6 +225,10 @@ const (
 	EndTakenBack = "TakenBack"
 	// EndStartTimeout: the workers did not become ready in time.
 	EndStartTimeout = "StartTimeout"
+	// EndUnpaid: the buyer promised nothing for what was used.
+	EndUnpaid = "Unpaid"
+	// EndInterrupted: the workers were not ready for too much of the time, in many short breaks.
+	EndInterrupted = "Interrupted"
 	// EndFault: the lease could not go on; the message says why.
 	EndFault = "Fault"
 )

@@ -134,6 +134,12 @@ type LeaseTerms struct {
 	// +kubebuilder:validation:Minimum=5
 	// +kubebuilder:validation:Maximum=86400
 	PeriodSeconds int32 `json:"periodSeconds,omitempty"`
+	// unpaidPeriods is for how many periods of use, and ten minutes at least, the buyer may promise nothing before the supplier ends the
+	// lease. A supplier takes 3 when it is not set.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=24
+	UnpaidPeriods int32 `json:"unpaidPeriods,omitempty"`
 }
 
 // LeasePayment is a lease's agreed price and fees, and who decides about them when the parties do not agree.
@@ -263,6 +269,11 @@ type GPULeaseStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	Paid *int64 `json:"paid,omitempty"`
 
+	// unpaidSeconds is for how long the lease was used without a promise for what its buyer could see. Outages do not count.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	UnpaidSeconds int64 `json:"unpaidSeconds,omitempty"`
+
 	// transaction is the newest claim or close, written down before it is sent.
 	// +optional
 	Transaction *Transaction `json:"transaction,omitempty"`
@@ -319,7 +330,7 @@ const (
 type LeaseEnd struct {
 	// reason is one of a closed list.
 	// +required
-	// +kubebuilder:validation:Enum=Completed;TermReached;JobDeleted;JobFailed;NotAccepted;NotFunded;TakenBack;StartTimeout;Fault
+	// +kubebuilder:validation:Enum=Completed;TermReached;JobDeleted;JobFailed;NotAccepted;NotFunded;TakenBack;StartTimeout;Unpaid;Interrupted;Fault
 	Reason string `json:"reason,omitempty"`
 	// party is who brought the end about.
 	// +required

@@ -149,6 +149,14 @@ type MarketSettlement struct {
 	// +kubebuilder:validation:Maximum=86400
 	PeriodSeconds int32 `json:"periodSeconds,omitempty"`
 
+	// unpaidPeriods is for how many periods of use, and ten minutes at least, a buyer may promise nothing before the supplier ends the
+	// lease.
+	// +optional
+	// +default=3
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=24
+	UnpaidPeriods int32 `json:"unpaidPeriods,omitempty"`
+
 	// graceSeconds is how long after a lease's term its escrow stays open for the last claim.
 	// +optional
 	// +default=21600

@@ -191,6 +191,7 @@ func (r *Reconciler) blank(job *boursev1.ComputeJob, offer *boursev1.GPUOffer, m
 				DurationSeconds: job.Spec.DurationSeconds,
 				NoticeSeconds:   offer.Spec.Terms.NoticeSeconds,
 				PeriodSeconds:   market.Spec.Settlement.PeriodSeconds,
+				UnpaidPeriods:   market.Spec.Settlement.UnpaidPeriods,
 			},
 			Ray:      *job.Spec.Ray.DeepCopy(),
 			AcceptBy: metav1.NewTime(r.Now().Add(acceptWithin).UTC().Truncate(time.Second)),

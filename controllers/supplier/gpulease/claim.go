@@ -25,12 +25,12 @@ func (r *Reconciler) claim(ctx context.Context, lease *boursev1.GPULease) (recon
 	if lease.Status.Usage == nil || kube.IsTrue(lease, boursev1.LeaseSettled) {
 		return reconcile.Result{}, nil
 	}
+	if err := r.heed(ctx, lease); err != nil {
+		return reconcile.Result{}, err
+	}
 	voucher, err := r.voucher(ctx, lease)
 	if err != nil {
 		return reconcile.Result{}, err
-	}
-	if voucher != nil && amount(voucher.Spec.Gross) > amount(lease.Status.Promised) {
-		lease.Status.Promised = voucher.Spec.Gross
 	}
 	promised, claimed, owed := amount(lease.Status.Promised), amount(lease.Status.Paid), amount(lease.Status.Usage.Gross)
 	switch {

@@ -51,7 +51,13 @@ func (r *Reconciler) meter(ctx context.Context, lease *boursev1.GPULease) (recon
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	if err := r.heed(ctx, lease); err != nil {
+		return reconcile.Result{}, err
+	}
 	lease.Status.Usage = report
+	if !next.Final {
+		r.dun(lease, terms, last, next)
+	}
 	return reconcile.Result{}, nil
 }
 
