@@ -274,6 +274,11 @@ type GPULeaseStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	UnpaidSeconds int64 `json:"unpaidSeconds,omitempty"`
 
+	// notReadySeconds is for how long workers that had been ready were seen not to be, in the breaks that are over.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	NotReadySeconds int64 `json:"notReadySeconds,omitempty"`
+
 	// transaction is the newest claim or close, written down before it is sent.
 	// +optional
 	Transaction *Transaction `json:"transaction,omitempty"`

@@ -16,6 +16,9 @@ import (
 // preempted is the reason that the scheduler gives a pod which it removes for another one.
 const preempted = "PreemptionByScheduler"
 
+// outOfMemory is the reason that a kubelet gives for a container which was ended for its memory.
+const outOfMemory = "OOMKilled"
+
 // State is how a lease's pods fare.
 type State struct {
 	Pods    int          // all that still exist
@@ -26,7 +29,10 @@ type State struct {
 	Lost    *corev1.Pod  // a worker that the scheduler removed for other work
 	LostAt  time.Time    // when it was told
 	Silent  bool         // a worker's node is not among those that report
-	workers []corev1.Pod
+	Failing bool         // a worker was taken off its node, or a node says that it is not ready
+	// OutOfMemory says that a worker's container was ended for using more memory than it may.
+	OutOfMemory bool
+	workers     []corev1.Pod
 }
 
 // Read sums up the pods of one lease's namespace. silent names the nodes that do not report.
@@ -54,12 +60,25 @@ func (s *State) worker(pod corev1.Pod, silent map[string]bool) {
 		s.Lost, s.LostAt = &pod, told
 	}
 	s.Silent = s.Silent || silent[pod.Spec.NodeName]
+	s.blame(pod)
 	if !pod.DeletionTimestamp.IsZero() {
 		return
 	}
 	s.Workers++
 	if _, ready := readiness(pod); ready {
 		s.Ready++
+	}
+}
+
+// blame notes what the cluster itself says of who stopped a worker.
+func (s *State) blame(pod corev1.Pod) {
+	for _, condition := range pod.Status.Conditions {
+		s.Failing = s.Failing || condition.Type == corev1.DisruptionTarget && condition.Status == corev1.ConditionTrue
+	}
+	for _, container := range pod.Status.ContainerStatuses {
+		for _, ended := range []*corev1.ContainerStateTerminated{container.State.Terminated, container.LastTerminationState.Terminated} {
+			s.OutOfMemory = s.OutOfMemory || ended != nil && ended.Reason == outOfMemory
+		}
 	}
 }
 

@@ -139,8 +139,24 @@ func (r *Reconciler) wait(_ context.Context, lease *boursev1.GPULease) (reconcil
 		if due, counting := terms.Due(last); counting && due.Before(next) {
 			next = due
 		}
+		next = r.breaks(lease, next)
 	}
 	return reconcile.Result{RequeueAfter: max(pollChain, next.Sub(r.Now()))}, nil
+}
+
+// breaks brings a moment forward to when a break that is under way becomes too long, by itself or together with others.
+func (r *Reconciler) breaks(lease *boursev1.GPULease, next time.Time) time.Time {
+	if !isBroken(lease) {
+		return next
+	}
+	now := r.Now()
+	lost, most := r.broken(lease)
+	for _, left := range []time.Duration{lostAllowance - brokenOff(lease, now), most - lost} {
+		if at := now.Add(left); at.Before(next) {
+			next = at
+		}
+	}
+	return next
 }
 
 // latestEnd is when a lease ends whatever its readiness was: the time to start and the term together.

@@ -64,9 +64,11 @@ func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state 
 func (r *Reconciler) tellRunning(lease *boursev1.GPULease, state ray.State) {
 	switch {
 	case state.AllReady(lease.Spec.Workers):
+		mended(lease, state.Since)
 		kube.True(lease, boursev1.LeaseRunning, boursev1.ReasonWorkersReady, "Every worker is ready")
 		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonRunning, "The lease runs")
 	case lease.Status.Usage != nil && state.Silent:
+		mended(lease, r.Now())
 		r.tellInterrupted(lease, boursev1.ReasonNodeSilent, "A worker's node does not report, so the meter stands still")
 	case lease.Status.Usage != nil:
 		r.tellInterrupted(lease, boursev1.ReasonWorkersNotReady, "A worker is not ready, so the meter stands still")

@@ -87,7 +87,7 @@ func (r *Reconciler) state(ctx context.Context, lease *boursev1.GPULease) (ray.S
 	if err := r.Local.List(ctx, &pods, client.InNamespace(space(lease))); err != nil {
 		return ray.State{}, fmt.Errorf("list pods: %w", err)
 	}
-	silent := map[string]bool{}
+	silent, failing := map[string]bool{}, false
 	for i := range pods.Items {
 		name := pods.Items[i].Spec.NodeName
 		if _, known := silent[name]; known || name == "" {
@@ -102,9 +102,12 @@ func (r *Reconciler) state(ctx context.Context, lease *boursev1.GPULease) (ray.S
 			if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionUnknown {
 				silent[name] = true
 			}
+			failing = failing || condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionFalse
 		}
 	}
-	return ray.Read(pods.Items, lease.Spec.Workers, silent), nil
+	state := ray.Read(pods.Items, lease.Spec.Workers, silent)
+	state.Failing = state.Failing || failing
+	return state, nil
 }
 
 // gpus is how many GPUs the lease is for.

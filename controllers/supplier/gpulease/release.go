@@ -86,6 +86,9 @@ func (r *Reconciler) endInTime(lease *boursev1.GPULease, state ray.State) error 
 	case !state.AllReady(lease.Spec.Workers) && !state.Silent:
 		r.endLate(lease)
 	}
+	if lost, most := r.broken(lease); lost >= most {
+		r.endBroken(lease, state)
+	}
 	return nil
 }
 
