@@ -142,7 +142,25 @@ func (r *Reconciler) refusal(ctx context.Context, lease *boursev1.GPULease, pool
 	if err := r.Hub.Get(ctx, client.ObjectKey{Name: lease.Spec.Payment.Market}, &market); err != nil {
 		return "", fmt.Errorf("get market: %w", err)
 	}
-	return marketRefusal(lease, &market), nil
+	return r.versionRefusal(lease, &market)
+}
+
+// versionRefusal compares the lease with the market's rules whatever version of them it names: what changed a moment ago costs a new
+// match only if it matters. A version that we have not seen yet is waited for, until the lease must be accepted.
+func (r *Reconciler) versionRefusal(lease *boursev1.GPULease, market *boursev1.Market) (string, error) {
+	named := lease.Spec.Payment.MarketGeneration
+	switch {
+	case market.Generation >= named:
+	case r.Now().Before(lease.Spec.AcceptBy.Time):
+		return "", fmt.Errorf("get market: version %d of its rules is not here yet", named)
+	default:
+		return fmt.Sprintf("The lease names version %d of the market's rules, and %d is in force", named, market.Generation), nil
+	}
+	why := marketRefusal(lease, market)
+	if why != "" && market.Generation != named {
+		why += fmt.Sprintf("; it names version %d of the rules, and %d is in force", named, market.Generation)
+	}
+	return why, nil
 }
 
 // poolRefusal compares the lease with what the pool's admin allows.
@@ -220,12 +238,9 @@ func moneyRefusal(lease *boursev1.GPULease) string {
 	return ""
 }
 
-// marketRefusal compares the lease with the market's published rules. A lease of another version of them cannot be compared.
+// marketRefusal compares the lease with the market's published rules.
 func marketRefusal(lease *boursev1.GPULease, market *boursev1.Market) string {
 	pay := lease.Spec.Payment
-	if market.Generation != pay.MarketGeneration {
-		return ""
-	}
 	at := slices.IndexFunc(market.Spec.Tokens, func(t boursev1.MarketToken) bool { return t.Symbol == pay.Token })
 	if at < 0 {
 		return fmt.Sprintf("The market does not take %s", pay.Token)

@@ -103,3 +103,62 @@ func TestNamespacesHaveRoom(t *testing.T) {
 		t.Errorf("namespaces %s and %s", space(long), space(other))
 	}
 }
+
+// A lease of another version of the rules is compared with those in force: only what matters to the supplier costs a new match.
+func TestALeaseOfAnotherVersionOfTheRulesIsCompared(t *testing.T) {
+	cases := map[string]struct {
+		market func(*boursev1.Market)
+		says   string
+	}{
+		"nothing that matters changed": {func(m *boursev1.Market) { m.Spec.Settlement.GraceSeconds++ }, ""},
+		"the supplier's fee rose":      {func(m *boursev1.Market) { m.Spec.Fees.SupplierBps = new(int32(50)) }, ""},
+		"the supplier's fee fell": {
+			func(m *boursev1.Market) { m.Spec.Fees.SupplierBps = new(int32(10)) },
+			"higher fee than the market; it names version 1 of the rules, and 2 is in force",
+		},
+		"the token lost half its price": {
+			func(m *boursev1.Market) { m.Spec.Tokens[0].PriceUSD = "0.5" }, "it names version 1 of the rules, and 2 is in force",
+		},
+		"the token is not taken any more": {func(m *boursev1.Market) { m.Spec.Tokens = m.Spec.Tokens[1:] }, "does not take IO"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil)
+			market := builders.Market()
+			b.hub.Read(market)
+			tc.market(market)
+			market.Generation = 2
+			b.hub.Edit(market)
+			if tc.says == "" {
+				b.accepted()
+				return
+			}
+			b.rest()
+			b.wantEnd(boursev1.EndNotAccepted, boursev1.PartySupplier)
+			if !strings.Contains(b.lease.Status.End.Message, tc.says) {
+				t.Errorf("%q does not say %q", b.lease.Status.End.Message, tc.says)
+			}
+		})
+	}
+}
+
+// A version that our cache does not have yet is waited for; one that never comes is refused by its name.
+func TestALeaseOfAVersionThatIsNotHereYetIsWaitedFor(t *testing.T) {
+	b := newBench(t, func(lease *boursev1.GPULease, _ *boursev1.GPUPool) { lease.Spec.Payment.MarketGeneration = 2 })
+	if _, err := b.try(); err == nil || b.lease.Status.End != nil || len(b.pods()) > 0 {
+		t.Fatalf("err %v, end %+v, %d pods; want only an error", err, b.lease.Status.End, len(b.pods()))
+	}
+	market := builders.Market()
+	b.hub.Read(market)
+	market.Generation = 2
+	b.hub.Edit(market)
+	b.accepted()
+
+	never := newBench(t, func(lease *boursev1.GPULease, _ *boursev1.GPUPool) { lease.Spec.Payment.MarketGeneration = 2 })
+	never.hub.Step(time.Minute)
+	never.rest()
+	never.wantEnd(boursev1.EndNotAccepted, boursev1.PartySupplier)
+	if !strings.Contains(never.lease.Status.End.Message, "names version 2 of the market's rules, and 1 is in force") {
+		t.Errorf("it says %q", never.lease.Status.End.Message)
+	}
+}
