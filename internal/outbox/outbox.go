@@ -13,6 +13,7 @@ import (
 	"fmt"
 
 	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/crashpoint"
 	"github.com/bourse-dev/bourse/internal/signer"
 )
 
@@ -177,9 +178,11 @@ func Drive(ctx context.Context, on Chain, record Record) (Outcome, error) {
 	if outcome.State != Pending || status.Found || status.Finalized.Block > record.LastValidBlockHeight {
 		return outcome, nil
 	}
+	crashpoint.Hit("outbox.sending." + record.Purpose)
 	if err := on.Send(ctx, raw); err != nil && chain.ClassOf(err) != chain.Already {
 		return Outcome{}, fmt.Errorf("send %s: %w", record.Purpose, err)
 	}
+	crashpoint.Hit("outbox.sent." + record.Purpose)
 	return outcome, nil
 }
 

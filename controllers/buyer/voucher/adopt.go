@@ -44,8 +44,8 @@ func (r *Reconciler) adopt(ctx context.Context, lease *boursev1.GPULease, vouche
 	voucher.Spec.Deposit = &boursev1.Transaction{
 		Purpose: boursev1.TransactionOpen, State: boursev1.TransactionLanded, Attempt: attempt,
 		Signature:            boursev1.SolanaSignature(movements[0].Signature.String()),
-		LastValidBlockHeight: new(int64(0)), // it has landed: nothing waits for a height
-		Slot:                 new(int64(movements[0].Slot)),
+		LastValidBlockHeight: new(int64(0)),                 // it has landed: nothing waits for a height
+		Slot:                 new(int64(movements[0].Slot)), //nolint:gosec // checked above
 	}
 	voucher.Spec.DepositedAt = new(metav1.NewTime(movements[0].Time))
 	decline(voucher, "")
@@ -55,10 +55,9 @@ func (r *Reconciler) adopt(ctx context.Context, lease *boursev1.GPULease, vouche
 // opened says whether the lease's escrow is on chain, open or closed.
 func (r *Reconciler) opened(ctx context.Context, lease *boursev1.GPULease) (bool, error) {
 	facts, err := r.inspect(ctx, lease)
-	if refusal, ok := errors.AsType[*escrow.Refusal](err); ok && refusal.Reason != escrow.Frozen {
-		return false, nil // nothing is there, or nothing that this wallet opened for the lease
-	} else if ok {
-		return true, nil
+	if refusal, ok := errors.AsType[*escrow.Refusal](err); ok {
+		// What is refused is nothing, or nothing that this wallet opened for the lease: only the issuer can spoil what it opened.
+		return refusal.Reason == escrow.Frozen, nil
 	}
 	return facts.Deposit > 0, err
 }

@@ -23,6 +23,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/crashpoint"
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/outbox"
@@ -96,7 +97,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, lease *boursev1.GPULease) (r
 			return phase(ctx, lease, voucher)
 		}
 	}
-	return kube.Run(ctx, &kube.SpecWriter{Client: r.Hub}, voucher, of(r.fund), of(r.promise), of(r.reclaim))
+	return kube.Run(ctx, journal{&kube.SpecWriter{Client: r.Hub}}, voucher, of(r.fund), of(r.promise), of(r.reclaim))
 }
 
 // missed says when to look for a deposit of a lease without a voucher again; zero if there can be none. A lease that was accepted may
@@ -125,7 +126,7 @@ func (r *Reconciler) voucher(ctx context.Context, lease *boursev1.GPULease) (*bo
 	if !r.wantsDeposit(lease) {
 		lost, err := r.lost(ctx, lease)
 		if err != nil || !lost {
-			return nil, err //nolint:nilnil // nothing is owed
+			return nil, err
 		}
 	}
 	voucher = boursev1.Voucher{
@@ -136,6 +137,7 @@ func (r *Reconciler) voucher(ctx context.Context, lease *boursev1.GPULease) (*bo
 			ProgramID: lease.Spec.Escrow.ProgramID,
 		},
 	}
+	crashpoint.Hit("voucher.creating")
 	err = r.Hub.Create(ctx, &voucher)
 	if apierrors.IsAlreadyExists(err) {
 		return nil, nil //nolint:nilnil // the cache is behind: the voucher's own event comes next
@@ -143,6 +145,7 @@ func (r *Reconciler) voucher(ctx context.Context, lease *boursev1.GPULease) (*bo
 	if err != nil {
 		return nil, fmt.Errorf("create voucher: %w", err)
 	}
+	crashpoint.Hit("voucher.created")
 	return &voucher, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/crashpoint"
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/kube"
 )
@@ -83,6 +84,7 @@ func (r *Reconciler) deposit(ctx context.Context, lease *boursev1.GPULease, vouc
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	crashpoint.Hit("deposit.signed")
 	voucher.Spec.Deposit = tx
 	decline(voucher, "")
 	voucher.Spec.DepositedAt = new(metav1.NewTime(r.Now().Truncate(time.Second)))

@@ -10,6 +10,8 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/crashpoint"
+	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/outbox"
 	"github.com/bourse-dev/bourse/internal/signer"
 )
@@ -61,6 +63,7 @@ func (r *Reconciler) drive(ctx context.Context, tx *boursev1.Transaction, done f
 	}
 	switch outcome.State {
 	case outbox.Landed:
+		arrived(tx)
 		settle(tx, boursev1.TransactionLanded, "")
 	case outbox.Failed:
 		settle(tx, boursev1.TransactionFailed, outcome.Failure.Error())
@@ -89,4 +92,32 @@ func in(tx *boursev1.Transaction, state boursev1.TransactionState) bool {
 func settle(tx *boursev1.Transaction, state boursev1.TransactionState, problem string) {
 	tx.State, tx.Raw = state, ""
 	tx.Error = problem[:min(len(problem), errorText)]
+}
+
+// journal writes the voucher, and names the moments at which what it says of money has become durable.
+type journal struct{ kube.Writer }
+
+// Write implements kube.Writer.
+func (j journal) Write(ctx context.Context, before, after kube.Conditioned) error {
+	was, wasVoucher := before.(*boursev1.Voucher)
+	now, isVoucher := after.(*boursev1.Voucher)
+	if err := j.Writer.Write(ctx, before, after); err != nil || !wasVoucher || !isVoucher {
+		return err
+	}
+	switch {
+	case in(now.Spec.Deposit, boursev1.TransactionSigned) && !in(was.Spec.Deposit, boursev1.TransactionSigned):
+		crashpoint.Hit("deposit.written")
+	case in(now.Spec.Deposit, boursev1.TransactionLanded) && !in(was.Spec.Deposit, boursev1.TransactionLanded):
+		crashpoint.Hit("deposit.recorded")
+	case now.Spec.Sequence > was.Spec.Sequence:
+		crashpoint.Hit("promise.written")
+	}
+	return nil
+}
+
+// arrived names the moment at which the deposit is known to have landed, and that is not written down.
+func arrived(tx *boursev1.Transaction) {
+	if tx.Purpose == boursev1.TransactionOpen {
+		crashpoint.Hit("deposit.landed")
+	}
 }

@@ -12,6 +12,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/crashpoint"
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/meter"
 	"github.com/bourse-dev/bourse/internal/money"
@@ -50,6 +51,7 @@ func (r *Reconciler) promise(ctx context.Context, lease *boursev1.GPULease, vouc
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("sign voucher: %w", err)
 	}
+	crashpoint.Hit("promise.signed")
 	voucher.Spec.Sequence = record.Sequence
 	voucher.Spec.Gross = &gross
 	voucher.Spec.UsageDigest = record.Digest.String()

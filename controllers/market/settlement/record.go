@@ -21,6 +21,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/crashpoint"
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/money"
@@ -96,12 +97,19 @@ func (r *Reconciler) confirmAll(ctx context.Context, lease *boursev1.GPULease, k
 	for i := range known {
 		before := known[i].DeepCopy()
 		kube.True(&known[i], boursev1.Succeeded, boursev1.ReasonFinalized, "The transaction is finalized on chain")
+		confirmed := kube.IsTrue(before, boursev1.Succeeded)
+		if !confirmed {
+			crashpoint.Hit("settlement.confirming")
+		}
 		err := r.Teller.Write(ctx, before, &known[i])
 		if apierrors.IsConflict(err) {
 			return reconcile.Result{RequeueAfter: behindBy}, nil
 		}
 		if err != nil {
 			return reconcile.Result{}, err
+		}
+		if !confirmed {
+			crashpoint.Hit("settlement.confirmed")
 		}
 	}
 	return reconcile.Result{RequeueAfter: r.again(lease, known)}, nil
@@ -250,8 +258,10 @@ func shown(movement escrow.Movement, debit money.Amount) money.Amount {
 
 // write creates the settlement. One that is there already must say the same.
 func (r *Reconciler) write(ctx context.Context, settlement *boursev1.Settlement) (*boursev1.Settlement, error) {
+	crashpoint.Hit("settlement.creating")
 	err := r.Hub.Create(ctx, settlement)
 	if err == nil {
+		crashpoint.Hit("settlement.created")
 		return settlement, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {

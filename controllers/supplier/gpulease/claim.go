@@ -13,6 +13,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/crashpoint"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/signer"
 )
@@ -68,6 +69,7 @@ func (r *Reconciler) sign(ctx context.Context, lease *boursev1.GPULease, voucher
 	if err != nil {
 		return fmt.Errorf("sign claim: %w", err)
 	}
+	crashpoint.Hit("claim.signed")
 	tx.Gross = voucher.Spec.Gross
 	lease.Status.Transaction = tx
 	r.tellClaiming(lease)
@@ -169,6 +171,7 @@ func (r *Reconciler) recollect(ctx context.Context, lease *boursev1.GPULease, tx
 // landed takes in what a transaction did.
 func landed(lease *boursev1.GPULease, tx *boursev1.Transaction) error {
 	settle(tx, boursev1.TransactionLanded, "")
+	arrived(tx)
 	did := Escrow{Paid: max(amount(tx.Gross), amount(lease.Status.Paid))}
 	if tx.Purpose == boursev1.TransactionClose {
 		return closed(lease, did)

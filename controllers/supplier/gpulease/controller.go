@@ -77,9 +77,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, lease *boursev1.GPULease) (r
 	case over(lease), lease.Status.End != nil && !lease.DeletionTimestamp.IsZero() && r.late(lease):
 		return r.forget(ctx, lease)
 	case lease.Status.End != nil:
-		return kube.Run(ctx, r.Teller, lease, r.lastRecord, r.clear, r.claim, r.refund, r.finish)
+		return kube.Run(ctx, journal{r.Teller}, lease, r.lastRecord, r.clear, r.claim, r.refund, r.finish)
 	default:
-		return kube.Run(ctx, r.Teller, lease, r.recall, r.accept, r.fund, r.launch, r.conclude, r.meter, r.claim, r.wait)
+		return kube.Run(ctx, journal{r.Teller}, lease, r.recall, r.accept, r.fund, r.launch, r.conclude, r.meter, r.claim, r.wait)
 	}
 }
 

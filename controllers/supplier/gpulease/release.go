@@ -17,6 +17,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/crashpoint"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/ray"
 )
@@ -206,6 +207,7 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 	if err != nil {
 		return r.unlessRefused(lease, kube.Waiting, fmt.Errorf("sign close: %w", err))
 	}
+	crashpoint.Hit("close.signed")
 	lease.Status.Transaction = tx
 	kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonRefunding, "The rest of the deposit goes back to the buyer")
 	return reconcile.Result{}, nil
