@@ -61,7 +61,7 @@ func Read(account chain.Account) (Record, bool) {
 		Mint:     chain.Address(data[mintAt : mintAt+32]),
 		Deposit:  money.Amount(number(data[depositAt:])),
 		Paid:     money.Amount(number(data[paidAt:])),
-		Deadline: int64(number(data[deadlineAt:])), //nolint:gosec // the layout's signed seconds
+		Deadline: int64(number(data[deadlineAt:])),
 		Fees:     money.Fees{BuyerBps: fee(data[feesAt:]), SupplierBps: fee(data[feesAt+2:]), BurnBps: fee(data[feesAt+4:])},
 	}, true
 }
@@ -98,7 +98,7 @@ func (p *lease) open(run *chaintest.Run, call chain.Call, accounts map[chain.Add
 	if len(accounts[at].Data) > 0 || len(accounts[vault].Data) > 0 {
 		return custom(escrow.CodeState)
 	}
-	if int64(binary.LittleEndian.Uint64(deadline)) <= run.Time.Unix() { //nolint:gosec // the layout's signed seconds
+	if int64(binary.LittleEndian.Uint64(deadline)) <= run.Time.Unix() {
 		return custom(escrow.CodeTime)
 	}
 	if !isTokens(accounts[from]) || !bytes.Equal(accounts[from].Data[:32], mint[:]) {

@@ -60,7 +60,7 @@ func (w *world) see(obj client.Object) {
 	case *boursev1.GPULease:
 		for _, d := range w.deals {
 			if d.key == client.ObjectKeyFromObject(of) && of.Status.Usage != nil {
-				d.mostUsed = max(d.mostUsed, money.Amount(*of.Status.Usage.Gross)) //nolint:gosec // never negative
+				d.mostUsed = max(d.mostUsed, money.Amount(*of.Status.Usage.Gross))
 			}
 			if d.key == client.ObjectKeyFromObject(of) && of.Status.Paid != nil && amount(of.Status.Paid) > w.final(d).Paid {
 				w.wrong("drift: the lease tells of %d paid, and %s are final", *of.Status.Paid, w.final(d).Paid)
@@ -242,7 +242,7 @@ func (w *world) submit(d *deal) {
 	signature, err := chain.ParseSignature(string(voucher.Spec.Signature))
 	w.must(err)
 	who := builders.Wallet("stranger")
-	instructions, err := escrow.Claim(d.terms, who.PublicKey(), money.Amount(*voucher.Spec.Gross), signature) //nolint:gosec // never negative
+	instructions, err := escrow.Claim(d.terms, who.PublicKey(), money.Amount(*voucher.Spec.Gross), signature)
 	w.must(err)
 	if record, err := outbox.Prepare(w.ctx, w.fake, who, "Claim", instructions, 1); err == nil {
 		if _, err := outbox.Drive(w.ctx, w.fake, record); err == nil {

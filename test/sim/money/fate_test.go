@@ -54,9 +54,9 @@ func (w *world) late(raw []byte) uint64 {
 // moment.
 func (w *world) across(raw []byte) uint64 {
 	left := w.watch.left(raw)
-	beyond := uint64(finalLag/2 + w.random.IntN(finalLag/2-2)) //nolint:gosec // small
+	beyond := uint64(finalLag/2 + w.random.IntN(finalLag/2-2))
 	tip := w.fake.TipHeight().Block
-	w.edges = append(w.edges, edge{height: tip + left + beyond, depth: int(beyond) + 2}) //nolint:gosec // small
+	w.edges = append(w.edges, edge{height: tip + left + beyond, depth: int(beyond) + 2})
 	return left + beyond + 1
 }
 

@@ -145,7 +145,7 @@ func amount(units *int64) money.Amount {
 	if units == nil {
 		return 0
 	}
-	return money.Amount(*units) //nolint:gosec // never negative
+	return money.Amount(*units)
 }
 
 // settled holds in the end: what was metered is paid. A hub that was restored may have forgotten the end of a lease that was paid.

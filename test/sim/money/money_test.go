@@ -92,9 +92,9 @@ func TestEveryStepMayFail(t *testing.T) {
 		t.Fatalf("without faults: %s", calm.problem)
 	}
 	each := []fault{crashBefore, crashAfter, lostWrite, lostAnswer}
-	all := playAll(t, 0, uint64(calm.steps*len(each)), func(t *testing.T, number uint64) *world { //nolint:gosec // small
+	all := playAll(t, 0, uint64(calm.steps*len(each)), func(t *testing.T, number uint64) *world {
 		t.Helper()
-		at := &strike{step: int(number)/len(each) + 1, fault: each[number%uint64(len(each))]} //nolint:gosec // small
+		at := &strike{step: int(number)/len(each) + 1, fault: each[number%uint64(len(each))]}
 		return played(t, 0, rule{}, at, nil)
 	}, never)
 	t.Logf("%d steps × %v: %d schedules, %d failed", calm.steps, each, all.schedules, len(all.failures))

@@ -4,17 +4,17 @@ package money
 
 import (
 	"errors"
-	"fmt"
+	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	buyervoucher "github.com/bourse-dev/bourse/controllers/buyer/voucher"
@@ -76,7 +76,7 @@ type quiet struct{}
 func (quiet) Eventf(runtime.Object, runtime.Object, string, string, string, string, ...any) {}
 
 // shared counts for all worlds: nothing reads it.
-var shared = metrics.New(prometheus.NewRegistry()) //nolint:gochecknoglobals // metrics are safe for concurrent use and decide nothing
+var shared = metrics.New(prometheus.NewRegistry())
 
 // restart starts the process anew: it reads everything again, and looks at every lease.
 func (p *process) restart() {
@@ -182,7 +182,8 @@ func (p *process) catchUp() {
 
 // concerned says which controllers watch an object, and for which lease.
 func (w *world) concerned(obj client.Object) []item {
-	name, watchers := "", []role{}
+	var name string
+	var watchers []role
 	switch of := obj.(type) {
 	case *boursev1.GPULease:
 		name, watchers = of.Name, []role{buyer, supplier, market}
@@ -267,15 +268,13 @@ func (w *world) interrupt(p *process) {
 
 // touch changes an object behind a writer's back.
 func (w *world) touch(obj client.Object) {
-	found, ok := reflect.New(reflect.TypeOf(obj).Elem()).Interface().(client.Object)
+	found, ok := reflect.TypeAssert[client.Object](reflect.New(reflect.TypeOf(obj).Elem()))
 	if !ok || w.live.Get(w.ctx, client.ObjectKeyFromObject(obj), found) != nil {
 		return
 	}
 	labels := map[string]string{}
-	for key, value := range found.GetLabels() {
-		labels[key] = value
-	}
-	labels["touched"] = fmt.Sprint(w.steps)
+	maps.Copy(labels, found.GetLabels())
+	labels["touched"] = strconv.Itoa(w.steps)
 	found.SetLabels(labels)
 	if err := w.live.Update(w.ctx, found); !apierrors.IsNotFound(err) {
 		w.must(err)

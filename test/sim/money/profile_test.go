@@ -81,8 +81,8 @@ func losses() []fault { return []fault{restored, deleted} }
 // newProfile draws a profile. Honest ones have no lies and lose no journal: then nothing may ever be signed twice.
 func newProfile(random *rand.Rand, honest bool) profile {
 	p := profile{
-		leases: 1 + random.IntN(2), leaders: 1 + random.IntN(2), rate: map[fault]int{}, gasOf: random.IntN(2), frozenOf: random.IntN(3),
-		term: time.Duration(45*(1+random.IntN(4))) * time.Second, until: time.Duration(60+random.IntN(300)) * time.Second,
+		leases: 1 + random.IntN(3)/2, leaders: 1 + random.IntN(3)/2, rate: map[fault]int{}, gasOf: random.IntN(2), frozenOf: random.IntN(3),
+		term: time.Duration(45*(1+random.IntN(4))) * time.Second, until: time.Duration(45+random.IntN(200)) * time.Second,
 	}
 	all := rates()
 	for _, f := range faults() {
@@ -102,8 +102,8 @@ func newProfile(random *rand.Rand, honest bool) profile {
 	return p
 }
 
-func (p profile) has(any []fault) bool {
-	for _, f := range any {
+func (p profile) has(some []fault) bool {
+	for _, f := range some {
 		if p.rate[f] > 0 {
 			return true
 		}

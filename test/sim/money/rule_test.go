@@ -49,7 +49,7 @@ func mutants() []rule {
 		{name: "signs anew on an error", honest: true, program: plain(), claims: func(_ *process, of gpulease.Ledger) gpulease.Ledger { return hasty{of} }},
 		{name: "trusts confirmed", honest: true, program: plain(), chain: func(l *line) network { return credulous{l} }},
 		{name: "trusts the tip's height", honest: true, program: plain(), chain: func(l *line) network { return tipTruster{l} }},
-		{name: "trusts a node that is behind", honest: true, from: 232, program: plain(), chain: func(l *line) network { return lagIgnorer{l} }},
+		{name: "trusts a node that is behind", honest: true, from: 740, program: plain(), chain: func(l *line) network { return lagIgnorer{l} }},
 		{name: "sends before it has written", honest: true, program: plain(), claims: func(p *process, of gpulease.Ledger) gpulease.Ledger { return eager{of, p} }},
 		{name: "writes without a lock", honest: true, program: plain(), unlocked: true},
 	}

@@ -73,9 +73,12 @@ func (w *world) finished() bool {
 	for _, d := range w.deals {
 		over, why := w.over(d)
 		if over {
+			if !d.done {
+				d.done, w.slowest = true, max(w.slowest, w.now.Sub(w.healthy(d)))
+			}
 			continue
 		}
-		done = false
+		done, d.done = false, false
 		if late := w.now.Sub(w.healthy(d)); w.now.Sub(w.began) > horizon || late > patience && w.lease(d).Status.End != nil {
 			w.wrong("%s %s after the faults", why, late)
 		}
@@ -86,9 +89,6 @@ func (w *world) finished() bool {
 	}
 	if w.doneAt.IsZero() {
 		w.doneAt = w.now
-		for _, d := range w.deals {
-			w.slowest = max(w.slowest, w.now.Sub(w.healthy(d)))
-		}
 	}
 	if w.now.Sub(w.doneAt) < settling {
 		return false

@@ -11,7 +11,6 @@ import (
 // watch sees everything that the operator sends, and says when something is signed anew that might still have landed as it was.
 type watch struct {
 	w       *world
-	program chain.Address
 	valid   map[chain.Hash]uint64 // the last height at which a transaction under the blockhash can land
 	intents map[string][]flight   // by what they do
 	seen    map[chain.Signature]bool

@@ -47,12 +47,13 @@ type deal struct {
 	address, vault chain.Address
 	mostUsed       money.Amount // the most that any stored usage record ever cost
 	wrong          bool         // nobody may pay for it
+	done           bool
 }
 
 // world is one schedule: everything in it follows from the seed.
 type world struct {
-	t                         testing.TB
-	ctx                       context.Context //nolint:containedctx // one schedule is one call
+	tb                        testing.TB
+	ctx                       context.Context
 	seed                      uint64
 	random                    *rand.Rand
 	now                       time.Time
@@ -98,10 +99,10 @@ type strike struct {
 }
 
 // newWorld makes the world of a seed under a rule. A single fault at a single step takes the place of all that would happen by chance.
-func newWorld(t testing.TB, seed uint64, with rule, single *strike, trace io.Writer) *world {
-	t.Helper()
+func newWorld(tb testing.TB, seed uint64, with rule, single *strike, trace io.Writer) *world {
+	tb.Helper()
 	w := &world{
-		t: t, ctx: t.Context(), seed: seed, random: rand.New(rand.NewPCG(seed, 1)), now: builders.Start, began: builders.Start,
+		tb: tb, ctx: tb.Context(), seed: seed, random: rand.New(rand.NewPCG(seed, 1)), now: builders.Start, began: builders.Start,
 		rule: with, only: single, fired: map[fault]int{}, doomed: map[chain.Signature]bool{}, hash: fnv.New64a(), trace: trace,
 	}
 	w.payer, w.seller = builders.Wallet(builders.Buyer), builders.Wallet(builders.Supplier)
@@ -148,9 +149,9 @@ func leaseOfSettlement(obj client.Object) []string {
 
 // must ends the simulation when its own machinery fails.
 func (w *world) must(err error) {
-	w.t.Helper()
+	w.tb.Helper()
 	if err != nil {
-		w.t.Fatalf("seed %d: %v", w.seed, err)
+		w.tb.Fatalf("seed %d: %v", w.seed, err)
 	}
 }
 
@@ -195,11 +196,11 @@ func (w *world) populate() {
 
 // deal makes a job and its lease as the market does, or one whose mint is not the market's.
 func (w *world) deal(name string, wrong bool) *deal {
-	job, lease := builders.Leased(w.t, name)
+	job, lease := builders.Leased(w.tb, name)
 	lease.Status = boursev1.GPULeaseStatus{}
 	lease.UID = ""
-	job.Spec.DurationSeconds = int32(w.profile.term / time.Second)                //nolint:gosec // minutes
-	job.Spec.GPUs.Workers, job.Spec.GPUs.PerWorker = 1, 1+int32(w.random.IntN(8)) //nolint:gosec // small
+	job.Spec.DurationSeconds = int32(w.profile.term / time.Second)
+	job.Spec.GPUs.Workers, job.Spec.GPUs.PerWorker = 1, 1+int32(w.random.IntN(8))
 	job.Spec.Ray.WorkerCPU, job.Spec.Ray.WorkerMemory = resource.MustParse("4"), resource.MustParse("16Gi")
 	job.Spec.Ray.HeadCPU, job.Spec.Ray.HeadMemory = resource.MustParse("1"), resource.MustParse("4Gi")
 	spec := &lease.Spec
@@ -217,7 +218,7 @@ func (w *world) deal(name string, wrong bool) *deal {
 	w.must(err)
 	split, err := agreed.Fees.Split(gross)
 	w.must(err)
-	spec.Payment.Deposit = int64(split.Debit) //nolint:gosec // far below
+	spec.Payment.Deposit = int64(split.Debit)
 	d := &deal{key: client.ObjectKeyFromObject(lease), name: name, wrong: wrong}
 	d.terms, err = contract.Escrow(lease)
 	w.must(err)
