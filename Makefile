@@ -57,6 +57,10 @@ integration: ## Against a real API server, and the money against the local chain
 e2e: ## The real binaries in the lab: the demo's flow, faults, and real Ray where root allows.
 	$(TOOL) gotestsum --format standard-verbose -- -count=1 -timeout 40m ./test/e2e/...
 
+.PHONY: kill-money
+kill-money: ## Kill the real manager at every step of real settlements on the local chain; the end-to-end tests do it at some.
+	go test ./test/e2e -count=1 -timeout 40m -v -run TestKillingTheManagerAtAnyStepPaysOnce -every-point
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s).
 	@for pkg in $$(grep -rl --include=*_test.go 'func Fuzz' internal | xargs -n1 dirname | sort -u); do \
