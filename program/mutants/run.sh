@@ -2,15 +2,31 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Plants one defect at a time into a copy of the program and runs the native tests on it. A defect that no
-# test notices is a hole in the tests: the run fails and names it. Arguments select defects by name.
+# test notices is a hole in the tests: the run fails and names it. Arguments select defects by name. Without
+# arguments each processor gets its share of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+if (($# == 0)) && [[ -z ${SHARE:-} ]]; then
+  shares=$(nproc)
+  running=()
+  for ((share = 0; share < shares; share++)); do
+    SHARE=$share SHARES=$shares "$PWD/mutants/run.sh" &
+    running+=($!)
+  done
+  failed=0
+  for process in "${running[@]}"; do
+    wait "$process" || failed=1
+  done
+  exit "$failed"
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -r Cargo.toml Cargo.lock src tests testdata "$work"
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/mutants}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/mutants}-${SHARE:-0}
 selected=("$@")
+listed=0
 planted=0
 survived=()
 
@@ -26,6 +42,8 @@ tests() {
 mutant() {
   local name=$1 file=src/$2 old=$3 new=$4 source rest
   if ((${#selected[@]})) && [[ " ${selected[*]} " != *" $name "* ]]; then return; fi
+  listed=$((listed + 1))
+  if ((listed % ${SHARES:-1} != ${SHARE:-0})); then return; fi
   source=$(cat "$file" && echo .) && source=${source%.}
   rest=${source/"$old"/}
   if [[ $rest == "$source" || ${rest/"$old"/} != "$rest" ]]; then
