@@ -119,9 +119,9 @@ func (c *canary) flags() {
 // keygen writes a test wallet's key as solana-keygen does.
 func keygen(name string) string {
 	seed := seedOf(name)
-	var numbers []string
+	numbers := make([]string, 0, ed25519.PrivateKeySize)
 	for _, b := range ed25519.NewKeyFromSeed(seed[:]) {
-		numbers = append(numbers, fmt.Sprint(b))
+		numbers = append(numbers, strconv.FormatUint(uint64(b), 10))
 	}
 	return "[" + strings.Join(numbers, ",") + "]"
 }
@@ -334,7 +334,7 @@ func TestNoKeyComesOutOfABadStart(t *testing.T) {
 	for name, path := range map[string]string{
 		"cut off":        write("cut", key[:len(key)-9], 0o600),
 		"with more text": write("more", key+" # mine", 0o600),
-		"for everybody":  write("open", key, 0o644), //nolint:gosec // what is refused
+		"for everybody":  write("open", key, 0o644),
 	} {
 		c.o.buyerWallet.keypair = path
 		_, err := c.o.buyerWallet.policed(c.o, c.hub, c.hub.Now)

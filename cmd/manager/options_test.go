@@ -60,8 +60,10 @@ func TestParseNamesTheFlagAndTheFix(t *testing.T) {
 
 func TestParseReadsLists(t *testing.T) {
 	const mint, mint2 = "8AUQgQXnjdKo8trtsaqn9xtM5NXXyE5gB4FG2ydoix6B", "8j492AKJgg99u7pTWxJb8mZYyVxHy45WRC4iExZgdzB6"
-	o, err := parse([]string{"--roles=buyer, market,buyer", rpc, "--chain-rpc=http://two.example,http://three.example", "--buyer-keypair=k",
-		"--buyer-daily-cap=SOL=1," + mint + ":6=5", "--buyer-daily-cap=" + mint2 + ":8=7", "--lease-program=" + mint + "," + mint2}, io.Discard)
+	o, err := parse([]string{
+		"--roles=buyer, market,buyer", rpc, "--chain-rpc=http://two.example,http://three.example", "--buyer-keypair=k",
+		"--buyer-daily-cap=SOL=1," + mint + ":6=5", "--buyer-daily-cap=" + mint2 + ":8=7", "--lease-program=" + mint + "," + mint2,
+	}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

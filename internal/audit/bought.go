@@ -27,11 +27,8 @@ func (a *auditor) bought(ctx context.Context, burn *boursev1.FeeBurn, line *Burn
 	if back == nil || back.Spent == nil && back.Burned == nil {
 		return nil // nothing is said to have happened yet
 	}
-	for i := range a.records.FeeBurns {
-		other := &a.records.FeeBurns[i]
-		if other != burn && other.Status.BuyBack != nil && other.Status.BuyBack.Transaction.Signature == back.Transaction.Signature {
-			return &Mismatch{named(burn), "status.buyBack.transaction.signature", "a transaction of its own", "that of " + named(other)}
-		}
+	if other := a.sharing(burn); other != nil {
+		return &Mismatch{named(burn), "status.buyBack.transaction.signature", "a transaction of its own", "that of " + named(other)}
 	}
 	spent, burned, err := a.swapped(ctx, burn)
 	if err != nil {
@@ -47,6 +44,18 @@ func (a *auditor) bought(ctx context.Context, burn *boursev1.FeeBurn, line *Burn
 		return &Mismatch{named(burn), "status.fees", "at least " + spent.String() + ", which was spent", number(burn.Status.Fees)}
 	}
 	line.Bought = burned.String() + " " + string(back.Token)
+	return nil
+}
+
+// sharing returns another record that claims the same transaction, if there is one.
+func (a *auditor) sharing(burn *boursev1.FeeBurn) *boursev1.FeeBurn {
+	signature := burn.Status.BuyBack.Transaction.Signature
+	for i := range a.records.FeeBurns {
+		other := &a.records.FeeBurns[i]
+		if other != burn && other.Status.BuyBack != nil && other.Status.BuyBack.Transaction.Signature == signature {
+			return other
+		}
+	}
 	return nil
 }
 
@@ -82,14 +91,13 @@ func paidAndBurned(transaction chain.Transaction, fees, mint chain.Address) (spe
 	if err != nil {
 		return 0, 0, fmt.Errorf("derive the payer's account: %w", err)
 	}
-	const size = 9
 	for _, call := range transaction.Calls {
-		if call.Program != chain.TokenProgram || len(call.Data) < size || len(call.Accounts) < 3 {
+		op, amount, ok := tokenCall(call)
+		if !ok {
 			continue
 		}
-		amount := money.Amount(binary.LittleEndian.Uint64(call.Data[1:size]))
 		var spends, burns error
-		switch op := call.Data[0]; {
+		switch {
 		case (op == tokenTransfer || op == tokenTransferChecked) && call.Accounts[0] == from:
 			spent, spends = spent.Add(amount)
 		case (op == tokenBurn || op == tokenBurnChecked) && call.Accounts[1] == mint && call.Accounts[2] == payer:
@@ -100,4 +108,13 @@ func paidAndBurned(transaction chain.Transaction, fees, mint chain.Address) (spe
 		}
 	}
 	return spent, burned, nil
+}
+
+// tokenCall reads a call of the Token program that has an amount and three accounts at least.
+func tokenCall(call chain.Call) (op byte, amount money.Amount, ok bool) {
+	const size = 9
+	if call.Program != chain.TokenProgram || len(call.Data) < size || len(call.Accounts) < 3 {
+		return 0, 0, false
+	}
+	return call.Data[0], money.Amount(binary.LittleEndian.Uint64(call.Data[1:size])), true
 }

@@ -57,25 +57,40 @@ func (l *LeaseLine) add(terms escrow.Terms, movements []escrow.Movement) error {
 	for _, movement := range movements {
 		l.Opened = l.Opened || movement.Kind == escrow.KindOpen
 		l.Closed = l.Closed || movement.Kind == escrow.KindClose
-		due := money.Split{}
 		if movement.Kind == escrow.KindClaim || movement.Kind == escrow.KindAward {
 			now, err := terms.Fees.Split(movement.Gross)
 			if err != nil {
 				return err
 			}
-			if due, err = now.Sub(before); err != nil {
+			due, err := now.Sub(before)
+			if err != nil {
+				return err
+			}
+			if err := pays(movement, due); err != nil {
 				return err
 			}
 			before = now
-		}
-		if movement.Supplier != due.Supplier || movement.Treasury != due.Treasury || movement.Burn != due.Burn {
-			return fmt.Errorf("%s paid %s, %s and %s; its terms say %s, %s and %s", movement.Kind,
-				movement.Supplier, movement.Treasury, movement.Burn, due.Supplier, due.Treasury, due.Burn)
+		} else if err := pays(movement, money.Split{}); err != nil {
+			return err
 		}
 		if err := l.sum(movement); err != nil {
 			return err
 		}
 	}
+	return l.conserved()
+}
+
+// pays refuses a movement that paid anybody else than what was due.
+func pays(movement escrow.Movement, due money.Split) error {
+	if movement.Supplier != due.Supplier || movement.Treasury != due.Treasury || movement.Burn != due.Burn {
+		return fmt.Errorf("%s paid %s, %s and %s; its terms say %s, %s and %s", movement.Kind,
+			movement.Supplier, movement.Treasury, movement.Burn, due.Supplier, due.Treasury, due.Burn)
+	}
+	return nil
+}
+
+// conserved refuses sums of which more left than was deposited, or less when the escrow is closed.
+func (l *LeaseLine) conserved() error {
 	out, err := money.Sum(l.Supplier, l.Treasury, l.Burned, l.Refunded)
 	if err != nil {
 		return err

@@ -138,7 +138,9 @@ func TestOneChangedByteIsFound(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				mismatch(t, on, got)
+				if wrong := mismatch(t, on, got); wrong.Field == "" {
+					t.Errorf("a changed %s is not named", field)
+				}
 				tried++
 			}
 		}

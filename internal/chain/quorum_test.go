@@ -294,8 +294,12 @@ func TestStatusIsWhatEnoughEndpointsSay(t *testing.T) {
 		"unknown to all":                        {0, []func(*peer){truth, truth, truth}, unknown, false},
 		"unknown to two, invented by one":       {0, []func(*peer){hanging, truth, truth}, unknown, false},
 		"unknown to one and to one behind":      {0, []func(*peer){truth, behind}, Status{Slot: 932, Finalized: Height{890, 900}}, false},
-		"unknown to one that forgot": {0, []func(*peer){truth, func(p *peer) { p.oldest = 960 }},
-			Status{Slot: 1_032, Oldest: 960, Finalized: Height{990, 1_000}}, false},
+		"unknown to one that forgot": {
+			0,
+			[]func(*peer){truth, func(p *peer) { p.oldest = 960 }},
+			Status{Slot: 1_032, Oldest: 960, Finalized: Height{990, 1_000}},
+			false,
+		},
 		"one is enough, and the first is down": {1, []func(*peer){down, landed("finalized", "null")}, final, false},
 	}
 	for name, tc := range cases {

@@ -184,19 +184,9 @@ func VerifyConfig(program, authority chain.Address, account chain.Account) (Conf
 	if err != nil {
 		return ConfigFacts{}, fmt.Errorf("verify configuration: %w", err)
 	}
-	switch {
-	case account.Address != address:
-		return ConfigFacts{}, refuse(WrongAddress, "configuration %s instead of %s", account.Address, address)
-	case !account.Exists || account.Owner == chain.SystemProgram && len(account.Data) == 0:
-		return ConfigFacts{}, refuse(Absent, "no configuration at %s", address)
-	case account.Owner != program:
-		return ConfigFacts{}, refuse(WrongOwner, "%s belongs to %s instead of %s", address, account.Owner, program)
-	case len(account.Data) != configSize:
-		return ConfigFacts{}, refuse(WrongLayout, "configuration %s has %d bytes", address, len(account.Data))
-	}
-	in := fields{account.Data}
-	if mark := string(in.take(len(markConfig))); mark != markConfig {
-		return ConfigFacts{}, refuse(WrongLayout, "configuration %s has the marker %x", address, mark)
+	in, err := openConfig(program, address, account)
+	if err != nil {
+		return ConfigFacts{}, err
 	}
 	facts := ConfigFacts{Address: address, Authority: in.key(), Mint: in.key(), Slot: account.Slot}
 	changeAt := in.int64()
@@ -215,6 +205,25 @@ func VerifyConfig(program, authority chain.Address, account chain.Account) (Conf
 		facts.ChangeAt = time.Unix(changeAt, 0).UTC()
 	}
 	return facts, nil
+}
+
+// openConfig refuses an account that is no configuration of the program at the address, and returns what follows its marker.
+func openConfig(program, address chain.Address, account chain.Account) (fields, error) {
+	switch {
+	case account.Address != address:
+		return fields{}, refuse(WrongAddress, "configuration %s instead of %s", account.Address, address)
+	case !account.Exists || account.Owner == chain.SystemProgram && len(account.Data) == 0:
+		return fields{}, refuse(Absent, "no configuration at %s", address)
+	case account.Owner != program:
+		return fields{}, refuse(WrongOwner, "%s belongs to %s instead of %s", address, account.Owner, program)
+	case len(account.Data) != configSize:
+		return fields{}, refuse(WrongLayout, "configuration %s has %d bytes", address, len(account.Data))
+	}
+	in := fields{account.Data}
+	if mark := string(in.take(len(markConfig))); mark != markConfig {
+		return fields{}, refuse(WrongLayout, "configuration %s has the marker %x", address, mark)
+	}
+	return in, nil
 }
 
 // Allows refuses a lease's terms that the market's current configuration does not allow, naming the first field that it refuses.

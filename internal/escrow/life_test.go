@@ -16,7 +16,7 @@ import (
 )
 
 // placeless leaves out of a comparison where on the chain a movement is.
-var placeless = cmpopts.IgnoreFields(escrow.Movement{}, "Signature", "Slot", "Time") //nolint:gochecknoglobals // never written
+var placeless = cmpopts.IgnoreFields(escrow.Movement{}, "Signature", "Slot", "Time")
 
 // The whole life of an escrow on the real program, checked to the base unit against what the accounts hold.
 func TestEscrowLife(t *testing.T) {

@@ -29,31 +29,31 @@ func unitPrice(price uint64) chain.Instruction {
 	return chain.Instruction{Program: chain.ComputeBudgetProgram, Data: binary.LittleEndian.AppendUint64([]byte{3}, price)}
 }
 
-func compile(t testing.TB, payer chain.Address, instructions ...chain.Instruction) []byte {
-	t.Helper()
+func compile(tb testing.TB, payer chain.Address, instructions ...chain.Instruction) []byte {
+	tb.Helper()
 	message, err := chain.CompileMessage(payer, instructions, chain.Hash{7})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return message
 }
 
 // built are messages of every kind that this package builds, in the clear as instructions.
-func built(t testing.TB) map[escrow.Kind][]chain.Instruction {
-	t.Helper()
+func built(tb testing.TB) map[escrow.Kind][]chain.Instruction {
+	tb.Helper()
 	terms := someTerms()
 	lease, err := terms.Address()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	voucher, err := wallet("buyer").Sign(t.Context(), escrow.VoucherMessage(terms.Program, lease, 1_000))
+	voucher, err := wallet("buyer").Sign(tb.Context(), escrow.VoucherMessage(terms.Program, lease, 1_000))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	all := map[escrow.Kind][]chain.Instruction{}
 	add := func(kind escrow.Kind, instructions []chain.Instruction, err error) {
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		all[kind] = instructions
 	}

@@ -46,6 +46,7 @@ func (s state) after(movement Movement) state {
 		s.disputed, s.wasDisputed = movement.Disputed, true
 	case KindClose:
 		s.closed = true
+	case KindVoucher, KindCreateConfig, KindProposeConfig, KindApplyConfig: // they move nothing
 	}
 	return s
 }
@@ -137,24 +138,13 @@ func (r *reading) call(next *Movement, call chain.Call, made []tokenCall) error 
 	if r.state.closed || r.state.opened == (call.Data[0] == opOpen) {
 		return fmt.Errorf("%w: instruction %d out of turn", ErrMismatch, call.Data[0])
 	}
-	switch call.Data[0] {
-	case opOpen:
-		return r.open(next, call, made)
-	case opClaim:
-		return r.claim(next, call, made)
-	case opClose:
-		return r.close(next, call, made)
-	case opTopUp:
-		return r.topUp(next, call, made)
-	case opExtend:
-		return r.extend(next, call, made)
-	case opDispute:
-		return r.dispute(next, call, made)
-	case opAward:
-		return r.award(next, call, made)
-	default:
+	read := map[byte]func(*Movement, chain.Call, []tokenCall) error{
+		opOpen: r.open, opClaim: r.claim, opClose: r.close, opTopUp: r.topUp, opExtend: r.extend, opDispute: r.dispute, opAward: r.award,
+	}[call.Data[0]]
+	if read == nil {
 		return fmt.Errorf("%w: instruction %d names a lease", ErrMismatch, call.Data[0])
 	}
+	return read(next, call, made)
 }
 
 func (r *reading) open(next *Movement, call chain.Call, made []tokenCall) error {

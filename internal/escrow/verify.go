@@ -57,12 +57,8 @@ func Verify(t Terms, lease, vault chain.Account) (Facts, error) {
 	if record.closed {
 		return facts, refuse(Closed, "lease %s was closed with %s paid", at.lease, record.paid)
 	}
-	facts.Balance, err = checkVault(t, at, vault)
-	if err != nil {
+	if facts.Balance, err = checkVault(t, at, vault, record.deposit-split.Debit); err != nil {
 		return Facts{}, err
-	}
-	if rest := record.deposit - split.Debit; facts.Balance < rest {
-		return Facts{}, refuse(Underfunded, "vault %s holds %s of %s", at.vault, facts.Balance, rest)
 	}
 	return facts, nil
 }
@@ -128,7 +124,7 @@ func (r record) facts(at places, slot uint64) Facts {
 }
 
 // checkVault refuses a vault that is not the lease's alone, and returns what it holds.
-func checkVault(t Terms, at places, vault chain.Account) (money.Amount, error) {
+func checkVault(t Terms, at places, vault chain.Account, least money.Amount) (money.Amount, error) {
 	tokens, err := readTokens(vault)
 	if err != nil {
 		return 0, err
@@ -142,6 +138,8 @@ func checkVault(t Terms, at places, vault chain.Account) (money.Amount, error) {
 		return 0, refuse(WrongVault, "vault %s can be used by a delegate", at.vault)
 	case tokens.frozen:
 		return 0, refuse(Frozen, "vault %s is frozen by the issuer of %s", at.vault, t.Mint)
+	case tokens.amount < least:
+		return 0, refuse(Underfunded, "vault %s holds %s of %s", at.vault, tokens.amount, least)
 	}
 	return tokens.amount, nil
 }

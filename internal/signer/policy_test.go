@@ -32,7 +32,7 @@ func (m *memory) Load(context.Context) (signer.Spending, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	found := m.kept
-	found.Version = fmt.Sprint(m.saves)
+	found.Version = strconv.Itoa(m.saves)
 	return found, m.loadErr
 }
 
@@ -46,7 +46,7 @@ func (m *memory) Save(_ context.Context, spending signer.Spending) error {
 	switch {
 	case m.saveErr != nil:
 		return m.saveErr
-	case spending.Version != fmt.Sprint(m.saves):
+	case spending.Version != strconv.Itoa(m.saves):
 		return signer.ErrConflict
 	}
 	spending.Version = ""

@@ -184,7 +184,7 @@ func TestRemoteAcceptsNothingButTheWalletsSignature(t *testing.T) {
 		"a page":                                {answer(200, "<html>canary-body</html>"), signer.SignerRefused, "not the protocol's"},
 		"an endless answer":                     {answer(200, strings.Repeat(" ", 5000)+sign(canary[0], string(message))), signer.SignerRefused, "not the protocol's"},
 		"a refusal":                             {answer(403, "canary-body"), signer.SignerRefused, "HTTP status 403"},
-		"a redirect elsewhere":                  {http.RedirectHandler("https://localhost:1/canary-body", 307), signer.SignerRefused, "HTTP status 307"},
+		"a redirect elsewhere":                  {http.RedirectHandler("https://localhost:1/canary-body", http.StatusTemporaryRedirect), signer.SignerRefused, "HTTP status 307"},
 		"a signer that is overloaded":           {answer(429, "canary-body"), signer.SignerUnavailable, "HTTP status 429"},
 		"a signer that is down behind a proxy":  {answer(503, "canary-body"), signer.SignerUnavailable, "HTTP status 503"},
 		"a connection that breaks":              {http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), signer.SignerUnavailable, "broke"},

@@ -157,16 +157,25 @@ func VerifyRewards(r Rewards, account, vault chain.Account) (RewardsFacts, error
 	if bump != at.bump || vaultBump != vaultAt.bump || version != layout || !in.zero() {
 		return RewardsFacts{}, refuse(escrow.WrongLayout, "rewards account %s has layout %d, or uses reserved bytes", at.address, version)
 	}
-	if vault.Address != vaultAt.address {
-		return RewardsFacts{}, refuse(escrow.WrongAddress, "vault %s instead of %s", vault.Address, vaultAt.address)
-	}
-	if facts.Balance, err = vaultBalance(vault, r.Mint, at.address); err != nil {
+	if err := facts.checkVault(vaultAt.address, vault, r.Mint); err != nil {
 		return RewardsFacts{}, err
 	}
-	if facts.Claimed > facts.Total || facts.Balance < facts.Total-facts.Claimed {
-		return RewardsFacts{}, refuse(escrow.Underfunded, "vault %s holds %s for %s less %s", vaultAt.address, facts.Balance, facts.Total, facts.Claimed)
-	}
 	return facts, nil
+}
+
+// checkVault refuses a vault that is not the rewards' own, or that holds less than can be claimed.
+func (f *RewardsFacts) checkVault(at chain.Address, vault chain.Account, mint chain.Address) error {
+	if vault.Address != at {
+		return refuse(escrow.WrongAddress, "vault %s instead of %s", vault.Address, at)
+	}
+	var err error
+	if f.Balance, err = vaultBalance(vault, mint, f.Account); err != nil {
+		return err
+	}
+	if f.Claimed > f.Total || f.Balance < f.Total-f.Claimed {
+		return refuse(escrow.Underfunded, "vault %s holds %s for %s less %s", at, f.Balance, f.Total, f.Claimed)
+	}
+	return nil
 }
 
 // VerifyReceipt says how much a wallet has claimed in all. It is Absent before the first claim.

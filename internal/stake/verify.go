@@ -76,16 +76,25 @@ func VerifyPool(p Pool, account, vault chain.Account) (PoolFacts, error) {
 	if err := facts.check(); err != nil {
 		return PoolFacts{}, err
 	}
-	if vault.Address != at.vault.address {
-		return PoolFacts{}, refuse(escrow.WrongAddress, "vault %s instead of %s", vault.Address, at.vault.address)
-	}
-	if facts.Balance, err = vaultBalance(vault, p.Mint, at.pool.address); err != nil {
+	if err := facts.checkVault(at.vault.address, vault, p.Mint); err != nil {
 		return PoolFacts{}, err
 	}
-	if facts.Balance < facts.Total {
-		return PoolFacts{}, refuse(escrow.Underfunded, "vault %s holds %s of %s", at.vault.address, facts.Balance, facts.Total)
-	}
 	return facts, nil
+}
+
+// checkVault refuses a vault that is not the pool's own, or that holds less than the pool counts.
+func (f *PoolFacts) checkVault(at chain.Address, vault chain.Account, mint chain.Address) error {
+	if vault.Address != at {
+		return refuse(escrow.WrongAddress, "vault %s instead of %s", vault.Address, at)
+	}
+	var err error
+	if f.Balance, err = vaultBalance(vault, mint, f.Account); err != nil {
+		return err
+	}
+	if f.Balance < f.Total {
+		return refuse(escrow.Underfunded, "vault %s holds %s of %s", at, f.Balance, f.Total)
+	}
+	return nil
 }
 
 // readSlash reads what is pending, and returns the state.

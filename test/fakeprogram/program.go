@@ -128,7 +128,9 @@ func open(call chain.Call, accounts map[chain.Address]chain.Account) {
 	id, deposit, deadline, fees, arbitration, bumps := in[:32], in[32:40], in[40:48], in[48:54], in[54:60], in[60:]
 	data := append(make([]byte, 0, leaseSize), markOpen...)
 	for _, field := range [][]byte{
-		buyer[:], supplier[:], arbiter[:], treasury[:], mint[:], id, deposit, make([]byte, 8), deadline, fees, bumps, {2}, arbitration,
+		buyer[:], supplier[:], arbiter[:], treasury[:], mint[:], id, deposit, make([]byte, 8), deadline, fees, bumps,
+		{2},
+		arbitration,
 		make([]byte, 16),
 	} {
 		data = append(data, field...)

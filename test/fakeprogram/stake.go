@@ -57,14 +57,17 @@ func InstallStakes(on *chaintest.Fake, program chain.Address, now func() time.Ti
 // record is an account's data with its fields by offset.
 type record []byte
 
-func (r record) u64(at int) uint64              { return binary.LittleEndian.Uint64(r[at:]) }
-func (r record) put(at int, v uint64)           { binary.LittleEndian.PutUint64(r[at:], v) }
-func (r record) add(at int, by uint64)          { r.put(at, r.u64(at)+by) }
-func (r record) sub(at int, by uint64)          { r.put(at, r.u64(at)-by) }
-func (r record) key(at int) chain.Address       { return chain.Address(r[at : at+32]) }
-func (r record) bps(at int) uint64              { return uint64(binary.LittleEndian.Uint16(r[at:])) }
-func (r record) seconds(at int) uint64          { return uint64(binary.LittleEndian.Uint32(r[at:])) }
-func (r record) number() uint32                 { return binary.LittleEndian.Uint32(r[slashNumber:]) }
+func (r record) u64(at int) uint64        { return binary.LittleEndian.Uint64(r[at:]) }
+func (r record) put(at int, v uint64)     { binary.LittleEndian.PutUint64(r[at:], v) }
+func (r record) add(at int, by uint64)    { r.put(at, r.u64(at)+by) }
+func (r record) sub(at int, by uint64)    { r.put(at, r.u64(at)-by) }
+func (r record) key(at int) chain.Address { return chain.Address(r[at : at+32]) }
+func (r record) bps(at int) uint64        { return uint64(binary.LittleEndian.Uint16(r[at:])) }
+
+func (r record) seconds(at int) uint64 { return uint64(binary.LittleEndian.Uint32(r[at:])) }
+
+func (r record) number() uint32 { return binary.LittleEndian.Uint32(r[slashNumber:]) }
+
 func (r record) is(mark string) bool            { return len(r) > len(mark) && string(r[:len(mark)]) == mark }
 func (r record) clear(from, to int)             { clear(r[from:to]) }
 func (r record) part(at int, bps uint64) uint64 { return muldiv(r.u64(at), bps, wholeBps, false) }

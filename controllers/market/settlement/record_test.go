@@ -143,8 +143,9 @@ func TestEverythingThatHappensIsRecorded(t *testing.T) {
 		{Kind: boursev1.SettlementAward, Total: 1_000_000, Debit: 1_002_099, Amount: "0.01002099 IO"},
 		{Kind: boursev1.SettlementRefund, Total: 1_000_000, Refund: 2*1_483_700_000 - 1_002_500, Amount: "29.663975 IO"},
 	}
-	var got []record
-	for _, s := range b.settlements() {
+	settlements := b.settlements()
+	got := make([]record, 0, len(settlements))
+	for _, s := range settlements {
 		one := record{Kind: s.Spec.Kind, Total: *s.Spec.GrossTotal, Debit: *s.Spec.Debit, Refund: *s.Spec.Refunded, Amount: s.Spec.Amount}
 		if s.Spec.Deposited != nil {
 			one.Deposited = *s.Spec.Deposited
