@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/gagliardetto/solana-go/base58"
@@ -21,7 +22,7 @@ func Leaks(output string, seed [ed25519.SeedSize]byte) []string {
 		var goSyntax, decimal []string
 		for _, b := range secret[:part] {
 			goSyntax = append(goSyntax, fmt.Sprintf("0x%x", b))
-			decimal = append(decimal, fmt.Sprint(b))
+			decimal = append(decimal, strconv.Itoa(int(b)))
 		}
 		for form, text := range map[string]string{
 			"hexadecimal": hex.EncodeToString(secret[:part]),
