@@ -200,11 +200,16 @@ func VerifyConfig(program, authority chain.Address, account chain.Account) (Conf
 	if facts.Authority != authority || changeAt < 0 || changeAt == 0 && pending != current {
 		return ConfigFacts{}, refuse(Inconsistent, "configuration %s says what the program never writes", address)
 	}
-	facts.Current, facts.Pending = current, pending
-	if changeAt > 0 {
-		facts.ChangeAt = time.Unix(changeAt, 0).UTC()
-	}
+	facts.Current, facts.Pending, facts.ChangeAt = current, pending, moment(changeAt)
 	return facts, nil
+}
+
+// moment reads the program's seconds, of which zero is no time at all.
+func moment(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0).UTC()
 }
 
 // openConfig refuses an account that is no configuration of the program at the address, and returns what follows its marker.

@@ -111,10 +111,7 @@ func (r record) checkDispute(t Terms) error {
 func (r record) facts(at places, slot uint64) Facts {
 	facts := Facts{
 		Lease: at.lease, Vault: at.vault, Deposit: r.deposit, Paid: r.paid, Deadline: time.Unix(r.deadline, 0).UTC(),
-		Disputed: r.disputed, Closed: r.closed, Slot: slot,
-	}
-	if r.disputedAt > 0 {
-		facts.DisputedAt = time.Unix(r.disputedAt, 0).UTC()
+		Disputed: r.disputed, DisputedAt: moment(r.disputedAt), Closed: r.closed, Slot: slot,
 	}
 	if r.disputed > 0 {
 		const delays = 2
