@@ -66,85 +66,86 @@ func TestNothingIsDepositedForALeaseThatDoesNotWantIt(t *testing.T) {
 }
 
 // Every field of a lease that costs money or changes what runs is checked against the job, the market or arithmetic.
+var foreignLeases = map[string]struct {
+	change change
+	want   string
+}{
+	"a job that is gone": {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) { j.UID = "another" }, "the job is gone"},
+	"another lease":      {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) { j.Status.Lease = nil }, "another lease"},
+	"no such market":     {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Payment.Market = "x" }, "no market"},
+	"another chain": {func(_ *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
+		m.Spec.GenesisHash = builders.Address("x")
+	}, "another chain"},
+	"another model": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Model = "t4" }, "the model t4"},
+	"more workers":  {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Workers = 3 }, "2 workers of 4"},
+	"a longer term": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Terms.DurationSeconds = 7200
+	}, "3600 seconds"},
+	"another tier": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Terms.Tier = boursev1.TierFirm
+	}, "the tier"},
+	"wider egress": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Terms.Egress = boursev1.EgressInternet
+	}, "the egress"},
+	"less isolation": {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) {
+		j.Spec.Placement.Isolation = boursev1.IsolationVM
+	}, "the isolation VM"},
+	"another program": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Ray.Image = "miner:1" }, "another program"},
+	"a foreign escrow": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Escrow.ProgramID = builders.Address("x")
+	}, "names another program"},
+	"a foreign treasury": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Payment.Treasury = builders.Address("x")
+	}, "names another treasury"},
+	"a foreign configuration": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Payment.Config = builders.Address("x")
+	}, "names another configuration"},
+	"a foreign arbiter": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Payment.Arbiter = builders.Address("x")
+	}, "names another arbiter"},
+	"an arbiter where there is none": {func(_ *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
+		m.Spec.Arbitration = nil
+	}, "names another arbiter"},
+	"an arbiter who may take more": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Payment.ArbiterCapBps++
+	}, "other bounds"},
+	"an arbiter who need not wait": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Payment.DisputeDelaySeconds--
+	}, "other bounds"},
+	"a market without a configuration": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
+		m.Spec.Authority = builders.Address("nobody")
+		l.Spec.Payment.Config = configOf(m)
+	}, "configuration on chain: no configuration at"},
+	"a market that asks for more than it is bound to": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
+		m.Spec.Arbitration.CapBps, l.Spec.Payment.ArbiterCapBps = 2_001, 2_001
+	}, "the arbiter's cap is at most 2000 bps"},
+	"a market that pays another treasury than it is bound to": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
+		m.Spec.Treasury, l.Spec.Payment.Treasury = builders.Address("x"), builders.Address("x")
+	}, "the treasury is"},
+	"a foreign mint": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Payment.Mint = builders.Address("x")
+	}, "the mint"},
+	"other decimals":   {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { *l.Spec.Payment.Decimals = 9 }, "the mint"},
+	"an unknown token": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Payment.Token = "USDT" }, "does not take USDT"},
+	"a higher fee": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		*l.Spec.Payment.BuyerFeeBps = 26
+	}, "fee is higher"},
+	"another escrow address": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Escrow.ID = builders.Hash("x")
+	}, "does not follow"},
+	"a far deadline": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Escrow.Deadline = metav1.NewTime(builders.Start.Add(100 * time.Hour))
+	}, "open for longer"},
+	"a price above the bid": {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) {
+		j.Spec.Bid.MaxPriceUSD = "1.84"
+	}, "the bid is 1.84 IO"},
+	"a deposit above the sum":  {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Payment.Deposit++ }, "the term costs"},
+	"a deposit over budget":    {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) { j.Spec.Bid.BudgetUSD = "14.83" }, "the budget is worth 14.83 IO"},
+	"payment in another token": {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) { j.Spec.Bid.Token = "USDC" }, "the job pays in USDC"},
+}
+
 func TestTheBuyerRefusesALeaseThatItsJobDidNotAskFor(t *testing.T) {
-	cases := map[string]struct {
-		change change
-		want   string
-	}{
-		"a job that is gone": {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) { j.UID = "another" }, "the job is gone"},
-		"another lease":      {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) { j.Status.Lease = nil }, "another lease"},
-		"no such market":     {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Payment.Market = "x" }, "no market"},
-		"another chain": {func(_ *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
-			m.Spec.GenesisHash = builders.Address("x")
-		}, "another chain"},
-		"another model": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Model = "t4" }, "the model t4"},
-		"more workers":  {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Workers = 3 }, "2 workers of 4"},
-		"a longer term": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			l.Spec.Terms.DurationSeconds = 7200
-		}, "3600 seconds"},
-		"another tier": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			l.Spec.Terms.Tier = boursev1.TierFirm
-		}, "the tier"},
-		"wider egress": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			l.Spec.Terms.Egress = boursev1.EgressInternet
-		}, "the egress"},
-		"less isolation": {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) {
-			j.Spec.Placement.Isolation = boursev1.IsolationVM
-		}, "the isolation VM"},
-		"another program": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Ray.Image = "miner:1" }, "another program"},
-		"a foreign escrow": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			l.Spec.Escrow.ProgramID = builders.Address("x")
-		}, "names another program"},
-		"a foreign treasury": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			l.Spec.Payment.Treasury = builders.Address("x")
-		}, "names another treasury"},
-		"a foreign configuration": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			l.Spec.Payment.Config = builders.Address("x")
-		}, "names another configuration"},
-		"a foreign arbiter": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			l.Spec.Payment.Arbiter = builders.Address("x")
-		}, "names another arbiter"},
-		"an arbiter where there is none": {func(_ *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
-			m.Spec.Arbitration = nil
-		}, "names another arbiter"},
-		"an arbiter who may take more": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			l.Spec.Payment.ArbiterCapBps++
-		}, "other bounds"},
-		"an arbiter who need not wait": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			l.Spec.Payment.DisputeDelaySeconds--
-		}, "other bounds"},
-		"a market without a configuration": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
-			m.Spec.Authority = builders.Address("nobody")
-			l.Spec.Payment.Config = configOf(m)
-		}, "configuration on chain: no configuration at"},
-		"a market that asks for more than it is bound to": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
-			m.Spec.Arbitration.CapBps, l.Spec.Payment.ArbiterCapBps = 2_001, 2_001
-		}, "the arbiter's cap is at most 2000 bps"},
-		"a market that pays another treasury than it is bound to": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, m *boursev1.Market) {
-			m.Spec.Treasury, l.Spec.Payment.Treasury = builders.Address("x"), builders.Address("x")
-		}, "the treasury is"},
-		"a foreign mint": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			l.Spec.Payment.Mint = builders.Address("x")
-		}, "the mint"},
-		"other decimals":   {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { *l.Spec.Payment.Decimals = 9 }, "the mint"},
-		"an unknown token": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Payment.Token = "USDT" }, "does not take USDT"},
-		"a higher fee": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			*l.Spec.Payment.BuyerFeeBps = 26
-		}, "fee is higher"},
-		"another escrow address": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			l.Spec.Escrow.ID = builders.Hash("x")
-		}, "does not follow"},
-		"a far deadline": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
-			l.Spec.Escrow.Deadline = metav1.NewTime(builders.Start.Add(100 * time.Hour))
-		}, "open for longer"},
-		"a price above the bid": {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) {
-			j.Spec.Bid.MaxPriceUSD = "1.84"
-		}, "the bid is 1.84 IO"},
-		"a deposit above the sum":  {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Payment.Deposit++ }, "the term costs"},
-		"a deposit over budget":    {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) { j.Spec.Bid.BudgetUSD = "14.83" }, "the budget is worth 14.83 IO"},
-		"payment in another token": {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) { j.Spec.Bid.Token = "USDC" }, "the job pays in USDC"},
-	}
-	for name, tc := range cases {
+	for name, tc := range foreignLeases {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, tc.change)
 			voucher, result := b.pass()
