@@ -207,7 +207,7 @@ func setupOptions(o options, mgr ctrl.Manager, hub cluster.Cluster, now func() t
 		Chain:           quorum,
 		MemberNamespace: o.memberNamespace, HoldImage: o.holdImage, RegistryCIDRs: o.registryCIDRs,
 	}
-	if err := o.treasury.open(&setup, o.signerTimeout); err != nil {
+	if err := o.treasury.open(&setup, o, mgr.GetClient()); err != nil {
 		return controllers.Options{}, err
 	}
 	if o.roles.Has(controllers.Supplier) {

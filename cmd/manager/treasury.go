@@ -10,10 +10,14 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/bourse-dev/bourse/controllers"
+	"github.com/bourse-dev/bourse/internal/buyback"
+	"github.com/bourse-dev/bourse/internal/signer"
 	"github.com/bourse-dev/bourse/internal/swap"
+	"github.com/bourse-dev/bourse/internal/wallet"
 )
 
 // maxKeyText is far above what an API key takes.
@@ -53,8 +57,8 @@ func (t *treasuryOptions) check(roles controllers.Roles) error {
 	}
 }
 
-// open adds what the flags name to the controllers' options.
-func (t *treasuryOptions) open(setup *controllers.Options, timeout time.Duration) error {
+// open adds what the flags name to the controllers' options. The treasury signs buy-backs only, and none while the wallets are paused.
+func (t *treasuryOptions) open(setup *controllers.Options, o options, local client.Client) error {
 	key, err := t.readSwapKey()
 	if err != nil {
 		return fmt.Errorf("--swap-api-key-file: %w", err)
@@ -62,10 +66,30 @@ func (t *treasuryOptions) open(setup *controllers.Options, timeout time.Duration
 	setup.Swaps = func(endpoint string) swap.Port {
 		return swap.NewJupiter(swap.Options{Endpoint: endpoint, Key: key, Transport: http.DefaultTransport})
 	}
-	if t.given() {
-		setup.TreasurySigner, err = t.wallet.open(timeout)
+	if !t.given() {
+		return nil
 	}
-	return err
+	bare, err := t.wallet.open(o.signerTimeout)
+	if err != nil {
+		return err
+	}
+	namespace, err := o.ownNamespace()
+	if err != nil {
+		return err
+	}
+	setup.TreasurySigner = signer.NewPolicy(bare, signer.PolicyOptions{
+		Read: []signer.Reader{readBuyBack}, Switch: &wallet.Switch{Client: local, Namespace: namespace}, Now: setup.Now,
+	})
+	return nil
+}
+
+// readBuyBack says what a buy-back would do, for the treasury's policy.
+func readBuyBack(message []byte) (signer.Intent, error) {
+	terms, err := buyback.ReadMessage(message)
+	if err != nil {
+		return signer.Intent{}, err
+	}
+	return signer.Intent{What: "buy back " + terms.Epoch, Wallet: terms.Treasury}, nil
 }
 
 // readSwapKey reads the API key. Its errors never quote the content.

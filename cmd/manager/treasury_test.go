@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/bourse-dev/bourse/controllers"
 )
@@ -43,10 +42,10 @@ func TestSwapKey(t *testing.T) {
 
 func TestTreasuryWithoutFlagsSignsNothing(t *testing.T) {
 	var setup controllers.Options
-	if err := (&treasuryOptions{}).open(&setup, time.Second); err != nil || setup.TreasurySigner != nil || setup.Swaps == nil {
+	if err := (&treasuryOptions{}).open(&setup, options{}, nil); err != nil || setup.TreasurySigner != nil || setup.Swaps == nil {
 		t.Errorf("got %v, signer %v", err, setup.TreasurySigner)
 	}
-	if err := (&treasuryOptions{wallet: walletOptions{keypair: filepath.Join(t.TempDir(), "none")}}).open(&setup, time.Second); err == nil {
+	if err := (&treasuryOptions{wallet: walletOptions{keypair: filepath.Join(t.TempDir(), "none")}}).open(&setup, options{}, nil); err == nil {
 		t.Error("a missing key file was no error")
 	}
 }

@@ -77,7 +77,7 @@ func (t Terms) Plan(route swap.Route, bound oracle.Bound, held Holdings) (Plan, 
 			{Address: at.Into, Writable: true}, {Address: t.Burned, Writable: true}, {Address: t.Treasury, Signer: true},
 		},
 		Data: append(binary.LittleEndian.AppendUint64([]byte{tokenBurnChecked}, uint64(burn)), t.Decimals),
-	}, chain.Instruction{Program: chain.MemoProgram, Data: []byte("Bourse buy-back " + t.Epoch)})
+	}, chain.Instruction{Program: chain.MemoProgram, Data: []byte(memoPrefix + t.Epoch)})
 	return plan, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/escrow"
@@ -67,6 +68,26 @@ func seeded(base chain.Address, seed string, owner chain.Address) chain.Address 
 	hash.Write([]byte(seed))
 	hash.Write(owner[:])
 	return chain.Address(hash.Sum(nil))
+}
+
+// Spell takes the accounts of the buy-back itself out of lookup tables, so that a message spells them out for whoever reads it before
+// signing. The tables' other entries keep their places.
+func (t Terms) Spell(tables []chain.LookupTable) ([]chain.LookupTable, error) {
+	watched, err := t.Watched()
+	if err != nil {
+		return nil, err
+	}
+	spelled := make([]chain.LookupTable, 0, len(tables))
+	for _, table := range tables {
+		table.Addresses = slices.Clone(table.Addresses)
+		for i, address := range table.Addresses {
+			if slices.Contains(watched, address) {
+				table.Addresses[i] = chain.Address{}
+			}
+		}
+		spelled = append(spelled, table)
+	}
+	return spelled, nil
 }
 
 // Holdings are what a buy-back changes.

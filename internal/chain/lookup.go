@@ -123,14 +123,18 @@ func placeIn(tables []LookupTable, address Address) (table, place int) {
 	return -1, -1
 }
 
+// spelled returns one of the message's own accounts and what it may do.
+func (m message) spelled(i int) Meta {
+	signer := i < m.signers
+	return Meta{Address: m.keys[i], Signer: signer, Writable: i < m.signers-m.readOnlySigners || !signer && i < len(m.keys)-m.readOnly}
+}
+
 // metas returns every account of the message and what it may do, in the order of their indexes: the message's own, then the writable
 // ones of all tables, then the read-only ones.
 func (m message) metas(tables []LookupTable) ([]Meta, error) {
 	var metas []Meta
-	for i, key := range m.keys {
-		signer := i < m.signers
-		writable := i < m.signers-m.readOnlySigners || !signer && i < len(m.keys)-m.readOnly
-		metas = append(metas, Meta{Address: key, Signer: signer, Writable: writable})
+	for i := range m.keys {
+		metas = append(metas, m.spelled(i))
 	}
 	for _, writable := range []bool{true, false} {
 		for _, one := range m.lookups {

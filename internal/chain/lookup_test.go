@@ -130,6 +130,10 @@ func TestInstructionsNeedTheirTables(t *testing.T) {
 			}
 		})
 	}
+	spelled := []Instruction{{Program: address(60), Accounts: []Meta{{}}, Data: []byte{}}}
+	if diff := cmp.Diff(spelled, envelope.Spelled()); diff != "" {
+		t.Errorf("spelled out (-want +got):\n%s", diff)
+	}
 	if _, err := envelope.Calls(); !errors.Is(err, ErrMalformed) {
 		t.Errorf("calls of looked-up accounts: err = %v, want %v", err, ErrMalformed)
 	}

@@ -218,6 +218,23 @@ func (e *Envelope) Instructions(tables ...LookupTable) ([]Instruction, error) {
 	return instructions, nil
 }
 
+// Spelled returns what the message asks for as far as it says so itself: an account that it looks up in a table is the zero address.
+func (e *Envelope) Spelled() []Instruction {
+	instructions := make([]Instruction, 0, len(e.parsed.instructions))
+	for _, compiled := range e.parsed.instructions {
+		instruction := Instruction{Program: e.parsed.keys[compiled.program], Data: bytes.Clone(compiled.data)}
+		for _, index := range compiled.accounts {
+			meta := Meta{}
+			if index < len(e.parsed.keys) {
+				meta = e.parsed.spelled(index)
+			}
+			instruction.Accounts = append(instruction.Accounts, meta)
+		}
+		instructions = append(instructions, instruction)
+	}
+	return instructions
+}
+
 // Blockhash returns the blockhash that the message was compiled under.
 func (e *Envelope) Blockhash() Hash { return e.parsed.blockhash }
 

@@ -33,6 +33,9 @@ var never = []chain.Address{ //nolint:gochecknoglobals // addresses fixed by the
 	chain.SystemProgram, chain.TokenProgram, chain.Token2022Program, chain.ComputeBudgetProgram, chain.LookupProgram,
 }
 
+// Never says whether a route may not call the program itself, whatever is allowed.
+func Never(program chain.Address) bool { return slices.Contains(never, program) }
+
 // Check refuses a route by its own words and instructions, by a *Refusal.
 func (r Rules) Check(route Route) error {
 	if err := r.checkAmounts(route); err != nil {
@@ -75,7 +78,7 @@ func (r Route) writes(account chain.Address) bool {
 }
 
 func (r Rules) checkInstruction(instruction chain.Instruction) error {
-	if slices.Contains(never, instruction.Program) || !slices.Contains(r.Programs, instruction.Program) {
+	if Never(instruction.Program) || !slices.Contains(r.Programs, instruction.Program) {
 		return refuse(ForeignProgram, "the route calls program %s", instruction.Program)
 	}
 	for _, meta := range instruction.Accounts {

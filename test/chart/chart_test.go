@@ -356,6 +356,22 @@ func TestTheLeaseIsTheOneThatTheManagerMayUpdate(t *testing.T) {
 }
 
 // A role's manager may look for a pause and book its own wallet's spending, and touch no other ConfigMap.
+func TestATreasurysManagerLooksForAPauseAndNothingElse(t *testing.T) {
+	all := objects(t, append(slices.Clone(presets["hub"]), "--set", "treasury.keypair.secretName=key")...)
+	var rules []rbacv1.PolicyRule
+	for _, object := range ofKind(all, "Role") {
+		for _, rule := range convert[rbacv1.Role](t, object).Rules {
+			if slices.Contains(rule.Resources, "configmaps") {
+				rules = append(rules, rule)
+			}
+		}
+	}
+	want := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"bourse-pause"}, Verbs: []string{"get"}}}
+	if diff := cmp.Diff(want, rules); diff != "" {
+		t.Errorf("rules (-want +got):\n%s", diff)
+	}
+}
+
 func TestWalletsHaveTheirStateAndNothingElse(t *testing.T) {
 	cases := map[string][]string{
 		"hub":        nil,

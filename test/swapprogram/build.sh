@@ -5,6 +5,9 @@
 #
 #   build.sh          build out/swap.so
 #   build.sh update   build, then take the result as the committed swap.so
+#   build.sh verify   build, then compare the result with the committed file
+#
+# The bytes are the same only with the compiler in program/toolchain.txt.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -24,4 +27,7 @@ mkdir -p out
 if [[ ${1:-} == update ]]; then
   cp out/swap.so swap.so
   sha256sum swap.so >swap.so.sha256
+elif [[ ${1:-} == verify ]]; then
+  sha256sum --quiet -c swap.so.sha256
+  cmp out/swap.so swap.so
 fi

@@ -227,7 +227,8 @@ func (r *Reconciler) quote(ctx context.Context, p *purchase) error {
 		}
 		p.tables = append(p.tables, table)
 	}
-	return nil
+	p.tables, err = p.terms.Spell(p.tables)
+	return err
 }
 
 // try simulates the transaction and compares what it would move with the plan.

@@ -277,23 +277,24 @@ func TestHostileRoutesAreNotSigned(t *testing.T) {
 	cases := map[string]struct {
 		spoil func(*lab, map[string]any)
 		want  string
+		says  string
 	}{
-		"a tip":             {set("tipInstruction", map[string]any{"programId": chain.SystemProgram.String(), "data": ""}), boursev1.ReasonRouteRefused},
-		"garbage":           {set("inAmount", "ten"), boursev1.ReasonRouteRefused},
-		"another amount":    {set("inAmount", "10000001"), boursev1.ReasonRouteRefused},
-		"too little":        {set("otherAmountThreshold", "1"), boursev1.ReasonPriceOutsideBound},
-		"a foreign program": {func(_ *lab, a map[string]any) { a["swapInstruction"] = with(a, "programId", named("thief").String()) }, boursev1.ReasonRouteRefused},
-		"another signer":    {account(func(*lab) any { return metaOf(named("thief").String(), true, false) }), boursev1.ReasonRouteRefused},
-		"our own IO":        {account(func(l *lab) any { return metaOf(l.tokens("IO").String(), false, true) }), boursev1.ReasonRouteRefused},
-		"a transfer beside": {set("setupInstructions", []any{map[string]any{"programId": chain.TokenProgram.String(), "data": "Aw=="}}), boursev1.ReasonRouteRefused},
-		"an unknown table":  {set("addressesByLookupTableAddress", map[string]any{named("thief").String(): nil}), boursev1.ReasonRouteRefused},
+		"a tip":             {set("tipInstruction", map[string]any{"programId": chain.SystemProgram.String(), "data": ""}), boursev1.ReasonRouteRefused, "pays a tip"},
+		"garbage":           {set("inAmount", "ten"), boursev1.ReasonRouteRefused, "does not answer as"},
+		"another amount":    {set("inAmount", "10000001"), boursev1.ReasonRouteRefused, "takes another amount"},
+		"too little":        {set("otherAmountThreshold", "1"), boursev1.ReasonPriceOutsideBound, "too little"},
+		"a foreign program": {func(_ *lab, a map[string]any) { a["swapInstruction"] = with(a, "programId", named("thief").String()) }, boursev1.ReasonRouteRefused, "not in spec.buyBack.programs"},
+		"another signer":    {account(func(*lab) any { return metaOf(named("thief").String(), true, false) }), boursev1.ReasonRouteRefused, "signature of somebody else"},
+		"our own IO":        {account(func(l *lab) any { return metaOf(l.tokens("IO").String(), false, true) }), boursev1.ReasonRouteRefused, "another token account of the treasury"},
+		"a transfer beside": {set("setupInstructions", []any{map[string]any{"programId": chain.TokenProgram.String(), "data": "Aw=="}}), boursev1.ReasonRouteRefused, "may never be"},
+		"an unknown table":  {set("addressesByLookupTableAddress", map[string]any{named("thief").String(): nil}), boursev1.ReasonRouteRefused, "lookup table"},
 		"a detour": {func(l *lab, a map[string]any) {
 			a["swapInstruction"] = l.exchangeCall(named("thief").String(), theFees, 1)
-		}, boursev1.ReasonRouteRefused},
+		}, boursev1.ReasonRouteRefused, "does not lead"},
 		"less than it says": {func(l *lab, a map[string]any) {
 			_, _, to := l.places()
 			a["swapInstruction"] = l.exchangeCall(to.String(), theFees-1, 1)
-		}, boursev1.ReasonRouteRefused},
+		}, boursev1.ReasonRouteRefused, "Simulated, the swap takes another amount"},
 		"too long": {func(_ *lab, a map[string]any) {
 			call, _ := a["swapInstruction"].(map[string]any)
 			accounts, _ := call["accounts"].([]any)
@@ -301,12 +302,15 @@ func TestHostileRoutesAreNotSigned(t *testing.T) {
 				accounts = append(accounts, metaOf(named("filler "+string(rune('A'+i))).String(), false, false))
 			}
 			a["swapInstruction"] = with(a, "accounts", accounts)
-		}, boursev1.ReasonRouteRefused},
+		}, boursev1.ReasonRouteRefused, "does not fit"},
 	}
 	l := newLab(t)
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			l.checkRefusal(t, tc.want, func(l *lab, _ *Reconciler) { l.spoil = func(answer map[string]any) { tc.spoil(l, answer) } })
+			if said := meta.FindStatusCondition(l.burn().Status.Conditions, boursev1.Succeeded).Message; !strings.Contains(said, tc.says) {
+				t.Errorf("it says %q, want %q", said, tc.says)
+			}
 		})
 	}
 }

@@ -3,6 +3,7 @@
 package feeburn
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/buyback"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/money"
@@ -125,9 +127,19 @@ func (l *lab) paid(n int, fees int64) *boursev1.Settlement {
 // replica is one operator that signs for the treasury.
 func (l *lab) replica() *Reconciler {
 	return &Reconciler{
-		Teller: l.hub.Teller(), Hub: l.hub, Chain: l.client, Treasury: l.treasury, Now: l.hub.Now,
+		Teller: l.hub.Teller(), Hub: l.hub, Chain: l.client, Treasury: reading{l.treasury}, Now: l.hub.Now,
 		Swaps: func(endpoint string) swap.Port { return swap.NewJupiter(swap.Options{Endpoint: endpoint}) },
 	}
+}
+
+// reading signs only what it can read as a buy-back, as the manager's policy does.
+type reading struct{ *signer.Keypair }
+
+func (r reading) Sign(ctx context.Context, message []byte) (chain.Signature, error) {
+	if _, err := buyback.ReadMessage(message); err != nil {
+		return chain.Signature{}, err
+	}
+	return r.Keypair.Sign(ctx, message)
 }
 
 func (l *lab) must(err error) {
