@@ -162,8 +162,9 @@ func (w *world) settled(d *deal) {
 	}
 }
 
-// patience is how long after the faults, or after the lease's end if that is later, everything must be done.
-const patience = 12 * time.Minute
+// patience is how long after the faults, or after the lease's end if that is later, everything must be done: a queue that has failed
+// often looks again after a thousand seconds at the latest, and then a few blockhashes' lives are enough.
+const patience = 1000*time.Second + 8*lifetime
 
 // healthy is since when nothing but the operator's own work kept the lease from being over.
 func (w *world) healthy(d *deal) time.Time {
