@@ -61,6 +61,7 @@ const (
 func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("buyer-voucher").
+		WithOptions(kube.Money()).
 		WatchesRawSource(source.Kind(r.HubCache, &boursev1.GPULease{}, handler.TypedEnqueueRequestsFromMapFunc(r.mine))).
 		WatchesRawSource(source.Kind(r.HubCache, &boursev1.Voucher{}, handler.TypedEnqueueRequestsFromMapFunc(leaseOfVoucher))).
 		Complete(reconcile.AsReconciler(r.Hub, r))

@@ -62,6 +62,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("feeburn").
 		For(&boursev1.FeeBurn{}).
+		WithOptions(kube.Money()).
 		Watches(&boursev1.Settlement{}, handler.EnqueueRequestsFromMapFunc(burnOfSettlement)).
 		Watches(&boursev1.Market{}, handler.EnqueueRequestsFromMapFunc(r.waiting)).
 		Complete(r)

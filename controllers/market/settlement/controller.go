@@ -43,6 +43,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("settlement").
 		For(&boursev1.GPULease{}).
+		WithOptions(kube.Money()).
 		Complete(reconcile.AsReconciler(r.Hub, r))
 }
 

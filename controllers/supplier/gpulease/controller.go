@@ -93,6 +93,7 @@ func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error
 	builder := ctrl.NewControllerManagedBy(mgr).
 		Named("supplier-gpulease").
 		For(&boursev1.GPULease{}).
+		WithOptions(kube.Money()).
 		Watches(&boursev1.Voucher{}, handler.EnqueueRequestsFromMapFunc(r.leaseOfVoucher)).
 		WatchesRawSource(source.Kind(r.LocalCache, client.Object(&corev1.Pod{}), handler.EnqueueRequestsFromMapFunc(r.leaseOfPart)))
 	for _, kind := range ray.Kinds() {
