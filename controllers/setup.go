@@ -20,7 +20,10 @@ import (
 	"github.com/bourse-dev/bourse/controllers/market/market"
 	"github.com/bourse-dev/bourse/controllers/market/member"
 	"github.com/bourse-dev/bourse/controllers/market/settlement"
+	"github.com/bourse-dev/bourse/controllers/market/slash"
+	marketstake "github.com/bourse-dev/bourse/controllers/market/stakeposition"
 	marketvoucher "github.com/bourse-dev/bourse/controllers/market/voucher"
+	memberstake "github.com/bourse-dev/bourse/controllers/member/stakeposition"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpulease"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpupool"
 	"github.com/bourse-dev/bourse/internal/chain"
@@ -54,6 +57,9 @@ type Options struct {
 
 	// BuyerSigner is the role buyer's.
 	BuyerSigner signer.Signer
+
+	// AuthoritySigner is the role market's, for slashes: the wallet that controls the market's configuration on chain. It may be nil.
+	AuthoritySigner signer.Signer
 }
 
 // Setup adds the controllers of every role to the manager.
@@ -62,10 +68,20 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		if !o.Roles.Has(role) {
 			continue
 		}
-		for _, c := range controllersOf() {
-			if err := c.reconciler.SetupWithManager(ctx, sideOf(mgr, c.side)); err != nil {
-				return fmt.Errorf("set up controller %s/%s: %w", role, c.kind, err)
-			}
+		if err := add(ctx, mgr, string(role), controllersOf()); err != nil {
+			return err
+		}
+	}
+	if !o.Roles.Has(Supplier) && !o.Roles.Has(Buyer) {
+		return nil
+	}
+	return add(ctx, mgr, "member", o.member())
+}
+
+func add(ctx context.Context, mgr ctrl.Manager, role string, list []controller) error {
+	for _, c := range list {
+		if err := c.reconciler.SetupWithManager(ctx, sideOf(mgr, c.side)); err != nil {
+			return fmt.Errorf("set up controller %s/%s: %w", role, c.kind, err)
 		}
 	}
 	return nil
@@ -89,6 +105,10 @@ func (o Options) market() []controller {
 		{"computejob", o.Hub, &computejob.Reconciler{Teller: teller, Hub: hub, Live: live, Now: o.Now}},
 		{"voucher", o.Hub, &marketvoucher.Reconciler{Teller: teller, Hub: hub}},
 		{"settlement", o.Hub, &settlement.Reconciler{Teller: teller, Hub: hub, Live: live, Chain: o.Chain, Now: o.Now}},
+		{"stakeposition", o.Hub, &marketstake.Reconciler{Teller: teller, Hub: hub, Chain: o.Chain, Now: o.Now}},
+		{"slash", o.Hub, &slash.Reconciler{
+			Teller: teller, Hub: hub, Chain: o.Chain, Outbox: o.Chain, Authority: o.AuthoritySigner, Now: o.Now,
+		}},
 		{"feeburn", o.Hub, &feeburn.Reconciler{
 			Teller: teller, Hub: hub, Chain: o.Chain, Treasury: o.TreasurySigner, Swaps: o.Swaps, Now: o.Now,
 		}},
@@ -114,6 +134,21 @@ func (o Options) buyer() []controller {
 	return []controller{
 		{"voucher", o.Hub, &buyervoucher.Reconciler{
 			Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(), Chain: o.Chain, Signer: o.BuyerSigner, Now: o.Now,
+		}},
+	}
+}
+
+// member is what suppliers and buyers alike do, with either's wallet. One wallet may be both.
+func (o Options) member() []controller {
+	var wallets []signer.Signer
+	for role, wallet := range map[Role]signer.Signer{Supplier: o.SupplierSigner, Buyer: o.BuyerSigner} {
+		if o.Roles.Has(role) {
+			wallets = append(wallets, wallet)
+		}
+	}
+	return []controller{
+		{"stakeposition", o.Hub, &memberstake.Reconciler{
+			Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(), Chain: o.Chain, Wallets: wallets, Now: o.Now,
 		}},
 	}
 }

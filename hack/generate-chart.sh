@@ -5,8 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 for role in market supplier buyer; do
+	paths=("paths=./controllers/$role/...")
+	if [ "$role" != market ]; then # suppliers and buyers are members
+		paths+=("paths=./controllers/member/...")
+	fi
 	go tool -modfile=hack/tools/go.mod controller-gen \
-		"rbac:roleName=bourse-$role,fileName=$role-role.yaml" "paths=./controllers/$role/..." output:rbac:dir=config/rbac
+		"rbac:roleName=bourse-$role,fileName=$role-role.yaml" "${paths[@]}" output:rbac:dir=config/rbac
 done
 
 files=charts/bourse/files

@@ -345,6 +345,8 @@ const (
 	ReasonAnotherPending = "AnotherPending"
 	// ReasonCapReached (Proposed, Succeeded) waits until the market's cap for 30 days lets the pool be slashed again.
 	ReasonCapReached = "CapReached"
+	// ReasonCalmDay (Proposed, Succeeded) waits until a day has passed since the pool's last slash was executed or dropped.
+	ReasonCalmDay = "CalmDay"
 	// ReasonProposed (Proposed) says that the proposal stands on chain.
 	ReasonProposed = "Proposed"
 	// ReasonAppealWindow (Succeeded) waits for the end of the time for appeals.

@@ -37,11 +37,11 @@ type StakePositionSpec struct {
 
 // StakeJournal is what the member's operator did for the position, one transaction at a time.
 //
-// +kubebuilder:validation:XValidation:rule="self.pool == oldSelf.pool",message="the position's pool never changes",fieldPath=".pool"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.pool) || (has(self.pool) && self.pool == oldSelf.pool)",message="the position's pool never changes",fieldPath=".pool"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.transaction) || oldSelf.transaction.state != 'Signed' || (has(self.transaction) && self.transaction.signature == oldSelf.transaction.signature)",message="a signed transaction may be on its way: it is kept until the chain has decided about it",fieldPath=".transaction"
 type StakeJournal struct {
 	// pool is the pool's account on chain.
-	// +required
+	// +optional
 	Pool SolanaAddress `json:"pool,omitempty"`
 	// transaction is the newest transaction, written down before it is sent.
 	// +optional

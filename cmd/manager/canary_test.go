@@ -35,6 +35,8 @@ import (
 	"github.com/bourse-dev/bourse/controllers"
 	buyervoucher "github.com/bourse-dev/bourse/controllers/buyer/voucher"
 	"github.com/bourse-dev/bourse/controllers/market/feeburn"
+	"github.com/bourse-dev/bourse/controllers/market/slash"
+	memberstake "github.com/bourse-dev/bourse/controllers/member/stakeposition"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpulease"
 	"github.com/bourse-dev/bourse/internal/chain/chaintest"
 	"github.com/bourse-dev/bourse/internal/contract"
@@ -363,6 +365,8 @@ func (c *canary) holders() map[string]any {
 		"gpulease.Reconciler":           gpulease.Reconciler{Ledger: ledger},
 		"signer.Keypair":                *pair,
 		"feeburn.Reconciler":            feeburn.Reconciler{Treasury: pair},
+		"slash.Reconciler":              slash.Reconciler{Authority: pair},
+		"stakeposition.Reconciler":      memberstake.Reconciler{Wallets: []signer.Signer{pair}},
 		"signer.Policy":                 signer.NewPolicy(pair, signer.PolicyOptions{}),
 		"signer.Remote":                 c.remote(),
 		"signertest.Refusing":           signertest.Refusing{Signer: pair},

@@ -30,6 +30,7 @@ type options struct {
 	chainTimeout                  time.Duration
 	leasePrograms                 []chain.Address
 	supplierWallet, buyerWallet   walletOptions
+	authorityWallet               authorityOptions
 	signerTimeout                 time.Duration
 	stateNamespace                string
 	registryCIDRs                 []string
@@ -98,6 +99,7 @@ func parse(args []string, output io.Writer) (options, error) {
 func (o *options) addWalletFlags(fs *flag.FlagSet) {
 	o.supplierWallet.addFlags(fs, controllers.Supplier)
 	o.buyerWallet.addFlags(fs, controllers.Buyer)
+	o.authorityWallet.addFlags(fs)
 	fs.DurationVar(&o.signerTimeout, "signer-timeout", signer.DefaultTimeout, "how long a remote signer has for one signature")
 	fs.Func("lease-program", "`address` of a lease program that the wallets sign for, and no other; give it several times, or a list", func(list string) error {
 		for text := range strings.SplitSeq(list, ",") {
@@ -168,7 +170,7 @@ func (o options) checkMember() error {
 }
 
 func (o options) checkWallets() error {
-	var problems []error
+	problems := []error{o.authorityWallet.check(o.roles)}
 	for _, wallet := range []walletOptions{o.supplierWallet, o.buyerWallet} {
 		if o.roles.Has(wallet.role) {
 			problems = append(problems, wallet.check())

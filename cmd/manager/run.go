@@ -168,10 +168,10 @@ func hubOf(mgr ctrl.Manager, o options, scheme *runtime.Scheme) (cluster.Cluster
 	return hub, nil
 }
 
-// ownOnly keeps other suppliers' offers and leases out of a supplier's memory. Vouchers are in the buyers' namespaces.
+// ownOnly keeps other suppliers' offers, leases and stakes out of a supplier's memory. Vouchers are in the buyers' namespaces.
 func ownOnly(namespace string) map[client.Object]cache.ByObject {
 	own := cache.ByObject{Namespaces: map[string]cache.Config{namespace: {}}}
-	return map[client.Object]cache.ByObject{&boursev1.GPUOffer{}: own, &boursev1.GPULease{}: own, &boursev1.Member{}: own}
+	return map[client.Object]cache.ByObject{&boursev1.GPUOffer{}: own, &boursev1.GPULease{}: own, &boursev1.Member{}: own, &boursev1.StakePosition{}: own}
 }
 
 // addProbes adds /healthz, which says that the process answers, and /readyz, which says that its caches are filled. Neither asks
@@ -212,6 +212,11 @@ func setupOptions(o options, mgr ctrl.Manager, hub cluster.Cluster, now func() t
 	}
 	if o.roles.Has(controllers.Supplier) {
 		if setup.SupplierSigner, err = o.supplierWallet.policed(o, mgr.GetClient(), now); err != nil {
+			return controllers.Options{}, err
+		}
+	}
+	if o.authorityWallet.given() {
+		if setup.AuthoritySigner, err = o.authorityWallet.policed(o, mgr.GetClient(), now); err != nil {
 			return controllers.Options{}, err
 		}
 	}

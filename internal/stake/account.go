@@ -99,13 +99,15 @@ func belongs(what, field string, found, want chain.Address) error {
 }
 
 // vaultBalance returns what a vault holds, or refuses one that is not its owner's alone.
-func vaultBalance(vault chain.Account, mint, owner chain.Address) (money.Amount, error) {
+func vaultBalance(vault chain.Account, at place, mint, owner chain.Address) (money.Amount, error) {
 	const (
 		size            = 165
 		accountFrozen   = 2
 		accountOrdinary = 1
 	)
 	switch {
+	case vault.Address != at.address:
+		return 0, refuse(escrow.WrongAddress, "vault %s instead of %s", vault.Address, at.address)
 	case !vault.Exists || vault.Owner == chain.SystemProgram && len(vault.Data) == 0:
 		return 0, refuse(escrow.Absent, "no vault at %s", vault.Address)
 	case vault.Owner != chain.TokenProgram || len(vault.Data) != size:

@@ -10,13 +10,6 @@ import (
 	"github.com/bourse-dev/bourse/internal/money"
 )
 
-// Error codes of the program that only stakes and rewards have; the others are escrow's.
-const (
-	CodeCap   uint32 = 110 // beyond a cap of the market
-	CodeProof uint32 = 111 // the reward is not in the tree
-	CodeHeld  uint32 = 113 // a pending slash holds it
-)
-
 // Evidence is the digest of what a slash is for.
 type Evidence = Digest
 

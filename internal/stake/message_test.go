@@ -85,7 +85,7 @@ func offers(t *testing.T) map[string]offered {
 			one.want.Account = rewards
 		case stake.KindProposeSlash:
 			one.want.Amount = 9
-		default: // it is about the pool, and names no amount
+		default: // of a pool, and nothing is lost
 		}
 		all[name] = one
 	}

@@ -12,9 +12,6 @@ import (
 // multiplierUnit is a multiplier of one: multipliers are counted in thousandths.
 const multiplierUnit = 1000
 
-// wholeBps is all of a thing, in basis points.
-const wholeBps = 10_000
-
 // Multiplier weighs a model of GPU against others, in thousandths.
 type Multiplier uint32
 
@@ -35,17 +32,7 @@ func Required(perGPU money.Amount, multiplier Multiplier, gpus uint32) (money.Am
 // Effective returns what of a pool counts as its owner's stake: the owner's own, and of what others delegated at most maxDelegationBps
 // of the owner's own. So with 10 000 at most half of it is other people's.
 func Effective(own, delegated money.Amount, maxDelegationBps uint16) (money.Amount, error) {
-	most, err := Part(own, maxDelegationBps)
-	if err != nil {
-		return 0, err
-	}
-	return own.Add(min(delegated, most))
-}
-
-// Part returns so many basis points of an amount, rounded down.
-func Part(of money.Amount, bps uint16) (money.Amount, error) {
-	part, _, err := mulDiv(uint64(of), uint64(bps), wholeBps)
-	return money.Amount(part), err
+	return own.Add(min(delegated, money.Portion(own, maxDelegationBps)))
 }
 
 // Value returns what shares of a pool are worth: their part of its total, rounded down. All shares together are worth all of it.

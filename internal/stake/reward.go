@@ -51,6 +51,14 @@ func (r Rewards) vault() (place, error) {
 	return derive("rewards' vault", r.Program, []byte("rewards-vault"), account.address[:])
 }
 
+func (r Rewards) spots() (account, vault place, err error) {
+	if account, err = r.account(); err != nil {
+		return place{}, place{}, err
+	}
+	vault, err = r.vault()
+	return account, vault, err
+}
+
 func (r Rewards) receipt(wallet chain.Address) (place, error) {
 	account, err := r.account()
 	if err != nil {
@@ -61,11 +69,7 @@ func (r Rewards) receipt(wallet chain.Address) (place, error) {
 
 // CreateRewards returns the instructions by which the market's authority makes the rewards account.
 func CreateRewards(r Rewards, authority chain.Address) ([]chain.Instruction, error) {
-	account, err := r.account()
-	if err != nil {
-		return nil, fmt.Errorf("build rewards: %w", err)
-	}
-	vault, err := r.vault()
+	account, vault, err := r.spots()
 	if err != nil {
 		return nil, fmt.Errorf("build rewards: %w", err)
 	}
@@ -75,11 +79,7 @@ func CreateRewards(r Rewards, authority chain.Address) ([]chain.Instruction, err
 
 // PostRewards returns the instructions by which the market's authority puts the next epoch's tree in the place of the last one's.
 func PostRewards(r Rewards, authority chain.Address, epoch uint64, tree *Tree) ([]chain.Instruction, error) {
-	account, err := r.account()
-	if err != nil {
-		return nil, fmt.Errorf("build post: %w", err)
-	}
-	vault, err := r.vault()
+	account, vault, err := r.spots()
 	if err != nil {
 		return nil, fmt.Errorf("build post: %w", err)
 	}
@@ -93,11 +93,7 @@ func PostRewards(r Rewards, authority chain.Address, epoch uint64, tree *Tree) (
 // ClaimReward returns the instructions by which anybody has a wallet paid what it is owed. The wallet's associated token account is made
 // first if it is missing; the submitter pays for that.
 func ClaimReward(r Rewards, submitter chain.Address, reward Reward, proof []Digest) ([]chain.Instruction, error) {
-	account, err := r.account()
-	if err != nil {
-		return nil, fmt.Errorf("build claim of reward: %w", err)
-	}
-	vault, err := r.vault()
+	account, vault, err := r.spots()
 	if err != nil {
 		return nil, fmt.Errorf("build claim of reward: %w", err)
 	}
@@ -133,11 +129,7 @@ type RewardsFacts struct {
 
 // VerifyRewards says what two accounts, read in one slot, are of the market's rewards, or refuses them.
 func VerifyRewards(r Rewards, account, vault chain.Account) (RewardsFacts, error) {
-	at, err := r.account()
-	if err != nil {
-		return RewardsFacts{}, err
-	}
-	vaultAt, err := r.vault()
+	at, vaultAt, err := r.spots()
 	if err != nil {
 		return RewardsFacts{}, err
 	}
@@ -145,11 +137,13 @@ func VerifyRewards(r Rewards, account, vault chain.Account) (RewardsFacts, error
 	if err != nil {
 		return RewardsFacts{}, err
 	}
-	if err := belongs("rewards account", "configuration", in.key(), r.Config); err != nil {
-		return RewardsFacts{}, err
-	}
-	if err := belongs("rewards account", "mint", in.key(), r.Mint); err != nil {
-		return RewardsFacts{}, err
+	for _, part := range []struct {
+		name string
+		want chain.Address
+	}{{"configuration", r.Config}, {"mint", r.Mint}} {
+		if err := belongs("rewards account", part.name, in.key(), part.want); err != nil {
+			return RewardsFacts{}, err
+		}
 	}
 	facts := RewardsFacts{Account: at.address, Root: Digest(in.key()), Epoch: in.uint64(), Total: in.amount(), Claimed: in.amount(), Slot: account.Slot}
 	in.byte() // the mint's decimals
@@ -157,25 +151,13 @@ func VerifyRewards(r Rewards, account, vault chain.Account) (RewardsFacts, error
 	if bump != at.bump || vaultBump != vaultAt.bump || version != layout || !in.zero() {
 		return RewardsFacts{}, refuse(escrow.WrongLayout, "rewards account %s has layout %d, or uses reserved bytes", at.address, version)
 	}
-	if err := facts.checkVault(vaultAt.address, vault, r.Mint); err != nil {
+	if facts.Balance, err = vaultBalance(vault, vaultAt, r.Mint, at.address); err != nil {
 		return RewardsFacts{}, err
 	}
+	if facts.Claimed > facts.Total || facts.Balance < facts.Total-facts.Claimed {
+		return RewardsFacts{}, refuse(escrow.Underfunded, "vault %s holds %s for %s less %s", vaultAt.address, facts.Balance, facts.Total, facts.Claimed)
+	}
 	return facts, nil
-}
-
-// checkVault refuses a vault that is not the rewards' own, or that holds less than can be claimed.
-func (f *RewardsFacts) checkVault(at chain.Address, vault chain.Account, mint chain.Address) error {
-	if vault.Address != at {
-		return refuse(escrow.WrongAddress, "vault %s instead of %s", vault.Address, at)
-	}
-	var err error
-	if f.Balance, err = vaultBalance(vault, mint, f.Account); err != nil {
-		return err
-	}
-	if f.Claimed > f.Total || f.Balance < f.Total-f.Claimed {
-		return refuse(escrow.Underfunded, "vault %s holds %s for %s less %s", at, f.Balance, f.Total, f.Claimed)
-	}
-	return nil
 }
 
 // VerifyReceipt says how much a wallet has claimed in all. It is Absent before the first claim.

@@ -10,6 +10,9 @@ import (
 	"github.com/bourse-dev/bourse/internal/money"
 )
 
+// wholeBps is all of a thing, in basis points.
+const wholeBps = 10_000
+
 // capPeriod is the time in which a share can lose no more than the market's cap.
 const capPeriod = 30 * 24 * time.Hour
 
@@ -76,25 +79,13 @@ func VerifyPool(p Pool, account, vault chain.Account) (PoolFacts, error) {
 	if err := facts.check(); err != nil {
 		return PoolFacts{}, err
 	}
-	if err := facts.checkVault(at.vault.address, vault, p.Mint); err != nil {
+	if facts.Balance, err = vaultBalance(vault, at.vault, p.Mint, at.pool.address); err != nil {
 		return PoolFacts{}, err
 	}
+	if facts.Balance < facts.Total {
+		return PoolFacts{}, refuse(escrow.Underfunded, "vault %s holds %s of %s", at.vault.address, facts.Balance, facts.Total)
+	}
 	return facts, nil
-}
-
-// checkVault refuses a vault that is not the pool's own, or that holds less than the pool counts.
-func (f *PoolFacts) checkVault(at chain.Address, vault chain.Account, mint chain.Address) error {
-	if vault.Address != at {
-		return refuse(escrow.WrongAddress, "vault %s instead of %s", vault.Address, at)
-	}
-	var err error
-	if f.Balance, err = vaultBalance(vault, mint, f.Account); err != nil {
-		return err
-	}
-	if f.Balance < f.Total {
-		return refuse(escrow.Underfunded, "vault %s holds %s of %s", at, f.Balance, f.Total)
-	}
-	return nil
 }
 
 // readSlash reads what is pending, and returns the state.
@@ -116,9 +107,9 @@ func (f *PoolFacts) check() error {
 	active := f.Shares - f.Unbonding
 	switch {
 	case f.Unbonding > f.Shares, f.Own > active, uint64(f.Total) > f.Shares, (f.Total == 0) != (f.Shares == 0):
-		return refuse(escrow.WrongLayout, "pool %s is worth %s in %d shares, %d own and %d unbonding", f.Account, f.Total, f.Shares, f.Own, f.Unbonding)
+		return refuse(escrow.Inconsistent, "pool %s is worth %s in %d shares, %d own and %d unbonding", f.Account, f.Total, f.Shares, f.Own, f.Unbonding)
 	case f.Slash != nil && (f.Slash.Amount == 0 || f.Slash.AppealUntil.After(f.Slash.DecideUntil)):
-		return refuse(escrow.WrongLayout, "pool %s has a slash of %s", f.Account, f.Slash.Amount)
+		return refuse(escrow.Inconsistent, "pool %s has a slash of %s", f.Account, f.Slash.Amount)
 	}
 	return nil
 }
@@ -154,11 +145,8 @@ func (f *PoolFacts) CapLeft(maxSlashBps uint16, now time.Time) (money.Amount, er
 	if markShares == 0 || !now.Before(f.SlashedAt.Add(capPeriod)) {
 		markTotal, markShares = f.Total, f.Shares
 	}
-	lose, err := Part(markTotal, maxSlashBps)
-	if err != nil {
-		return 0, err
-	}
-	least, rest, err := mulDiv(f.Shares, uint64(markTotal-lose), markShares)
+	keep := markTotal - money.Portion(markTotal, min(maxSlashBps, wholeBps))
+	least, rest, err := mulDiv(f.Shares, uint64(keep), markShares)
 	if err != nil {
 		return 0, err
 	}
@@ -179,12 +167,8 @@ func (f *PoolFacts) Proposable(cause Cause, lasted time.Duration, maxSlashBps ui
 	if !ok {
 		return 0, refuse(escrow.WrongTerms, "cause %d is unknown", cause)
 	}
-	amount, err := Part(f.Total, bps)
-	if err != nil {
-		return 0, err
-	}
 	left, err := f.CapLeft(maxSlashBps, now)
-	return min(amount, left), err
+	return min(money.Portion(f.Total, bps), left), err
 }
 
 // PositionFacts is what a staker's position on the chain says of itself.
@@ -218,7 +202,7 @@ func VerifyPosition(p Pool, staker chain.Address, account chain.Account) (Positi
 		return PositionFacts{}, refuse(escrow.WrongLayout, "position %s has layout %d, or uses reserved bytes", at.position.address, version)
 	}
 	if facts.UnlockAt.IsZero() != (facts.Unbonding == 0) {
-		return PositionFacts{}, refuse(escrow.WrongLayout, "position %s unbonds %d shares until %s", at.position.address, facts.Unbonding, facts.UnlockAt)
+		return PositionFacts{}, refuse(escrow.Inconsistent, "position %s unbonds %d shares until %s", at.position.address, facts.Unbonding, facts.UnlockAt)
 	}
 	return facts, nil
 }

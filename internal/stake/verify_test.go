@@ -42,10 +42,10 @@ func TestAPoolIsRefusedForWhatIsWrongWithIt(t *testing.T) {
 		"with another bump":     {func(p, _ *chain.Account) { p.Data[279]++ }, escrow.WrongLayout},
 		"with a spare byte":     {func(p, _ *chain.Account) { p.Data[287]++ }, escrow.WrongLayout},
 		"in an unknown state":   {func(p, _ *chain.Account) { p.Data[276] = 3 }, escrow.WrongLayout},
-		"worth more than it is": {func(p, _ *chain.Account) { p.Data[104]++ }, escrow.WrongLayout},
-		"worth nothing":         {func(p, _ *chain.Account) { clear(p.Data[104:112]) }, escrow.WrongLayout},
-		"all of it leaving":     {func(p, _ *chain.Account) { p.Data[128]++ }, escrow.WrongLayout},
-		"a slash of nothing":    {func(p, _ *chain.Account) { clear(p.Data[176:184]) }, escrow.WrongLayout},
+		"worth more than it is": {func(p, _ *chain.Account) { p.Data[104]++ }, escrow.Inconsistent},
+		"worth nothing":         {func(p, _ *chain.Account) { clear(p.Data[104:112]) }, escrow.Inconsistent},
+		"all of it leaving":     {func(p, _ *chain.Account) { p.Data[128]++ }, escrow.Inconsistent},
+		"a slash of nothing":    {func(p, _ *chain.Account) { clear(p.Data[176:184]) }, escrow.Inconsistent},
 		"without a vault":       {func(_, v *chain.Account) { *v = chain.Account{Address: v.Address} }, escrow.Absent},
 		"with a foreign vault":  {func(_, v *chain.Account) { v.Address[0]++ }, escrow.WrongAddress},
 		"with a vault for hire": {func(_, v *chain.Account) { v.Data[72] = 1 }, escrow.WrongVault},
@@ -81,8 +81,8 @@ func TestAPositionIsRefusedForWhatIsWrongWithIt(t *testing.T) {
 		"as it is":            {change: func(*chain.Account) {}},
 		"of another pool":     {func(p *chain.Account) { p.Data[8]++ }, escrow.WrongTerms},
 		"of another staker":   {func(p *chain.Account) { p.Data[40]++ }, escrow.WrongTerms},
-		"without an unlock":   {func(p *chain.Account) { clear(p.Data[88:96]) }, escrow.WrongLayout},
-		"without unbonding":   {func(p *chain.Account) { clear(p.Data[80:88]) }, escrow.WrongLayout},
+		"without an unlock":   {func(p *chain.Account) { clear(p.Data[88:96]) }, escrow.Inconsistent},
+		"without unbonding":   {func(p *chain.Account) { clear(p.Data[80:88]) }, escrow.Inconsistent},
 		"of another layout":   {func(p *chain.Account) { p.Data[97]++ }, escrow.WrongLayout},
 		"of the other marker": {func(p *chain.Account) { p.Data[7]-- }, escrow.WrongLayout},
 	}
@@ -103,16 +103,16 @@ func TestTheCapIsTheProgramsOwn(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 40 {
 		w := newFake(t)
-		w.config.MaxSlashBps = uint16(rng.IntN(10_001))
+		w.config.Terms.MaxSlashBps = uint16(rng.IntN(10_001))
 		w.furnish()
-		w.open(money.Amount(rng.Uint64N(allTokens-10) + 2))
+		w.open(money.Amount(rng.Uint64N(allTokens-100) + 2))
 		for number := uint32(1); number < 4; number++ {
 			facts := w.facts()
-			left, err := facts.CapLeft(w.config.MaxSlashBps, w.now())
+			left, err := facts.CapLeft(w.config.Terms.MaxSlashBps, w.now())
 			w.must(err)
 			if left+1 < facts.Total {
 				more, err := stake.ProposeSlash(w.pool, w.authority.PublicKey(), left+1, stake.Counterfeit, stake.Evidence{1})
-				w.refused(stake.CodeCap, w.authority, more, err)
+				w.refused(escrow.CodeCap, w.authority, more, err)
 			}
 			if left == 0 {
 				break
@@ -123,6 +123,7 @@ func TestTheCapIsTheProgramsOwn(t *testing.T) {
 			execute, err := stake.ExecuteSlash(w.pool, w.stranger.PublicKey(), number)
 			w.land(w.stranger, execute, err)
 			w.warp(25 * time.Hour)
+			w.bond(w.owner, money.Amount(rng.Uint64N(5)+1)) // the shares are no longer those of the mark
 		}
 	}
 }

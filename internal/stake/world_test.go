@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -17,8 +18,12 @@ import (
 	"github.com/bourse-dev/bourse/internal/outbox"
 	"github.com/bourse-dev/bourse/internal/signer"
 	"github.com/bourse-dev/bourse/internal/stake"
+	"github.com/bourse-dev/bourse/test/chaintest"
 	"github.com/bourse-dev/bourse/test/fakeprogram"
 )
+
+// elfEnv names another build of the program to test instead of the committed one.
+const elfEnv = "BOURSE_PROGRAM_ELF"
 
 const (
 	finalLag  = 4
@@ -38,24 +43,26 @@ type stakeChain interface {
 // world is a chain with the program, a market's configuration, a mint and five funded wallets: the real runtime with the real program,
 // or the fakes in their places.
 type world struct {
-	t      *testing.T
-	on     stakeChain
-	tick   func()
-	warp   func(time.Duration)
-	set    func(address, owner chain.Address, data []byte)
-	now    func() time.Time
-	pool   stake.Pool
-	config fakeprogram.StakeTerms
+	t         *testing.T
+	on        stakeChain
+	tick      func()
+	warp      func(time.Duration)
+	set       func(address, owner chain.Address, data []byte)
+	now       func() time.Time
+	pool      stake.Pool
+	config    escrow.Config
+	configure func(escrow.Config)
 
 	authority, arbiter, owner, delegator, stranger *signer.Keypair
 }
 
 func wallet(name string) *signer.Keypair { return signer.FromSeed(sha256.Sum256([]byte(name))) }
 
-// worlds runs a test on every chain that there is.
+// worlds runs a test on the fakes and on the real program.
 func worlds(t *testing.T, test func(*world)) {
 	t.Helper()
 	t.Run("fake", func(t *testing.T) { test(newFake(t)) })
+	t.Run("real", func(t *testing.T) { test(newReal(t)) })
 }
 
 func newFake(t *testing.T) *world {
@@ -68,7 +75,37 @@ func newFake(t *testing.T) *world {
 			on.Set(chain.Account{Address: address, Owner: owner, Lamports: 10 * sol, Data: data})
 		},
 	}
+	w.configure = func(config escrow.Config) { w.must(fakeprogram.Configure(on, config)) }
 	fakeprogram.InstallStakes(on, wallet("program").PublicKey(), w.now)
+	w.furnish()
+	return w
+}
+
+func newReal(t *testing.T) *world {
+	t.Helper()
+	process := chaintest.Run(t, chaintest.Config{Manual: true, ConfirmLag: new(0), FinalLag: new(finalLag), Seed: t.Name()})
+	w := &world{t: t, on: chain.NewClient(process.RPC, chain.Options{})}
+	w.tick = func() { w.must(process.Tick(t.Context(), 1)) }
+	w.warp = func(by time.Duration) { w.must(process.WarpTime(t.Context(), by)); w.tick() }
+	w.now = func() time.Time {
+		stats, err := process.Stats(t.Context())
+		w.must(err)
+		return time.Unix(stats.Time, 0).UTC()
+	}
+	w.set = func(address, owner chain.Address, data []byte) {
+		w.must(process.SetAccount(t.Context(), address.String(), &chaintest.Account{Lamports: 10 * sol, Owner: owner.String(), Data: data}))
+	}
+	w.configure = func(config escrow.Config) {
+		instructions, err := escrow.CreateConfig(config)
+		w.land(w.authority, instructions, err)
+	}
+	path := os.Getenv(elfEnv)
+	if path == "" {
+		path = "../../program/bourse.so"
+	}
+	elf, err := os.ReadFile(path)
+	w.must(err)
+	w.must(process.AddProgram(t.Context(), wallet("program").PublicKey().String(), elf))
 	w.furnish()
 	return w
 }
@@ -78,19 +115,24 @@ func (w *world) furnish() {
 	w.t.Helper()
 	w.authority, w.arbiter, w.owner, w.delegator, w.stranger = wallet("authority"), wallet("arbiter"), wallet("owner"), wallet("delegator"), wallet("stranger")
 	program, mint := wallet("program").PublicKey(), wallet("mint").PublicKey()
-	config, bump, err := chain.Derive(program, []byte("config"), w.authority.PublicKey().Bytes())
+	config, _, err := escrow.ConfigAddress(program, w.authority.PublicKey())
 	w.must(err)
-	w.config = fakeprogram.StakeTerms{
-		Authority: w.authority.PublicKey(), Mint: mint, Arbiter: w.arbiter.PublicKey(), MaxSlashBps: 3_000, MaxDelegationBps: 10_000,
-		Window: window, Hold: hold, Cooldown: cooldown, Decimals: 8,
-	}
-	w.set(config, program, fakeprogram.Config(w.config, bump))
 	w.pool = stake.Pool{Program: program, Config: config, Owner: w.owner.PublicKey(), Mint: mint}
-	w.set(mint, chain.TokenProgram, mintData(8, 3*allTokens))
+	w.set(mint, chain.TokenProgram, mintData(8, 5*allTokens))
 	for _, one := range []*signer.Keypair{w.authority, w.arbiter, w.owner, w.delegator, w.stranger} {
 		w.set(one.PublicKey(), chain.SystemProgram, nil)
 		w.set(w.tokens(one), chain.TokenProgram, fakeprogram.Tokens(mint, one.PublicKey(), allTokens))
 	}
+	if w.config.Program.IsZero() {
+		w.config = escrow.Config{
+			Program: program, Authority: w.authority.PublicKey(), Mint: mint, Delay: time.Hour,
+			Terms: escrow.ConfigTerms{
+				Treasury: w.authority.PublicKey(), Arbiter: w.arbiter.PublicKey(), MaxSlashBps: 3_000, MaxDelegationBps: 10_000,
+				SlashWindow: window, SlashHold: hold, Cooldown: cooldown,
+			},
+		}
+	}
+	w.configure(w.config)
 }
 
 func (w *world) must(err error) {

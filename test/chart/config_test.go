@@ -82,9 +82,11 @@ func TestSamplesAreOfTheAPIAndHoldNoSecret(t *testing.T) {
 			convert[boursev1.Market](t, object)
 		case "Member":
 			convert[boursev1.Member](t, object)
+		case "StakePosition":
+			convert[boursev1.StakePosition](t, object)
 		}
 	}
-	want := map[string]int{"Namespace": 2, "Market": 1, "Member": 2, "GPUPool": 1, "ComputeJob": 3}
+	want := map[string]int{"Namespace": 2, "Market": 1, "Member": 2, "GPUPool": 1, "ComputeJob": 3, "StakePosition": 1}
 	if diff := cmp.Diff(want, kinds); diff != "" {
 		t.Errorf("samples (-want +got):\n%s", diff)
 	}

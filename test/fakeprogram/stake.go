@@ -10,7 +10,6 @@ import (
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/chain/chaintest"
 	"github.com/bourse-dev/bourse/internal/escrow"
-	"github.com/bourse-dev/bourse/internal/stake"
 )
 
 // Sizes, markers and times of the accounts that stakes have.
@@ -129,7 +128,8 @@ func (s *stakeCall) store(index int, owner chain.Address, data record) {
 	s.accounts[address] = chain.Account{Address: address, Exists: true, Owner: owner, Lamports: rent, Data: data}
 }
 
-func (s *stakeCall) config(index int) record { return s.load(index, "bourse2\x10") }
+// config is the second account of every instruction that has one.
+func (s *stakeCall) config() record { return s.load(1, markConfig) }
 
 // move moves base units between two token accounts; a negative index is nobody's.
 func (s *stakeCall) move(from, to int, amount uint64) bool {
@@ -153,7 +153,7 @@ func (s *stakeCall) move(from, to int, amount uint64) bool {
 }
 
 func (s *stakeCall) create() uint32 {
-	config := s.config(1)
+	config := s.config()
 	if config == nil || s.load(2, markPool) != nil {
 		return escrow.CodeState
 	}
@@ -169,7 +169,7 @@ func (s *stakeCall) create() uint32 {
 }
 
 func (s *stakeCall) bond() uint32 {
-	config, pool, amount := s.config(1), s.load(2, markPool), binary.LittleEndian.Uint64(s.call.Data[1:])
+	config, pool, amount := s.config(), s.load(2, markPool), binary.LittleEndian.Uint64(s.call.Data[1:])
 	if config == nil || pool == nil {
 		return escrow.CodeOwner
 	}
@@ -192,11 +192,11 @@ func (s *stakeCall) bond() uint32 {
 		pool.add(poolOwn, shares)
 	} else {
 		if pool[slashState] != 0 {
-			return stake.CodeHeld
+			return escrow.CodeHeld
 		}
 		delegated := pool.u64(poolShares) - pool.u64(poolUnbonding) - pool.u64(poolOwn)
 		if delegated > pool.part(poolOwn, config.bps(termsDelegation)) {
-			return stake.CodeCap
+			return escrow.CodeCap
 		}
 	}
 	if !s.move(6, 4, amount) {
@@ -208,7 +208,7 @@ func (s *stakeCall) bond() uint32 {
 }
 
 func (s *stakeCall) unbond() uint32 {
-	config, pool, held := s.config(1), s.load(2, markPool), s.load(3, markPosition)
+	config, pool, held := s.config(), s.load(2, markPool), s.load(3, markPosition)
 	if config == nil || pool == nil || held == nil {
 		return escrow.CodeOwner
 	}
@@ -238,7 +238,7 @@ func (s *stakeCall) withdraw() uint32 {
 	case uint64(s.now) < held.u64(unlockAt):
 		return escrow.CodeTime
 	case pool[slashState] != 0:
-		return stake.CodeHeld
+		return escrow.CodeHeld
 	}
 	shares := held.u64(positionUnbonding)
 	due := muldiv(shares, pool.u64(poolTotal), pool.u64(poolShares), false)
@@ -258,14 +258,14 @@ func (s *stakeCall) withdraw() uint32 {
 }
 
 func (s *stakeCall) propose() uint32 {
-	config, pool, amount := s.config(1), s.load(2, markPool), binary.LittleEndian.Uint64(s.call.Data[1:])
+	config, pool, amount := s.config(), s.load(2, markPool), binary.LittleEndian.Uint64(s.call.Data[1:])
 	switch {
 	case config == nil || pool == nil:
 		return escrow.CodeOwner
 	case s.call.Accounts[0] != config.key(configAuthority):
 		return escrow.CodeSigner
 	case pool[slashState] != 0:
-		return stake.CodeHeld
+		return escrow.CodeHeld
 	case uint64(s.now) < pool.u64(calmUntil):
 		return escrow.CodeTime
 	case amount == 0 || amount >= pool.u64(poolTotal):
@@ -277,7 +277,7 @@ func (s *stakeCall) propose() uint32 {
 	}
 	keep := pool.u64(markTotal) - pool.part(markTotal, config.bps(termsMaxSlash))
 	if pool.u64(poolTotal)-amount < muldiv(pool.u64(poolShares), keep, pool.u64(markShares), true) {
-		return stake.CodeCap
+		return escrow.CodeCap
 	}
 	window := uint64(s.now) + config.seconds(termsWindow)
 	for at, value := range map[int]uint64{
@@ -337,7 +337,7 @@ func (s *stakeCall) execute() uint32 {
 }
 
 func (s *stakeCall) drop() uint32 {
-	config, pool := s.config(1), s.load(2, markPool)
+	config, pool := s.config(), s.load(2, markPool)
 	switch {
 	case config == nil || pool == nil:
 		return escrow.CodeOwner
@@ -381,32 +381,5 @@ func Tokens(mint, owner chain.Address, amount uint64) []byte {
 	copy(data[32:], owner[:])
 	data.put(64, amount)
 	data[108] = 1
-	return data
-}
-
-// StakeTerms is what a market's configuration says of stakes.
-type StakeTerms struct {
-	Authority, Mint, Arbiter      chain.Address
-	MaxSlashBps, MaxDelegationBps uint16
-	Window, Hold, Cooldown        time.Duration
-	Decimals                      uint8
-}
-
-// Config returns the data of a configuration account with these terms, whose treasury is its authority.
-func Config(terms StakeTerms, bump uint8) []byte {
-	data := make(record, configSize)
-	copy(data, "bourse2\x10")
-	copy(data[configAuthority:], terms.Authority[:])
-	copy(data[configMint:], terms.Mint[:])
-	binary.LittleEndian.PutUint32(data[80:], 3600)
-	data[configDecimals], data[85], data[86] = terms.Decimals, bump, version
-	copy(data[configTerms:], terms.Authority[:])
-	copy(data[termsArbiter:], terms.Arbiter[:])
-	binary.LittleEndian.PutUint16(data[termsMaxSlash:], terms.MaxSlashBps)
-	binary.LittleEndian.PutUint16(data[termsDelegation:], terms.MaxDelegationBps)
-	for at, length := range map[int]time.Duration{termsWindow: terms.Window, termsHold: terms.Hold, termsCooldown: terms.Cooldown} {
-		binary.LittleEndian.PutUint32(data[at:], uint32(length/time.Second))
-	}
-	copy(data[180:], data[configTerms:180])
 	return data
 }

@@ -116,3 +116,8 @@ helm.sh/resource-policy: keep
     defaultMode: 0440
 {{- end }}
 {{- end }}
+
+{{- /* Whether this manager has the wallet of the market's authority. */ -}}
+{{- define "bourse.hasAuthority" -}}
+{{- if and (has "market" .Values.roles) (or .Values.authority.keypair.secretName .Values.authority.signer.url) }}true{{ end }}
+{{- end }}
