@@ -15,7 +15,7 @@ import (
 func TestMoneyIsTriedAgainEveryMinute(t *testing.T) {
 	limiter, lease := kube.Money().RateLimiter, reconcile.Request{}
 	lease.Name = "train"
-	var waits []time.Duration
+	waits := make([]time.Duration, 0, 40)
 	for range 40 {
 		waits = append(waits, limiter.When(lease))
 	}

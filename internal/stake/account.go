@@ -100,11 +100,7 @@ func belongs(what, field string, found, want chain.Address) error {
 
 // vaultBalance returns what a vault holds, or refuses one that is not its owner's alone.
 func vaultBalance(vault chain.Account, at place, mint, owner chain.Address) (money.Amount, error) {
-	const (
-		size            = 165
-		accountFrozen   = 2
-		accountOrdinary = 1
-	)
+	const size = 165
 	switch {
 	case vault.Address != at.address:
 		return 0, refuse(escrow.WrongAddress, "vault %s instead of %s", vault.Address, at.address)
@@ -113,6 +109,15 @@ func vaultBalance(vault chain.Account, at place, mint, owner chain.Address) (mon
 	case vault.Owner != chain.TokenProgram || len(vault.Data) != size:
 		return 0, refuse(escrow.WrongVault, "%s is no token account", vault.Address)
 	}
+	return usable(vault, mint, owner)
+}
+
+// usable reads a token account, or refuses one that another wallet or the mint's issuer has a hand in.
+func usable(vault chain.Account, mint, owner chain.Address) (money.Amount, error) {
+	const (
+		accountFrozen   = 2
+		accountOrdinary = 1
+	)
 	in := fields{vault.Data}
 	foundMint, foundOwner, amount, delegate := in.key(), in.key(), in.amount(), in.uint32()
 	in.key() // the delegate

@@ -147,17 +147,11 @@ func (r *reading) create(call chain.Call) error {
 
 // effect reads the program's own instruction.
 func (r *reading) effect(call chain.Call) error {
-	if len(call.Data) == 0 {
-		return errors.New("an empty instruction")
-	}
-	form, known := formOf(call.Data[0])
-	addresses, ok := form.read(call)
-	if !known || !ok || addresses[0] != r.intent.Signer {
-		return fmt.Errorf("instruction %d in another form, or of another signer", call.Data[0])
+	addresses, err := r.shape(call)
+	if err != nil {
+		return err
 	}
 	made := r.intent.Account // by the instruction before, if there was one
-	r.intent.Program = call.Program
-	r.rebuilt = append(r.rebuilt, form.build(call.Program, call.Data, addresses...))
 	switch call.Data[0] {
 	case opCreatePool:
 		return r.createPool(call, addresses)
@@ -176,6 +170,21 @@ func (r *reading) effect(call chain.Call) error {
 	default:
 		return r.slash(call, addresses)
 	}
+}
+
+// shape checks the form of the program's own instruction, and returns its accounts.
+func (r *reading) shape(call chain.Call) ([]chain.Address, error) {
+	if len(call.Data) == 0 {
+		return nil, errors.New("an empty instruction")
+	}
+	form, known := formOf(call.Data[0])
+	addresses, ok := form.read(call)
+	if !known || !ok || addresses[0] != r.intent.Signer {
+		return nil, fmt.Errorf("instruction %d in another form, or of another signer", call.Data[0])
+	}
+	r.intent.Program = call.Program
+	r.rebuilt = append(r.rebuilt, form.build(call.Program, call.Data, addresses...))
+	return addresses, nil
 }
 
 func (r *reading) createPool(call chain.Call, addresses []chain.Address) error {

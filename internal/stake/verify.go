@@ -59,13 +59,8 @@ func VerifyPool(p Pool, account, vault chain.Account) (PoolFacts, error) {
 	if err != nil {
 		return PoolFacts{}, err
 	}
-	for _, part := range []struct {
-		name string
-		want chain.Address
-	}{{"configuration", p.Config}, {"owner", p.Owner}, {"mint", p.Mint}} {
-		if err := belongs("pool", part.name, in.key(), part.want); err != nil {
-			return PoolFacts{}, err
-		}
+	if err := p.owns(&in); err != nil {
+		return PoolFacts{}, err
 	}
 	facts := PoolFacts{Account: at.pool.address, Slot: account.Slot}
 	facts.Total, facts.Shares, facts.Own, facts.Unbonding = in.amount(), in.uint64(), in.uint64(), in.uint64()
@@ -86,6 +81,19 @@ func VerifyPool(p Pool, account, vault chain.Account) (PoolFacts, error) {
 		return PoolFacts{}, refuse(escrow.Underfunded, "vault %s holds %s of %s", at.vault.address, facts.Balance, facts.Total)
 	}
 	return facts, nil
+}
+
+// owns refuses a pool of another configuration, owner or mint.
+func (p Pool) owns(in *fields) error {
+	for _, part := range []struct {
+		name string
+		want chain.Address
+	}{{"configuration", p.Config}, {"owner", p.Owner}, {"mint", p.Mint}} {
+		if err := belongs("pool", part.name, in.key(), part.want); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readSlash reads what is pending, and returns the state.

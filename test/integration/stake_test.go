@@ -274,14 +274,14 @@ func (l *stakeLab) rest() {
 
 func (l *stakeLab) versions() string {
 	l.t.Helper()
-	versions := ""
+	var versions []string
 	for _, object := range []client.Object{l.own, l.delegate, l.slash} {
 		if object.GetUID() != "" {
 			l.read(object)
 		}
-		versions += " " + object.GetResourceVersion()
+		versions = append(versions, object.GetResourceVersion())
 	}
-	return versions
+	return strings.Join(versions, " ")
 }
 
 func (l *stakeLab) want(position *boursev1.StakePosition, amount boursev1.TokenAmount) {
