@@ -59,6 +59,7 @@ const (
 func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("slash").
+		WithOptions(kube.Money()).
 		For(&boursev1.Slash{}).
 		Complete(reconcile.AsReconciler(r.Hub, r))
 }

@@ -59,6 +59,7 @@ const (
 func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("member-stakeposition").
+		WithOptions(kube.Money()).
 		WatchesRawSource(source.Kind(r.HubCache, &boursev1.StakePosition{}, &handler.TypedEnqueueRequestForObject[*boursev1.StakePosition]{})).
 		WatchesRawSource(source.Kind(r.HubCache, &boursev1.Member{}, handler.TypedEnqueueRequestsFromMapFunc(r.positions))).
 		Complete(reconcile.AsReconciler(r.Hub, r))
