@@ -183,6 +183,8 @@ const (
 	ReasonAwaitingVoucher = "AwaitingVoucher"
 	// ReasonClaimed (Settled) says that every promise so far is claimed.
 	ReasonClaimed = "Claimed"
+	// ReasonDisputed (Settled) waits for the arbiter, because the buyer did not promise the last usage.
+	ReasonDisputed = "Disputed"
 	// ReasonRefunding (Settled) waits for the refund.
 	ReasonRefunding = "Refunding"
 	// ReasonClosed (Settled) says that the escrow is closed.

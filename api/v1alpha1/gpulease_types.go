@@ -279,7 +279,12 @@ type GPULeaseStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	NotReadySeconds int64 `json:"notReadySeconds,omitempty"`
 
-	// transaction is the newest claim or close, written down before it is sent.
+	// disputed is the cumulative gross amount that the supplier disputed on chain, in base units. There is one dispute at most.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Disputed *int64 `json:"disputed,omitempty"`
+
+	// transaction is the newest claim, dispute or close, written down before it is sent.
 	// +optional
 	Transaction *Transaction `json:"transaction,omitempty"`
 

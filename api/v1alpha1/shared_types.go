@@ -146,7 +146,7 @@ type ObjectReference struct {
 
 // TransactionPurpose is what a journalled transaction does.
 //
-// +kubebuilder:validation:Enum=Open;Claim;Close;Bond;Unbond;Withdraw;Appeal;ProposeSlash;ExecuteSlash;DropSlash;BuyBack
+// +kubebuilder:validation:Enum=Open;Claim;Close;Dispute;Bond;Unbond;Withdraw;Appeal;ProposeSlash;ExecuteSlash;DropSlash;BuyBack
 type TransactionPurpose string
 
 const (
@@ -158,6 +158,8 @@ const (
 	TransactionClose TransactionPurpose = "Close"
 	// TransactionBuyBack swaps an epoch's fees for the market's own token and burns it.
 	TransactionBuyBack TransactionPurpose = "BuyBack"
+	// TransactionDispute says on chain that the supplier is owed more than the buyer promised.
+	TransactionDispute TransactionPurpose = "Dispute"
 	// TransactionBond puts tokens at stake.
 	TransactionBond TransactionPurpose = "Bond"
 	// TransactionUnbond begins to take stake back.
@@ -217,7 +219,7 @@ type Transaction struct {
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	Attempt int32 `json:"attempt,omitempty"`
-	// gross is the cumulative amount that a claim pays up to, in base units of the lease's token.
+	// gross is the cumulative amount that a claim pays up to, or that a dispute is about, in base units of the lease's token.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Gross *int64 `json:"gross,omitempty"`

@@ -480,6 +480,11 @@ func (in *GPULeaseStatus) DeepCopyInto(out *GPULeaseStatus) {
 		*out = new(int64)
 		**out = **in
 	}
+	if in.Disputed != nil {
+		in, out := &in.Disputed, &out.Disputed
+		*out = new(int64)
+		**out = **in
+	}
 	if in.Transaction != nil {
 		in, out := &in.Transaction, &out.Transaction
 		*out = new(Transaction)

@@ -34,12 +34,11 @@ const (
 	opAward
 )
 
-// disputeTime stands for the chain's clock, which a fake has not.
-const disputeTime = 1_800_000_000
-
 // Install adds the program, and those that its transactions call besides.
 func Install(on *chaintest.Fake, program chain.Address) {
-	on.Program(program, run)
+	on.Native(program, func(made *chaintest.Run, call chain.Call, accounts map[chain.Address]chain.Account) *chain.Failure {
+		return run(made.Time.Unix(), call, accounts)
+	})
 	for _, other := range []chain.Address{chain.AssociatedProgram, chain.Ed25519Program} {
 		on.Program(other, func(chain.Call, map[chain.Address]chain.Account) *chain.Failure { return nil })
 	}
@@ -67,7 +66,7 @@ func Configure(on *chaintest.Fake, config escrow.Config) error {
 	return nil
 }
 
-func run(call chain.Call, accounts map[chain.Address]chain.Account) *chain.Failure {
+func run(now int64, call chain.Call, accounts map[chain.Address]chain.Account) *chain.Failure {
 	lease := accounts[call.Accounts[1]]
 	if call.Data[0] == opOpen {
 		if lease.Exists {
@@ -105,7 +104,7 @@ func run(call chain.Call, accounts map[chain.Address]chain.Account) *chain.Failu
 		if binary.LittleEndian.Uint16(lease.Data[capAt:]) == 0 || binary.LittleEndian.Uint64(lease.Data[disputedAtAt:]) != 0 {
 			return refused(escrow.CodeDispute)
 		}
-		binary.LittleEndian.PutUint64(lease.Data[disputedAtAt:], disputeTime)
+		binary.LittleEndian.PutUint64(lease.Data[disputedAtAt:], uint64(now)) //nolint:gosec // no test is before 1970
 		copy(lease.Data[disputedAt:], call.Data[1:9])
 	default:
 		return refused(escrow.CodeArgument)

@@ -43,7 +43,7 @@ func InstallStakes(on *chaintest.Fake, program chain.Address, now func() time.Ti
 	Install(on, program)
 	on.Program(program, func(call chain.Call, accounts map[chain.Address]chain.Account) *chain.Failure {
 		if call.Data[0] < 16 {
-			return run(call, accounts)
+			return run(now().Unix(), call, accounts)
 		}
 		code := (&stakeCall{call: call, accounts: accounts, now: now().Unix()}).run()
 		if code != 0 {

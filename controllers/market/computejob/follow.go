@@ -62,7 +62,11 @@ func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reco
 
 // outlive ends a job whose supplier was not heard of for so long that its lease cannot be anything but over.
 func (r *Reconciler) outlive(job *boursev1.ComputeJob, lease *boursev1.GPULease) reconcile.Result {
-	if left := lease.Spec.Escrow.Deadline.Add(silence).Sub(r.Now()); left > 0 {
+	patience := silence
+	if lease.Status.Disputed != nil { // the arbiter has two delays to decide
+		patience += 2 * time.Duration(lease.Spec.Payment.DisputeDelaySeconds) * time.Second
+	}
+	if left := lease.Spec.Escrow.Deadline.Add(patience).Sub(r.Now()); left > 0 {
 		return reconcile.Result{RequeueAfter: left}
 	}
 	if meta.FindStatusCondition(job.Status.Conditions, boursev1.JobRunning) != nil {

@@ -80,7 +80,7 @@ func TestAPromiseThatIsTakenBackHoldsNothingUp(t *testing.T) {
 	}
 	for name, takesBack := range cases {
 		t.Run(name, func(t *testing.T) {
-			b := metered(t)
+			b := meteredOf(t, withoutArbiter)
 			b.promise()
 			b.until("the first period is paid", func() bool { return b.paid() == grossOf(480) })
 			b.hub.Step(time.Minute)

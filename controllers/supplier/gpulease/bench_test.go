@@ -74,7 +74,11 @@ func newBench(t *testing.T, change func(*boursev1.GPULease, *boursev1.GPUPool)) 
 	if change != nil {
 		change(lease, pool)
 	}
-	hub := fakehub.New(t, nil, lease, pool, builders.Market(), node("n1"), node("n2"))
+	market := builders.Market()
+	if lease.Spec.Payment.Arbiter == "" {
+		market.Spec.Arbitration = nil
+	}
+	hub := fakehub.New(t, nil, lease, pool, market, node("n1"), node("n2"))
 	return &bench{t: t, hub: hub, chain: on, lease: lease, wallet: builders.Wallet(builders.Supplier)}
 }
 

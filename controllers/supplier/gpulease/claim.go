@@ -38,7 +38,9 @@ func (r *Reconciler) claim(ctx context.Context, lease *boursev1.GPULease) (recon
 	case voucher != nil && amount(voucher.Spec.Gross) > claimed:
 		return r.unlessRefused(lease, kube.Failed, r.sign(ctx, lease, voucher))
 	case owed > promised || promised > claimed: // a promise that is not claimable any more is waited for like one that was not made
-		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonAwaitingVoucher, "The buyer has not promised the newest usage yet")
+		if !inDispute(lease) { // which is told by itself
+			kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonAwaitingVoucher, "The buyer has not promised the newest usage yet")
+		}
 	default:
 		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonClaimed, "Every promise so far is claimed")
 	}
@@ -161,7 +163,8 @@ func (r *Reconciler) recollect(ctx context.Context, lease *boursev1.GPULease, tx
 		return fmt.Errorf("look at escrow: %w", err)
 	}
 	claimed := tx.Purpose == boursev1.TransactionClaim && found.Paid >= amount(tx.Gross)
-	if claimed || tx.Purpose == boursev1.TransactionClose && found.State == EscrowClosed {
+	disputed := tx.Purpose == boursev1.TransactionDispute && found.Disputed
+	if claimed || disputed || tx.Purpose == boursev1.TransactionClose && found.State == EscrowClosed {
 		return landed(lease, tx)
 	}
 	settle(tx, boursev1.TransactionFailed, "it expired before it landed")
@@ -171,6 +174,10 @@ func (r *Reconciler) recollect(ctx context.Context, lease *boursev1.GPULease, tx
 // landed takes in what a transaction did.
 func landed(lease *boursev1.GPULease, tx *boursev1.Transaction) error {
 	settle(tx, boursev1.TransactionLanded, "")
+	if tx.Purpose == boursev1.TransactionDispute {
+		lease.Status.Disputed = tx.Gross
+		return nil
+	}
 	arrived(tx)
 	did := Escrow{Paid: max(amount(tx.Gross), amount(lease.Status.Paid))}
 	if tx.Purpose == boursev1.TransactionClose {

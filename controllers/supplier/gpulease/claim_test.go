@@ -15,10 +15,21 @@ import (
 
 const blockhashLife = 160 // blocks: more than a blockhash lives
 
+// withoutArbiter makes a lease in which nobody may award.
+func withoutArbiter(lease *boursev1.GPULease, _ *boursev1.GPUPool) {
+	pay := &lease.Spec.Payment
+	pay.Arbiter, pay.ArbiterCapBps, pay.DisputeDelaySeconds = "", 0, 0
+}
+
 // metered takes a lease to where one period is metered.
 func metered(t *testing.T) *bench {
 	t.Helper()
-	b := newBench(t, nil)
+	return meteredOf(t, nil)
+}
+
+func meteredOf(t *testing.T, change func(*boursev1.GPULease, *boursev1.GPUPool)) *bench {
+	t.Helper()
+	b := newBench(t, change)
 	b.running()
 	b.hub.Step(time.Minute)
 	b.rest()
@@ -160,7 +171,7 @@ func TestAnUnreachableChainEndsNothing(t *testing.T) {
 
 // TestTheLastPromiseIsWaitedForWithinBounds ends a lease whose buyer has fallen silent after the first period.
 func TestTheLastPromiseIsWaitedForWithinBounds(t *testing.T) {
-	b := metered(t)
+	b := meteredOf(t, withoutArbiter)
 	b.promise()
 	b.until("the first period is paid", func() bool { return b.paid() == grossOf(480) })
 	b.hub.Step(time.Minute)

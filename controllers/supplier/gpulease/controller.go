@@ -34,6 +34,8 @@ const (
 	lostAllowance  = 10 * time.Minute // how long a worker may not be ready before the lease is at fault
 	leastWait      = 10 * time.Minute // how long the last voucher is waited for, if two periods are shorter
 	deadlineMargin = time.Minute      // how long before the escrow's deadline everything must be claimed
+	disputeMargin  = 5 * time.Minute  // how long before the deadline what is not promised is disputed, if the lease has an arbiter
+	pollAward      = time.Minute      // how often the chain is asked what the arbiter decided
 	finalizerBound = time.Hour        // after the escrow's deadline
 	pollChain      = time.Second      // how often a transaction on its way is asked for
 	pollDeposit    = 3 * time.Second  // how often the chain is asked for the deposit

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
@@ -22,6 +23,8 @@ type Ledger interface {
 	Look(ctx context.Context, lease *boursev1.GPULease) (Escrow, error)
 	// Claim signs, and does not send, a payment up to the promised cumulative gross amount.
 	Claim(ctx context.Context, lease *boursev1.GPULease, gross money.Amount, promise boursev1.SolanaSignature, attempt int32) (*boursev1.Transaction, error)
+	// Dispute signs, and does not send, the supplier's word that it is owed a cumulative gross amount without a promise.
+	Dispute(ctx context.Context, lease *boursev1.GPULease, gross money.Amount, attempt int32) (*boursev1.Transaction, error)
 	// Close signs, and does not send, the refund.
 	Close(ctx context.Context, lease *boursev1.GPULease, attempt int32) (*boursev1.Transaction, error)
 	// Drive sends a transaction that was written down, or says what became of it.
@@ -30,9 +33,12 @@ type Ledger interface {
 
 // Escrow is what the chain holds for a lease.
 type Escrow struct {
-	State  EscrowState
-	Paid   money.Amount // cumulative gross; also of one that is closed
-	Detail string       // why it is refused
+	State EscrowState
+	Paid  money.Amount // cumulative gross; also of one that is closed
+
+	Disputed bool      // there is, or was, a dispute
+	Held     time.Time // until when the open dispute waits for the arbiter; zero if none is open
+	Detail   string    // why it is refused
 }
 
 // EscrowState says whether a lease can be paid from its escrow.
@@ -99,7 +105,7 @@ func (l OnChain) Look(ctx context.Context, lease *boursev1.GPULease) (Escrow, er
 	}
 	facts, err := escrow.Verify(terms, accounts[0], accounts[1])
 	if err == nil {
-		return Escrow{State: EscrowOpen, Paid: facts.Paid}, nil
+		return Escrow{State: EscrowOpen, Paid: facts.Paid, Disputed: !facts.DisputedAt.IsZero(), Held: facts.Held}, nil
 	}
 	var refusal *escrow.Refusal
 	switch {
@@ -131,6 +137,19 @@ func (l OnChain) Claim(
 		return nil, err
 	}
 	return l.prepare(ctx, boursev1.TransactionClaim, instructions, attempt)
+}
+
+// Dispute implements Ledger.
+func (l OnChain) Dispute(ctx context.Context, lease *boursev1.GPULease, gross money.Amount, attempt int32) (*boursev1.Transaction, error) {
+	terms, err := contract.Escrow(lease)
+	if err != nil {
+		return nil, err
+	}
+	instructions, err := escrow.Dispute(terms, gross)
+	if err != nil {
+		return nil, err
+	}
+	return l.prepare(ctx, boursev1.TransactionDispute, instructions, attempt)
 }
 
 // Close implements Ledger.

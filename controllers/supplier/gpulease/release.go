@@ -202,6 +202,9 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 			return reconcile.Result{}, nil
 		}
 	case EscrowOpen:
+		if result, waits, err := r.arbitrate(ctx, lease, found); waits || err != nil {
+			return result, err
+		}
 	}
 	tx, err := r.Ledger.Close(ctx, lease, attempt(lease, boursev1.TransactionClose))
 	if err != nil {
@@ -277,6 +280,9 @@ func (r *Reconciler) owed(lease *boursev1.GPULease) time.Duration {
 	}
 	const periods = 2
 	until := lease.Status.End.At.Add(max(leastWait, periods*time.Duration(lease.Spec.Terms.PeriodSeconds)*time.Second))
+	if last := lease.Spec.Escrow.Deadline.Add(-disputeMargin); arbitrated(lease) && last.After(until) {
+		until = last // a buyer that comes back may promise what would otherwise be disputed
+	}
 	if bound := lease.Spec.Escrow.Deadline.Add(-deadlineMargin); bound.Before(until) {
 		until = bound
 	}
@@ -355,7 +361,7 @@ func (r *Reconciler) forget(ctx context.Context, lease *boursev1.GPULease) (reco
 
 // late says whether so much time has passed since the escrow's deadline that nothing is waited for any more.
 func (r *Reconciler) late(lease *boursev1.GPULease) bool {
-	return !r.Now().Before(lease.Spec.Escrow.Deadline.Add(finalizerBound))
+	return !r.Now().Before(lease.Spec.Escrow.Deadline.Add(finalizerBound + arbitration(lease)))
 }
 
 // clip cuts a text to a number of bytes, at a character.

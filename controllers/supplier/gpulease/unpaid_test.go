@@ -36,7 +36,10 @@ func TestALeaseThatNobodyPaysForEnds(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, func(lease *boursev1.GPULease, _ *boursev1.GPUPool) { lease.Spec.Terms.UnpaidPeriods = tc.unpaid })
+			b := newBench(t, func(lease *boursev1.GPULease, pool *boursev1.GPUPool) {
+				withoutArbiter(lease, pool) // who would have to be waited for
+				lease.Spec.Terms.UnpaidPeriods = tc.unpaid
+			})
 			b.running()
 			b.hub.Step(time.Minute)
 			b.rest()

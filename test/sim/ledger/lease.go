@@ -21,6 +21,7 @@ const (
 
 	buyerAt, supplierAt, treasuryAt, mintAt = 8, 40, 104, 136
 	depositAt, paidAt, deadlineAt, feesAt   = 200, 208, 216, 224
+	capAt, delayAt, disputedAtAt, disputeAt = 234, 236, 240, 248
 )
 
 // again names a claim that was paid.
@@ -67,7 +68,7 @@ func Read(account chain.Account) (Record, bool) {
 }
 
 func (p *lease) run(run *chaintest.Run, call chain.Call, accounts map[chain.Address]chain.Account) *chain.Failure {
-	if len(call.Data) == 0 || len(call.Accounts) < 7 {
+	if len(call.Data) == 0 || len(call.Accounts) < 2 {
 		return custom(escrow.CodeArgument)
 	}
 	if !slices.Contains(run.Signers, call.Accounts[0]) {
@@ -80,9 +81,39 @@ func (p *lease) run(run *chaintest.Run, call chain.Call, accounts map[chain.Addr
 		return p.claim(run, call, accounts)
 	case 2:
 		return p.close(run, call, accounts)
+	case 5:
+		return p.dispute(run, call, accounts)
 	default:
 		return custom(escrow.CodeArgument)
 	}
+}
+
+// dispute notes what the supplier says it is owed, once, and holds the deposit for its time.
+func (p *lease) dispute(run *chaintest.Run, call chain.Call, accounts map[chain.Address]chain.Account) *chain.Failure {
+	record, open := openLease(call, accounts)
+	account := accounts[call.Accounts[1]]
+	switch {
+	case !open:
+		return custom(escrow.CodeState)
+	case call.Accounts[0] != record.Supplier:
+		return custom(escrow.CodeSigner)
+	case binary.LittleEndian.Uint16(account.Data[capAt:]) == 0 || binary.LittleEndian.Uint64(account.Data[disputedAtAt:]) != 0:
+		return custom(escrow.CodeDispute)
+	case run.Time.Unix() > record.Deadline:
+		return custom(escrow.CodeTime)
+	}
+	account.Data = append([]byte(nil), account.Data...)
+	binary.LittleEndian.PutUint64(account.Data[disputedAtAt:], uint64(run.Time.Unix())) //nolint:gosec // no run is before 1970
+	copy(account.Data[disputeAt:], call.Data[1:9])
+	accounts[call.Accounts[1]] = account
+	return nil
+}
+
+// held says whether an open dispute keeps others than the supplier from closing the lease.
+func held(data []byte, now int64) bool {
+	const delays = 2
+	since := int64(binary.LittleEndian.Uint64(data[disputedAtAt:])) //nolint:gosec // the layout's signed seconds
+	return binary.LittleEndian.Uint64(data[disputeAt:]) > 0 && now < since+delays*int64(binary.LittleEndian.Uint32(data[delayAt:]))
 }
 
 // open makes the lease and its vault. Lamports may be at their addresses already.
@@ -209,6 +240,8 @@ func (p *lease) close(run *chaintest.Run, call chain.Call, accounts map[chain.Ad
 		return custom(escrow.CodeParty)
 	case submitter != record.Supplier && run.Time.Unix() <= record.Deadline:
 		return custom(escrow.CodeTime)
+	case submitter != record.Supplier && held(accounts[at].Data, run.Time.Unix()):
+		return custom(escrow.CodeHeld)
 	}
 	if failure := transfer(run, accounts, vault, mint, to, at, balance(accounts[vault])); failure != nil {
 		return failure
