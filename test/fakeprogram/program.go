@@ -79,37 +79,45 @@ func run(now int64, call chain.Call, accounts map[chain.Address]chain.Account) *
 		return refused(escrow.CodeState)
 	}
 	lease.Data = append([]byte(nil), lease.Data...)
+	if failure := change(now, lease.Data, call, accounts); failure != nil {
+		return failure
+	}
+	accounts[call.Accounts[1]] = lease
+	return nil
+}
+
+// change does what an instruction does to an open lease's data, and to the vault's.
+func change(now int64, lease []byte, call chain.Call, accounts map[chain.Address]chain.Account) *chain.Failure {
 	switch call.Data[0] {
 	case opClaim, opAward:
-		copy(lease.Data[paidAt:], call.Data[1:9])
+		copy(lease[paidAt:], call.Data[1:9])
 		if call.Data[0] == opAward {
-			clear(lease.Data[disputedAt:])
+			clear(lease[disputedAt:])
 		}
 	case opClose:
-		copy(lease.Data, markClosed)
+		copy(lease, markClosed)
 		delete(accounts, call.Accounts[2])
 	case opTopUp:
 		amount := binary.LittleEndian.Uint64(call.Data[1:])
-		add(lease.Data[depositAt:], amount)
+		add(lease[depositAt:], amount)
 		vault := accounts[call.Accounts[2]]
 		vault.Data = append([]byte(nil), vault.Data...)
 		add(vault.Data[balanceAt:], amount)
 		accounts[call.Accounts[2]] = vault
 	case opExtend:
-		if binary.LittleEndian.Uint64(call.Data[1:]) <= binary.LittleEndian.Uint64(lease.Data[deadlineAt:]) {
+		if binary.LittleEndian.Uint64(call.Data[1:]) <= binary.LittleEndian.Uint64(lease[deadlineAt:]) {
 			return refused(escrow.CodeTime)
 		}
-		copy(lease.Data[deadlineAt:], call.Data[1:9])
+		copy(lease[deadlineAt:], call.Data[1:9])
 	case opDispute:
-		if binary.LittleEndian.Uint16(lease.Data[capAt:]) == 0 || binary.LittleEndian.Uint64(lease.Data[disputedAtAt:]) != 0 {
+		if binary.LittleEndian.Uint16(lease[capAt:]) == 0 || binary.LittleEndian.Uint64(lease[disputedAtAt:]) != 0 {
 			return refused(escrow.CodeDispute)
 		}
-		binary.LittleEndian.PutUint64(lease.Data[disputedAtAt:], uint64(now)) //nolint:gosec // no test is before 1970
-		copy(lease.Data[disputedAt:], call.Data[1:9])
+		binary.LittleEndian.PutUint64(lease[disputedAtAt:], uint64(now)) //nolint:gosec // no test is before 1970
+		copy(lease[disputedAt:], call.Data[1:9])
 	default:
 		return refused(escrow.CodeArgument)
 	}
-	accounts[call.Accounts[1]] = lease
 	return nil
 }
 
