@@ -113,7 +113,7 @@ func change(now int64, lease []byte, call chain.Call, accounts map[chain.Address
 		if binary.LittleEndian.Uint16(lease[capAt:]) == 0 || binary.LittleEndian.Uint64(lease[disputedAtAt:]) != 0 {
 			return refused(escrow.CodeDispute)
 		}
-		binary.LittleEndian.PutUint64(lease[disputedAtAt:], uint64(now)) //nolint:gosec // no test is before 1970
+		binary.LittleEndian.PutUint64(lease[disputedAtAt:], uint64(now))
 		copy(lease[disputedAt:], call.Data[1:9])
 	default:
 		return refused(escrow.CodeArgument)

@@ -274,7 +274,7 @@ func (l *stakeLab) rest() {
 
 func (l *stakeLab) versions() string {
 	l.t.Helper()
-	var versions []string
+	versions := make([]string, 0, 3)
 	for _, object := range []client.Object{l.own, l.delegate, l.slash} {
 		if object.GetUID() != "" {
 			l.read(object)

@@ -75,7 +75,7 @@ func disputing(t *testing.T) *bench {
 	}
 	b.until("the dispute has landed", func() bool { return b.lease.Status.Disputed != nil })
 	b.rest()
-	if facts := b.facts(); *b.lease.Status.Disputed != owed || int64(facts.Disputed) != owed { //nolint:gosec // small
+	if facts := b.facts(); *b.lease.Status.Disputed != owed || int64(facts.Disputed) != owed {
 		t.Fatalf("disputed %d, on chain %+v, want %d", *b.lease.Status.Disputed, facts, owed)
 	}
 	b.want(boursev1.LeaseSettled, metav1.ConditionUnknown, boursev1.ReasonDisputed)

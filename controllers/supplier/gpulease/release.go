@@ -206,6 +206,11 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 			return result, err
 		}
 	}
+	return r.close(ctx, lease)
+}
+
+// close signs the refund and writes it down; a later pass sends it.
+func (r *Reconciler) close(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
 	tx, err := r.Ledger.Close(ctx, lease, attempt(lease, boursev1.TransactionClose))
 	if err != nil {
 		return r.unlessRefused(lease, kube.Waiting, fmt.Errorf("sign close: %w", err))

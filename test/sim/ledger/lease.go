@@ -103,7 +103,7 @@ func (p *lease) dispute(run *chaintest.Run, call chain.Call, accounts map[chain.
 		return custom(escrow.CodeTime)
 	}
 	account.Data = append([]byte(nil), account.Data...)
-	binary.LittleEndian.PutUint64(account.Data[disputedAtAt:], uint64(run.Time.Unix())) //nolint:gosec // no run is before 1970
+	binary.LittleEndian.PutUint64(account.Data[disputedAtAt:], uint64(run.Time.Unix()))
 	copy(account.Data[disputeAt:], call.Data[1:9])
 	accounts[call.Accounts[1]] = account
 	return nil
@@ -112,7 +112,7 @@ func (p *lease) dispute(run *chaintest.Run, call chain.Call, accounts map[chain.
 // held says whether an open dispute keeps others than the supplier from closing the lease.
 func held(data []byte, now int64) bool {
 	const delays = 2
-	since := int64(binary.LittleEndian.Uint64(data[disputedAtAt:])) //nolint:gosec // the layout's signed seconds
+	since := int64(binary.LittleEndian.Uint64(data[disputedAtAt:]))
 	return binary.LittleEndian.Uint64(data[disputeAt:]) > 0 && now < since+delays*int64(binary.LittleEndian.Uint32(data[delayAt:]))
 }
 
