@@ -38,11 +38,11 @@ check: verify lint test ## All that must hold before a push.
 ##@ Tests, by tier
 .PHONY: unit
 unit: ## The pure core and the controllers, with the race detector.
-	CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname -- -race -shuffle=on $$(go list ./... | grep -v /test/)
+	CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname -- -race -shuffle=on $$(go list ./... | grep -vE '/test/(integration|chart|chaintest|swapprogram|e2e|sim/money)')
 
 .PHONY: sim-money
 sim-money: ## Play SEEDS (300) schedules of everything that can go wrong with money, and the mutants. SEED=n shows one, MUTANT='name' under that rule.
-	go test ./test/sim/... -count=1 -timeout 20m -v $(if $(SEED),-run 'TestMoneyIs' -seed=$(SEED) -mutant='$(MUTANT)',-seeds=$(or $(SEEDS),300))
+	go test ./test/sim/money -count=1 -timeout 20m -v $(if $(SEED),-run 'TestMoneyIs' -seed=$(SEED) -mutant='$(MUTANT)',-seeds=$(or $(SEEDS),300))
 
 .PHONY: program-test
 program-test: ## The on-chain program: natively, against its mutants, and rebuilt from source.
