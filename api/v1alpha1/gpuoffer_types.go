@@ -59,6 +59,10 @@ type GPUOfferSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	Shapes []NodeShape `json:"shapes,omitempty"`
 
+	// availableUntil is when the GPUs are needed for maintenance: a lease must end before.
+	// +optional
+	AvailableUntil *metav1.Time `json:"availableUntil,omitempty"`
+
 	// validUntil is when the offer ends unless the supplier renews it.
 	// +required
 	ValidUntil metav1.Time `json:"validUntil,omitzero"`

@@ -49,11 +49,64 @@ type GPUPoolSpec struct {
 	// +optional
 	// +default={}
 	Terms PoolTerms `json:"terms,omitzero"`
+
+	// budgets bound how many of the pool's GPUs are with the market at certain times. Where several are active, the smallest counts. Leases
+	// that run are not touched: a budget only keeps free GPUs back.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Budgets []OfferBudget `json:"budgets,omitempty"`
+
+	// maintenance are windows in which the pool's nodes are needed for themselves. No lease is accepted that would run into one; an
+	// interruptible lease that still runs is taken back when one begins, and told its notice before.
+	// +optional
+	// +listType=map
+	// +listMapKey=start
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	Maintenance []MaintenanceWindow `json:"maintenance,omitempty"`
+}
+
+// OfferBudget is the most that the market may have of a pool, always or at certain times.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.schedule) == has(self.durationSeconds)",message="schedule and durationSeconds go together",fieldPath=".schedule"
+type OfferBudget struct {
+	// gpus is the most GPUs that are free for the market or leased: a number, or a percentage of the pool's GPUs such as "50%", rounded down.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=7
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,7}|(100|[0-9]{1,2})%)$`
+	GPUs string `json:"gpus,omitempty"`
+	// schedule says when the budget begins to count, in the five fields of cron or as @daily and its like, in UTC. Without it the budget
+	// always counts.
+	// +optional
+	// +kubebuilder:validation:MinLength=5
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^(@(annually|yearly|monthly|weekly|daily|midnight|hourly)|(\S+\s+){4}\S+)$`
+	Schedule string `json:"schedule,omitempty"`
+	// durationSeconds is how long the budget counts each time.
+	// +optional
+	// +kubebuilder:validation:Minimum=60
+	// +kubebuilder:validation:Maximum=2678400
+	DurationSeconds *int32 `json:"durationSeconds,omitempty"`
+}
+
+// MaintenanceWindow is a time in which a pool's nodes are needed for themselves.
+type MaintenanceWindow struct {
+	// start is when the window begins.
+	// +required
+	Start metav1.Time `json:"start,omitzero"`
+	// durationSeconds is how long it lasts.
+	// +required
+	// +kubebuilder:validation:Minimum=60
+	// +kubebuilder:validation:Maximum=2678400
+	DurationSeconds int32 `json:"durationSeconds,omitempty"`
 }
 
 // PoolMode says whether a pool's idle GPUs are sold.
 //
-// +kubebuilder:validation:Enum=Sell;Hold
+// +kubebuilder:validation:Enum=Sell;Hold;Drain
 type PoolMode string
 
 const (
@@ -61,6 +114,8 @@ const (
 	PoolSell PoolMode = "Sell"
 	// PoolHold offers nothing; running leases go on.
 	PoolHold PoolMode = "Hold"
+	// PoolDrain offers nothing and takes interruptible leases back after their notice; firm ones go on until their term.
+	PoolDrain PoolMode = "Drain"
 )
 
 // ModelPrice is the price of one GPU model.
@@ -152,6 +207,13 @@ type GPUPoolStatus struct {
 	// +optional
 	GPUs GPUCounts `json:"gpus,omitzero"`
 
+	// heldBack says how many healthy GPUs are not with the market, and why. A GPU counts once, for the first reason that applies.
+	// +optional
+	// +listType=map
+	// +listMapKey=reason
+	// +kubebuilder:validation:MaxItems=20
+	HeldBack []HeldBack `json:"heldBack,omitempty"`
+
 	// models are the pool's GPUs by model.
 	// +optional
 	// +listType=map
@@ -159,6 +221,63 @@ type GPUPoolStatus struct {
 	// +kubebuilder:validation:MaxItems=32
 	Models []PoolModel `json:"models,omitempty"`
 }
+
+// HeldBack is how many GPUs are not with the market for one reason.
+type HeldBack struct {
+	// reason is why.
+	// +required
+	Reason HoldReason `json:"reason,omitempty"`
+	// gpus is how many GPUs.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	GPUs int32 `json:"gpus,omitempty"`
+}
+
+// HoldReason is why a GPU is not with the market.
+//
+// +kubebuilder:validation:Enum=Unhealthy;IdentityConflict;RecordRefused;AgentSilent;NodeNotReady;Cordoned;Tainted;LocalPods;HostProcess;Cleaning;PowerLimited;Recycling;Cooling;Reserved;PendingPods;Budget;Hold;Drain;Maintenance
+type HoldReason string
+
+const (
+	// HoldUnhealthy is a device that reported a fault, or that the device plugin withdrew.
+	HoldUnhealthy HoldReason = "Unhealthy"
+	// HoldIdentityConflict is a device whose UUID another node reports too.
+	HoldIdentityConflict HoldReason = "IdentityConflict"
+	// HoldRecordRefused is a device of a node whose agent's signature does not hold.
+	HoldRecordRefused HoldReason = "RecordRefused"
+	// HoldAgentSilent is a device of a node whose agent has not been heard of for some time.
+	HoldAgentSilent HoldReason = "AgentSilent"
+	// HoldNodeNotReady is a device of a node that is not ready, or does not report.
+	HoldNodeNotReady HoldReason = "NodeNotReady"
+	// HoldCordoned is a device of a node on which nothing new may start.
+	HoldCordoned HoldReason = "Cordoned"
+	// HoldTainted is a device of a node whose taints keep leases away.
+	HoldTainted HoldReason = "Tainted"
+	// HoldLocalPods is a device that the supplier's own pods use.
+	HoldLocalPods HoldReason = "LocalPods"
+	// HoldHostProcess is a device that a process outside of every pod uses.
+	HoldHostProcess HoldReason = "HostProcess"
+	// HoldCleaning is a device whose lease has ended and which has not been found empty yet.
+	HoldCleaning HoldReason = "Cleaning"
+	// HoldPowerLimited is a device whose power limit is so low that it is not what its model says.
+	HoldPowerLimited HoldReason = "PowerLimited"
+	// HoldRecycling is a device that a mock rental tries before it is sold again.
+	HoldRecycling HoldReason = "Recycling"
+	// HoldCooling is a device that has not been idle for spec.idle.forSeconds yet.
+	HoldCooling HoldReason = "Cooling"
+	// HoldReserved is a device kept back by spec.idle.reserve.
+	HoldReserved HoldReason = "Reserved"
+	// HoldPendingPods is a device kept back for local work that waits for a place.
+	HoldPendingPods HoldReason = "PendingPods"
+	// HoldBudget is a device kept back by spec.budgets.
+	HoldBudget HoldReason = "Budget"
+	// HoldMode is a device kept back because spec.mode is Hold.
+	HoldMode HoldReason = "Hold"
+	// HoldDrain is a device kept back because spec.mode is Drain.
+	HoldDrain HoldReason = "Drain"
+	// HoldMaintenance is a device kept back because a maintenance window is open.
+	HoldMaintenance HoldReason = "Maintenance"
+)
 
 // GPUCounts counts GPUs. At every moment 0 ≤ leased ≤ offered ≤ healthy ≤ total.
 type GPUCounts struct {
