@@ -55,6 +55,24 @@ func render(t *testing.T, args ...string) (string, error) {
 	return stdout.String(), nil
 }
 
+// TestTheLabsRendererIsHelm compares what the lab installs with what Helm would.
+func TestTheLabsRendererIsHelm(t *testing.T) {
+	const rpc = "chain.rpc={http://127.0.0.1:1}"
+	cmd := exec.CommandContext(t.Context(), "go", "run", "./render", "--chart", "../../"+chart, "--values", "../lab/values.yaml", "--set", rpc)
+	cmd.Dir = root + "/hack/tools"
+	got, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := render(t, "--values", "hack/lab/values.yaml", "--set", rpc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("rendered (-helm +lab):\n%s", diff)
+	}
+}
+
 // objects renders and parses.
 func objects(t *testing.T, args ...string) []*unstructured.Unstructured {
 	t.Helper()

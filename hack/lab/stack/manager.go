@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -65,8 +66,8 @@ func (l *Lab) installChart(ctx context.Context) (deployment, error) {
 }
 
 func (l *Lab) renderChart(ctx context.Context) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", "tool", "-modfile=hack/tools/go.mod", "helm", "template", "bourse", chartFolder,
-		"--namespace", SystemNamespace, "--values", valuesFile, "--set", "chain.rpc={"+l.state.Chain.RPC+"}",
+	cmd := exec.CommandContext(ctx, "go", "run", "-C", "hack/tools", "./render", "--chart", filepath.Join(l.Repo, chartFolder),
+		"--namespace", SystemNamespace, "--values", filepath.Join(l.Repo, valuesFile), "--set", "chain.rpc={"+l.state.Chain.RPC+"}",
 		"--set", "chain.leasePrograms={"+l.state.Chain.ProgramID+"}")
 	cmd.Dir, cmd.Env = l.Repo, build.Environment()
 	out, err := cmd.Output()
