@@ -71,6 +71,10 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s).
 bench: ## Run the core's benchmarks.
 	go test ./internal/... -run '^$$' -bench . -benchmem
 
+.PHONY: bench-market
+bench-market: ## Let the real manager match JOBS (1000) jobs on NODES (1000) fake nodes: processor time and API writes for each, and waiting times.
+	go test ./test/e2e -run '^$$' -bench '^BenchmarkMarket$$' -benchtime 1x -timeout 30m -v -jobs=$(or $(JOBS),1000) -market-nodes=$(or $(NODES),1000)
+
 ##@ Code
 .PHONY: build
 build: ## Build the manager into bin/.

@@ -29,30 +29,30 @@ func TestMain(m *testing.M) {
 }
 
 // up starts a lab of the test's own and removes it when the test ends.
-func up(t *testing.T, args ...string) *story.Lab {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "lab")
-	t.Cleanup(func() {
+func up(tb testing.TB, args ...string) *story.Lab {
+	tb.Helper()
+	dir := filepath.Join(tb.TempDir(), "lab")
+	tb.Cleanup(func() {
 		// The test's own context has ended by then, and the lab must go all the same.
-		if err := command(context.Background(), t, "down", "--dir", dir); err != nil {
-			t.Errorf("lab down: %v", err)
+		if err := command(context.Background(), tb, "down", "--dir", dir); err != nil {
+			tb.Errorf("lab down: %v", err)
 		}
 	})
-	if err := command(t.Context(), t, append([]string{"up", "--dir", dir}, args...)...); err != nil {
-		t.Fatalf("lab up: %v", err)
+	if err := command(tb.Context(), tb, append([]string{"up", "--dir", dir}, args...)...); err != nil {
+		tb.Fatalf("lab up: %v", err)
 	}
 	lab, err := story.Open(dir)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return lab
 }
 
 // command runs the lab's own command.
-func command(ctx context.Context, t *testing.T, args ...string) error {
-	t.Helper()
+func command(ctx context.Context, tb testing.TB, args ...string) error {
+	tb.Helper()
 	cmd := exec.CommandContext(ctx, "go", append([]string{"run", "-C", labModule, "./cmd/lab"}, args...)...)
-	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	cmd.Stdout, cmd.Stderr = tb.Output(), tb.Output()
 	return cmd.Run()
 }
 
