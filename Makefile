@@ -95,7 +95,7 @@ fmt: ## Format the code and fix what the linter can.
 lint: ## Lint the code, the API and the chart.
 	$(LINT) ./...
 	$(LINT) --config .golangci-kal.yaml ./api/...
-	$(TOOL) helm lint --strict $(CHART)
+	go run -C hack/tools ./chart lint --root ../.. $(CHART)
 
 .PHONY: verify
 verify: generate ## Fail if generated files or modules are not as committed.

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -66,9 +65,9 @@ func (l *Lab) installChart(ctx context.Context) (deployment, error) {
 }
 
 func (l *Lab) renderChart(ctx context.Context) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", "run", "-C", "hack/tools", "./render", "--chart", filepath.Join(l.Repo, chartFolder),
-		"--namespace", SystemNamespace, "--values", filepath.Join(l.Repo, valuesFile), "--set", "chain.rpc={"+l.state.Chain.RPC+"}",
-		"--set", "chain.leasePrograms={"+l.state.Chain.ProgramID+"}")
+	cmd := exec.CommandContext(ctx, "go", "run", "-C", "hack/tools", "./chart", "template", "--root", l.Repo,
+		"--namespace", SystemNamespace, "--values", valuesFile, "--set", "chain.rpc={"+l.state.Chain.RPC+"}",
+		"--set", "chain.leasePrograms={"+l.state.Chain.ProgramID+"}", chartFolder)
 	cmd.Dir, cmd.Env = l.Repo, build.Environment()
 	out, err := cmd.Output()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
