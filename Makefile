@@ -46,8 +46,8 @@ sim-money: ## Play SEEDS (300) schedules of everything that can go wrong with mo
 	go test ./test/sim/money -count=1 -timeout 20m -v $(if $(SEED),-run 'TestMoneyIs' -seed=$(SEED) -mutant='$(MUTANT)',-seeds=$(or $(SEEDS),300))
 
 .PHONY: program-test
-program-test: ## The on-chain program: natively, against its mutants, and rebuilt from source.
-	$(MAKE) -C program test mutants verify
+program-test: ## The on-chain program: natively, against its mutants if it changed, and rebuilt from source.
+	$(MAKE) -C program test mutants-current verify
 
 .PHONY: integration
 integration: ## Against a real API server, and the money against the local chain.
