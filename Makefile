@@ -10,6 +10,9 @@ export GOFLAGS ?= -buildvcs=false -trimpath -gcflags=all=-dwarf=false
 # The compiler collects its garbage less often: a quarter less processor time.
 export GOGC ?= 400
 
+# The linter vets; to vet again in every test compiles the facts of all dependencies once more.
+NOVET := -vet=off
+
 TOOL := go tool -modfile=hack/tools/go.mod
 LINT := $(TOOL) golangci-lint-kube-api-linter run
 LAB := go run -C hack/lab ./cmd/lab
@@ -39,11 +42,11 @@ check: verify lint test ## All that must hold before a push.
 ##@ Tests, by tier
 .PHONY: unit
 unit: ## The pure core and the controllers, with the race detector.
-	CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname -- -race -shuffle=on $$(go list ./... | grep -vE '/test/(integration|chart|chaintest|swapprogram|e2e|sim/money)')
+	CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname -- $(NOVET) -race -shuffle=on $$(go list ./... | grep -vE '/test/(integration|chart|chaintest|swapprogram|e2e|sim/money)')
 
 .PHONY: sim-money
 sim-money: ## Play SEEDS (300) schedules of everything that can go wrong with money, and the mutants. SEED=n shows one, MUTANT='name' under that rule.
-	go test ./test/sim/money -count=1 -timeout 20m -v $(if $(SEED),-run 'TestMoneyIs' -seed=$(SEED) -mutant='$(MUTANT)',-seeds=$(or $(SEEDS),300))
+	go test $(NOVET) ./test/sim/money -count=1 -timeout 20m -v $(if $(SEED),-run 'TestMoneyIs' -seed=$(SEED) -mutant='$(MUTANT)',-seeds=$(or $(SEEDS),300))
 
 .PHONY: program-test
 program-test: ## The on-chain program: natively, against its mutants if it changed, and rebuilt from source.
@@ -51,16 +54,16 @@ program-test: ## The on-chain program: natively, against its mutants if it chang
 
 .PHONY: integration
 integration: ## Against a real API server, and the money against the local chain.
-	KUBEBUILDER_ASSETS=$$($(LAB) assets) $(TOOL) gotestsum --format pkgname -- -count=1 ./test/integration/... ./test/chart/... ./test/chaintest/... ./test/swapprogram/...
+	KUBEBUILDER_ASSETS=$$($(LAB) assets) $(TOOL) gotestsum --format pkgname -- $(NOVET) -count=1 ./test/integration/... ./test/chart/... ./test/chaintest/... ./test/swapprogram/...
 	cd hack/lab && go test -count=1 ./...
 
 .PHONY: e2e
 e2e: ## The real binaries in the lab: the demo's flow, faults, and real Ray where root allows.
-	$(TOOL) gotestsum --format standard-verbose -- -count=1 -timeout 40m ./test/e2e/...
+	$(TOOL) gotestsum --format standard-verbose -- $(NOVET) -count=1 -timeout 40m ./test/e2e/...
 
 .PHONY: kill-money
 kill-money: ## Kill the real manager at every step of real settlements on the local chain; the end-to-end tests do it at some.
-	go test ./test/e2e -count=1 -timeout 40m -v -run TestKillingTheManagerAtAnyStepPaysOnce -every-point
+	go test $(NOVET) ./test/e2e -count=1 -timeout 40m -v -run TestKillingTheManagerAtAnyStepPaysOnce -every-point
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s).
@@ -73,7 +76,7 @@ bench: ## Run the core's benchmarks.
 
 .PHONY: bench-market
 bench-market: ## Let the real manager match JOBS (1000) jobs on NODES (1000) fake nodes: processor time and API writes for each, and waiting times.
-	go test ./test/e2e -run '^$$' -bench '^BenchmarkMarket$$' -benchtime 1x -timeout 30m -v -jobs=$(or $(JOBS),1000) -market-nodes=$(or $(NODES),1000)
+	go test $(NOVET) ./test/e2e -run '^$$' -bench '^BenchmarkMarket$$' -benchtime 1x -timeout 30m -v -jobs=$(or $(JOBS),1000) -market-nodes=$(or $(NODES),1000)
 
 ##@ Code
 .PHONY: build
