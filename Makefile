@@ -48,6 +48,10 @@ unit: ## The pure core and the controllers, with the race detector.
 sim-money: ## Play SEEDS (300) schedules of everything that can go wrong with money, and the mutants. SEED=n shows one, MUTANT='name' under that rule.
 	go test $(NOVET) ./test/sim/money -count=1 -timeout 20m -v $(if $(SEED),-run 'TestMoneyIs' -seed=$(SEED) -mutant='$(MUTANT)',-seeds=$(or $(SEEDS),300))
 
+.PHONY: sim
+sim: ## Play the jobs of TRACE (a folder as Gavel publishes them; an excerpt) in the market of PARAMETERS: who is served, waits, prices, income.
+	@go run ./hack/sim $(if $(TRACE),--trace $(TRACE)) $(if $(PARAMETERS),--parameters $(PARAMETERS))
+
 .PHONY: program-test
 program-test: ## The on-chain program: natively, against its mutants if it changed, and rebuilt from source.
 	$(MAKE) -C program test mutants-current verify
