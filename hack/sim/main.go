@@ -26,7 +26,7 @@ func run(trace, parameters string) error {
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(parameters) //nolint:gosec // the file that the user names
+	text, err := os.ReadFile(parameters)
 	if err != nil {
 		return fmt.Errorf("read parameters: %w", err)
 	}

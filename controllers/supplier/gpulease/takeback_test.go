@@ -76,7 +76,7 @@ func TestWhatASupplierTakes(t *testing.T) {
 			nil, func(b *bench) { b.editPool(drain) }, boursev1.EndTakenBack, "drains the pool",
 		},
 		"a window whose notice begins takes an interruptible lease": {
-			nil, func(b *bench) { b.window(20*time.Second) }, boursev1.EndTakenBack, "for the maintenance of 2027-03-01T",
+			nil, func(b *bench) { b.window(20 * time.Second) }, boursev1.EndTakenBack, "for the maintenance of 2027-03-01T",
 		},
 	}
 	for name, tc := range cases {
@@ -110,7 +110,7 @@ func TestWhatTakesNothingBack(t *testing.T) {
 	}{
 		"a pool that drains leaves a firm lease":      {firm, func(b *bench) { b.editPool(drain) }},
 		"a window leaves a firm lease":                {firm, func(b *bench) { b.window(time.Second) }},
-		"a window that is over":                       {nil, func(b *bench) { b.window(-2*time.Hour) }},
+		"a window that is over":                       {nil, func(b *bench) { b.window(-2 * time.Hour) }},
 		"a pool on hold":                              {nil, func(b *bench) { b.editPool(func(p *boursev1.GPUPool) { p.Spec.Mode = boursev1.PoolHold }) }},
 		"a pool that is gone":                         {nil, (*bench).removePool},
 		"a node that is gone, which is not known":     {nil, func(b *bench) { b.take("DeletionByPodGC") }},
@@ -171,7 +171,7 @@ func (b blindToPools) Get(ctx context.Context, key client.ObjectKey, object clie
 func TestALeaseIsToldItsNoticeBeforeAWindow(t *testing.T) {
 	b := newBench(t, nil)
 	b.running()
-	b.window(10*time.Minute)
+	b.window(10 * time.Minute)
 	for b.lease.Status.End == nil {
 		result := b.rest()
 		if b.lease.Status.End != nil {
@@ -207,12 +207,12 @@ func TestNoLeaseIsAcceptedIntoMaintenance(t *testing.T) {
 		happens func(*bench)
 		want    string
 	}{
-		"a term that would run into a window":         {nil, func(b *bench) { b.window(30*time.Minute) }, "maintenance of"},
-		"a firm term that would run into a window":    {firm, func(b *bench) { b.window(30*time.Minute) }, "maintenance of"},
+		"a term that would run into a window":         {nil, func(b *bench) { b.window(30 * time.Minute) }, "maintenance of"},
+		"a firm term that would run into a window":    {firm, func(b *bench) { b.window(30 * time.Minute) }, "maintenance of"},
 		"a window that is open":                       {nil, func(b *bench) { b.window(-time.Minute) }, "maintenance of"},
 		"a pool that drains":                          {nil, func(b *bench) { b.editPool(drain) }, "sells nothing now"},
-		"a window after the term refuses nothing":     {nil, func(b *bench) { b.window(3*time.Hour) }, ""},
-		"a window that is over already is none of it": {nil, func(b *bench) { b.window(-2*time.Hour) }, ""},
+		"a window after the term refuses nothing":     {nil, func(b *bench) { b.window(3 * time.Hour) }, ""},
+		"a window that is over already is none of it": {nil, func(b *bench) { b.window(-2 * time.Hour) }, ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -219,6 +219,7 @@ func (e endings) Less(a, b int) bool {
 	return e[a].order < e[b].order
 }
 func (e endings) Swap(a, b int) { e[a], e[b] = e[b], e[a] }
+
 // Push adds an ending, for the heap.
 func (e *endings) Push(x any) {
 	if next, ok := x.(ending); ok {
