@@ -47,6 +47,8 @@ func (b *Book) Match(d *Demand, buf []Fill) []Fill {
 	m := merge{scorer: newScorer(d), book: b, limit: times(uint64(d.MaxPrice), 2*PPM)}
 	if !d.Split {
 		m.open(d.Models)
+		m.prune()
+		m.heapify()
 		if best, ok := m.next(); ok {
 			fills = append(fills, Fill{Offer: best.offer, Workers: d.Workers, Score: best.score})
 		}
@@ -63,6 +65,7 @@ func (m *merge) split(fills []Fill) []Fill {
 	found := false
 	for _, name := range m.modelNames() {
 		m.open([]Model{{Name: name, Speed: m.demand.speed(name)}})
+		m.heapify()
 		part, sum, ok := m.fill(s.fills[0][:0])
 		s.fills[0] = part
 		if ok && (!found || sum.less(least)) {
@@ -109,7 +112,7 @@ func (m *merge) modelNames() []string {
 	return s.models
 }
 
-// open puts a cursor at the beginning of each list that can hold an offer for the demand.
+// open puts a cursor at the beginning of each list that can hold an offer for the demand, in no order.
 func (m *merge) open(models []Model) {
 	s := &m.book.scratch
 	s.cursors, s.ready, m.refused = s.cursors[:0], s.ready[:0], nil
@@ -127,6 +130,32 @@ func (m *merge) open(models []Model) {
 			m.openShelf(model, 0, wanted)
 		}
 	}
+}
+
+// prune drops the lists that cannot hold the best offer: those whose lowest score is above the score of an offer that meets every rule,
+// the first of the list that looks best. Usually few are left.
+func (m *merge) prune() {
+	s := &m.book.scratch
+	best := 0
+	for i := range s.cursors {
+		if s.cursors[i].bound < s.cursors[best].bound {
+			best = i
+		}
+	}
+	if best == len(s.cursors) {
+		return
+	}
+	found := s.cursors[best].offer()
+	if found.Name == m.demand.Refused || !fits(m.demand, &found.Offer) {
+		return
+	}
+	score := m.score(&found.Offer, s.cursors[best].factor)
+	s.cursors = slices.DeleteFunc(s.cursors, func(c cursor) bool { return c.bound > score })
+}
+
+// heapify makes a heap of the cursors.
+func (m *merge) heapify() {
+	s := &m.book.scratch
 	for i := len(s.cursors)/2 - 1; i >= 0; i-- {
 		sink(s.cursors, i, cursorBefore)
 	}
@@ -155,7 +184,7 @@ func (m *merge) weighRegions(speed uint32) {
 	if len(d.Regions) > 0 {
 		usual = 0
 	}
-	for range m.book.regions {
+	for range len(m.book.regions) {
 		s.factors = append(s.factors, usual)
 	}
 	for _, region := range d.Regions {

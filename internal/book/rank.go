@@ -20,6 +20,9 @@ const whole = 8
 // times returns floor(a × ppm / PPM), or the greatest number when that does not fit.
 func times(a, ppm uint64) uint64 {
 	high, low := bits.Mul64(a, ppm)
+	if high == 0 {
+		return low / PPM
+	}
 	if high >= PPM {
 		return math.MaxUint64
 	}
