@@ -56,6 +56,9 @@ func New() *Book {
 	return &Book{offers: map[string]*standing{}, models: map[string]*shelf{}, regions: map[string]int{}, holds: newHolds()}
 }
 
+// Version changes whenever an offer does, or what is held of one.
+func (b *Book) Version() uint64 { return b.digests.version }
+
 // Len returns how many offers the book holds.
 func (b *Book) Len() int { return len(b.all) }
 

@@ -39,7 +39,8 @@ const (
 
 // digests are the book's own digest, computed as late as possible.
 type digests struct {
-	branch [branches]branch
+	branch  [branches]branch
+	version uint64 // counts the changes
 }
 
 type branch struct {
@@ -54,6 +55,7 @@ func branchOf(hash uint64) uint64 { return hash >> (64 - branchBits) }
 func (d *digests) touch(s *standing) {
 	at := &d.branch[branchOf(s.hash)]
 	at.stale = true
+	d.version++
 	s.stale = true
 	if !s.digested {
 		s.digested = true
@@ -64,6 +66,7 @@ func (d *digests) touch(s *standing) {
 func (d *digests) forget(s *standing) {
 	at := &d.branch[branchOf(s.hash)]
 	at.stale = true
+	d.version++
 	s.digested = false
 	at.offers = slices.DeleteFunc(at.offers, func(other *standing) bool { return other == s })
 }

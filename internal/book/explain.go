@@ -17,13 +17,16 @@ func (d *Decision) Explain() string {
 	return text[:min(len(text), longest)]
 }
 
+// Empty says that there was no offer that counted.
+func (d *Decision) Empty() bool { return d.Rejected[RuleValidity] == d.Offers }
+
 func (d *Decision) explain() string {
 	switch {
 	case len(d.Fills) > 0:
 		return d.why()
 	case d.Offers == 0:
 		return "The market has no offer"
-	case d.Rejected[RuleValidity] == d.Offers:
+	case d.Empty():
 		return fmt.Sprintf("The market has no offer that is valid: %s not renewed by their suppliers", isAre(d.Offers))
 	case d.Fit > 0:
 		return fmt.Sprintf("The %s together have room for %d of %s%s",

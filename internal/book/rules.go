@@ -76,6 +76,9 @@ func fixOrder() []Rule {
 	}
 }
 
+// Fits says whether an offer meets every rule of a demand, with what is held of it.
+func Fits(d *Demand, o *Offer) bool { return fits(d, o) }
+
 // fits says whether the offer meets every rule.
 func fits(d *Demand, o *Offer) bool {
 	for r := range rules {
