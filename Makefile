@@ -82,6 +82,12 @@ bench: ## Run the core's benchmarks.
 bench-market: ## Let the real manager match JOBS (1000) jobs on NODES (1000) fake nodes: processor time and API writes for each, and waiting times.
 	go test $(NOVET) ./test/e2e -run '^$$' -bench '^BenchmarkMarket$$' -benchtime 1x -timeout 30m -v -jobs=$(or $(JOBS),1000) -market-nodes=$(or $(NODES),1000)
 
+.PHONY: bench-book
+bench-book: ## The matcher on 110 000 offers of 1.09 million GPUs: median and 99th percentile. BASE=file compares with an earlier run.
+	@mkdir -p bin
+	go test ./internal/book -run '^$$' -bench '^BenchmarkBook$$' -benchmem -count $(or $(COUNT),6) > bin/bench-book.txt
+	$(TOOL) benchstat $(BASE) bin/bench-book.txt
+
 ##@ Code
 .PHONY: build
 build: ## Build the manager into bin/.

@@ -34,9 +34,6 @@ func run(trace, parameters string) error {
 	if err != nil {
 		return err
 	}
-	report, err := market.Play(jobs, p)
-	if err != nil {
-		return err
-	}
+	report := market.Play(jobs, p)
 	return report.Print(os.Stdout)
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package book decides which offer a job gets: hard rules in a fixed order, then a rank. The decision depends on the demand and the
-// set of offers alone, never on their order, a clock or earlier calls, and it carries its own explanation.
+// Package book decides which offers a job gets: hard rules in a fixed order, then a score, then a draw. A decision depends on the
+// demand and the set of offers alone, never on their order, a clock or earlier calls, and it carries its own explanation.
 // It knows nothing of Kubernetes, of chains, or of who made an offer.
 package book
 
@@ -10,6 +10,9 @@ import (
 
 	"github.com/bourse-dev/bourse/internal/money"
 )
+
+// PPM is one whole in parts per million: the scale of reputations, penalties, speeds and weights.
+const PPM = 1_000_000
 
 // Isolation orders how strongly leases are kept apart from other work, weakest first.
 type Isolation uint8
@@ -49,34 +52,77 @@ func nameOf(level uint8, names ...string) string {
 
 // Demand is what one job asks for: a gang of equal workers, all at once or not at all.
 type Demand struct {
-	UID       string        // the job's identity: it breaks ties
-	Models    []string      // the acceptable GPU models
-	Workers   int           // the size of the gang, at least 1
-	PerWorker int           // GPUs of each worker, on one node, at least 1
-	Token     string        // what the job is paid in
-	MaxPrice  money.USD     // the highest price of one GPU for one hour
-	Regions   []string      // the acceptable regions; any, when empty
-	Isolation Isolation     // the least isolation
-	Tier      string        // the kind of lease
-	Egress    Egress        // what the pods must reach
-	Duration  time.Duration // the term
-	Refused   string        // the offer that refused this job last ranks behind every other; may be empty
+	UID           string        // the job's identity: it keys the draw among equals
+	At            time.Time     // when it is decided: offers that end before count no more
+	Models        []Model       // the acceptable GPU models; any, when empty
+	MinMemoryMiB  int           // the least memory of one GPU
+	Workers       int           // the size of the gang, at least 1
+	PerWorker     int           // GPUs of each worker, on one node, at least 1
+	Split         bool          // the workers may stand in several offers of one model
+	Token         string        // what the job is paid in
+	MaxPrice      money.USD     // the highest price of one GPU for one hour
+	Affordable    money.USD     // the highest price that the budget covers for all GPUs and the whole term; 0 says that any is
+	Regions       []string      // the acceptable regions; any, when empty
+	Penalties     []Penalty     // what the buyer would pay not to be in a region
+	Isolation     Isolation     // the least isolation
+	Tier          string        // the kind of lease
+	Egress        Egress        // what the pods must reach
+	Duration      time.Duration // the term
+	Start         time.Duration // how long after At the term may begin
+	MinReputation uint32        // the least reputation of a supplier, in ppm
+	Image         string        // what the workers run
+	Weights       Weights       // what counts besides the price, and how much
+	Refused       string        // the offer that refused this job last ranks behind every other; may be empty
 }
+
+// Model is a GPU model that a job accepts.
+type Model struct {
+	Name  string
+	Speed uint32 // how fast it is for this job, in ppm of the model that the buyer reckons with; 0 is as fast as that
+}
+
+// Penalty makes offers of a region count as dearer than they are.
+type Penalty struct {
+	Region string
+	PPM    uint32 // of the price, at most MaxPenalty
+}
+
+// MaxPenalty is the greatest penalty: eleven times the price.
+const MaxPenalty = 10 * PPM
+
+// Weights say how much, in ppm of the price, each of these counts at most.
+type Weights struct {
+	Reputation uint32 // an offer of no reputation counts as this much dearer, at most MaxWeight
+	Packing    uint32 // an offer whose whole nodes are all broken counts as this much dearer, at most MaxWeight
+	Cache      uint32 // an offer that holds the job's image counts as this much cheaper, less than PPM
+}
+
+// MaxWeight is the greatest weight.
+const MaxWeight = 10 * PPM
+
+// DefaultWeights say that without any reputation an offer counts twice, that a whole node broken costs 5 %, and an image held saves 2 %.
+func DefaultWeights() Weights { return Weights{Reputation: PPM, Packing: PPM / 20, Cache: PPM / 50} }
 
 // Offer is what one supplier advertises now: GPUs of one model at one price.
 type Offer struct {
-	Name      string // unique in a book
-	Model     string
-	Region    string
-	Price     money.USD // of one GPU for one hour
-	Tokens    []string
-	Tiers     []string
-	Isolation Isolation
-	Egress    Egress        // the most that pods may reach
-	Shortest  time.Duration // the shortest term
-	Longest   time.Duration // the longest term
-	Shapes    []Shape       // the nodes by their number of free GPUs
-	Held      []Gang        // what was promised out of the shapes, but is not yet subtracted from them
+	Name       string // unique in a book
+	Model      string
+	MemoryMiB  int // of one GPU
+	Region     string
+	Price      money.USD // of one GPU for one hour
+	Tokens     []string
+	Tiers      []string
+	Isolation  Isolation
+	Egress     Egress        // the most that pods may reach
+	Shortest   time.Duration // the shortest term
+	Longest    time.Duration // the longest term
+	ValidUntil time.Time     // when the offer ends; zero says that it does not count at all
+	Until      time.Time     // when the GPUs are needed back: a lease must end before; zero says never
+	Reputation uint32        // of the supplier, in ppm
+	Unstaked   bool          // the supplier lacks the stake that the market asks for
+	Images     []string      // the images that its nodes hold, as far as known
+	Shapes     []Shape       // the nodes by their number of free GPUs
+	Held       []Gang        // what was promised out of the shapes, but is not yet subtracted from them
 }
 
 // Shape says how many nodes have a number of free GPUs.
@@ -107,8 +153,8 @@ func (o *Offer) Slots(size int) int {
 	return max(slots, 0)
 }
 
-// free returns how many GPUs the offer has left over all its nodes.
-func (o *Offer) free() int {
+// Free returns how many GPUs the offer has left over all its nodes.
+func (o *Offer) Free() int {
 	gpus := 0
 	for _, shape := range o.Shapes {
 		gpus += shape.Nodes * shape.Free
@@ -118,3 +164,17 @@ func (o *Offer) free() int {
 	}
 	return max(gpus, 0)
 }
+
+// largest returns the greatest number of free GPUs of one node, held gangs aside.
+func (o *Offer) largest() int {
+	most := 0
+	for _, shape := range o.Shapes {
+		if shape.Nodes > 0 {
+			most = max(most, shape.Free)
+		}
+	}
+	return most
+}
+
+// room returns how many of the demand's workers the offer can place, at most all of them.
+func (o *Offer) room(d *Demand) int { return max(0, min(d.Workers, o.Slots(d.PerWorker))) }

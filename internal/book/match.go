@@ -3,172 +3,293 @@
 package book
 
 import (
-	"cmp"
-	"crypto/sha256"
-	"encoding/binary"
-	"fmt"
 	"math/bits"
-	"strings"
+	"slices"
 )
 
-// Decision is what became of a demand, and why.
-type Decision struct {
-	Won      *Offer         // the offer that the job gets, or nil
-	Offers   int            // how many offers there were
-	Fit      int            // how many of them met every rule
-	Rejected [ruleCount]int // how many offers each rule rejected: every offer counts for the first rule that it breaks
-	Why      string         // why this one won; empty without a winner
-	Fix      *Fix           // the nearest change that would find an offer; nil with a winner or when no single change does
+// scratch is what a match works in. It is kept from match to match, so that a match allocates nothing.
+type scratch struct {
+	factors []uint64 // of each region for one model, in ppm; 0 says that the job may not run there
+	cursors []cursor // a heap, the one with the lowest bound first
+	ready   []ranked // a heap, the best first
+	fills   [2][]Fill
+	models  []string
 }
 
-// Fix is a single change of the demand that would find an offer.
-type Fix struct {
-	Rule   Rule
-	Offers int    // how many offers break this rule alone
-	Has    string // what the nearest of them has
+// cursor is a place in a list: the next offer that was not looked at yet.
+type cursor struct {
+	list   *list
+	leaf   int32
+	at     int32
+	factor uint64
+	bound  uint64 // no offer from here on has a lower score
 }
 
-// Match decides which offer the demand gets. It changes neither, and equal arguments give equal decisions whatever the order of offers.
-//
-// Rank among offers that meet every rule: not the one that refused last; then the lowest price; then the fewest GPUs left over, so
-// that large offers stay whole; then a hash of job and offer, so that ties do not always favour the same supplier.
-func Match(demand *Demand, offers []Offer) Decision {
-	decision := Decision{Offers: len(offers)}
-	near := nearest{demand: demand}
-	var best, second candidate
-	for i := range offers {
-		offer := &offers[i]
-		set, first := broken(demand, offer)
-		if first != ruleCount {
-			decision.Rejected[first]++
-			near.add(set, first, offer)
+func (c *cursor) offer() *standing { return c.list.leaves[c.leaf][c.at] }
+
+// merge yields the offers that meet every rule, best first, without sorting those that nobody asks for.
+type merge struct {
+	scorer
+	book    *Book
+	limit   uint64    // no offer of a higher rank is under the highest price
+	refused *standing // the offer that refused last, if it meets every rule: it comes after all others
+	factor  uint64    // of the refused one
+}
+
+// Match returns the offers that the demand gets, in buf if it is large enough: one, or several when the gang may be split; none when the
+// book cannot place all of it. It changes nothing: Reserve does. It finds what Judge finds.
+func (b *Book) Match(d *Demand, buf []Fill) []Fill {
+	b.Expire(d.At)
+	fills := buf[:0]
+	if d.Workers < 1 || d.PerWorker < 1 {
+		return fills
+	}
+	m := merge{scorer: newScorer(d), book: b, limit: times(uint64(d.MaxPrice), 2*PPM)}
+	if !d.Split {
+		m.open(d.Models)
+		m.prune()
+		m.heapify()
+		if best, ok := m.next(); ok {
+			fills = append(fills, Fill{Offer: best.offer, Workers: d.Workers, Score: best.score})
+		}
+		return fills
+	}
+	return m.split(fills)
+}
+
+// split fills the gang from the offers of one model: of the model that does so at the lowest sum of scores, the first by the demand's
+// order among equals.
+func (m *merge) split(fills []Fill) []Fill {
+	s := &m.book.scratch
+	var least uint128
+	found := false
+	for _, name := range m.modelNames() {
+		m.open([]Model{{Name: name, Speed: m.demand.speed(name)}})
+		m.heapify()
+		part, sum, ok := m.fill(s.fills[0][:0])
+		s.fills[0] = part
+		if ok && (!found || sum.less(least)) {
+			found, least = true, sum
+			s.fills[0], s.fills[1] = s.fills[1], s.fills[0]
+		}
+	}
+	if found {
+		fills = append(fills, s.fills[1]...)
+	}
+	clear(s.fills[0][:cap(s.fills[0])])
+	clear(s.fills[1][:cap(s.fills[1])])
+	return fills
+}
+
+// fill takes offers, best first, until the whole gang has a place.
+func (m *merge) fill(fills []Fill) (filled []Fill, sum uint128, ok bool) {
+	for need := m.demand.Workers; need > 0; {
+		best, more := m.next()
+		if !more {
+			return fills, sum, false
+		}
+		workers := min(need, best.offer.Slots(m.demand.PerWorker))
+		fills = append(fills, Fill{Offer: best.offer, Workers: workers, Score: best.score})
+		sum = sum.plus(best.score, workers)
+		need -= workers
+	}
+	return fills, sum, true
+}
+
+// modelNames returns the acceptable models: those of the demand in its order, or all of the book by name.
+func (m *merge) modelNames() []string {
+	s := &m.book.scratch
+	s.models = s.models[:0]
+	for i := range m.demand.Models {
+		s.models = append(s.models, m.demand.Models[i].Name)
+	}
+	if len(m.demand.Models) == 0 {
+		for name := range m.book.models {
+			s.models = append(s.models, name)
+		}
+		slices.Sort(s.models)
+	}
+	return s.models
+}
+
+// open puts a cursor at the beginning of each list that can hold an offer for the demand, in no order.
+func (m *merge) open(models []Model) {
+	s := &m.book.scratch
+	s.cursors, s.ready, m.refused = s.cursors[:0], s.ready[:0], nil
+	wanted := classesFor(m.demand)
+	for i := range models {
+		if slices.ContainsFunc(models[:i], func(other Model) bool { return other.Name == models[i].Name }) {
 			continue
 		}
-		decision.Fit++
-		switch next := rank(demand, offer); {
-		case best.offer == nil || next.before(best):
-			best, second = next, best
-		case second.offer == nil || next.before(second):
-			second = next
+		if model := m.book.models[models[i].Name]; model != nil && model.stocked&wanted != 0 {
+			m.openShelf(model, models[i].Speed, wanted)
 		}
 	}
-	if best.offer == nil {
-		decision.Fix = near.fix()
-		return decision
-	}
-	decision.Won = best.offer
-	decision.Why = why(decision.Fit, best, second)
-	return decision
-}
-
-// candidate is an offer that meets every rule, with its rank.
-type candidate struct {
-	offer    *Offer
-	refused  bool
-	leftover int
-	draw     uint64
-}
-
-func rank(demand *Demand, offer *Offer) candidate {
-	draw := sha256.Sum256([]byte(demand.UID + "/" + offer.Name))
-	return candidate{
-		offer:    offer,
-		refused:  demand.Refused != "" && demand.Refused == offer.Name,
-		leftover: offer.free() - demand.Workers*demand.PerWorker,
-		draw:     binary.BigEndian.Uint64(draw[:]),
+	if len(models) == 0 {
+		for _, model := range m.book.models {
+			m.openShelf(model, 0, wanted)
+		}
 	}
 }
 
-// before says whether c ranks before other.
-func (c candidate) before(other candidate) bool {
-	if c.refused != other.refused {
-		return other.refused
+// prune drops the lists that cannot hold the best offer: those whose lowest score is above the score of an offer that meets every rule,
+// the first of the list that looks best. Usually few are left.
+func (m *merge) prune() {
+	s := &m.book.scratch
+	best := 0
+	for i := range s.cursors {
+		if s.cursors[i].bound < s.cursors[best].bound {
+			best = i
+		}
 	}
-	return cmp.Or(
-		cmp.Compare(c.offer.Price, other.offer.Price),
-		cmp.Compare(c.leftover, other.leftover),
-		cmp.Compare(c.draw, other.draw),
-		strings.Compare(c.offer.Name, other.offer.Name),
-	) < 0
-}
-
-// nearest collects the offers that break one rule alone.
-type nearest struct {
-	demand *Demand
-	alone  [ruleCount]int
-	best   [ruleCount]*Offer
-}
-
-func (n *nearest) add(set uint16, first Rule, offer *Offer) {
-	if bits.OnesCount16(set) != 1 {
+	if best == len(s.cursors) {
 		return
 	}
-	n.alone[first]++
-	if best := n.best[first]; best == nil || n.closer(first, offer, best) {
-		n.best[first] = offer
+	found := s.cursors[best].offer()
+	if found.Name == m.demand.Refused || !fits(m.demand, &found.Offer) {
+		return
+	}
+	score := m.score(&found.Offer, s.cursors[best].factor)
+	s.cursors = slices.DeleteFunc(s.cursors, func(c cursor) bool { return c.bound > score })
+}
+
+// heapify makes a heap of the cursors.
+func (m *merge) heapify() {
+	s := &m.book.scratch
+	for i := len(s.cursors)/2 - 1; i >= 0; i-- {
+		sink(s.cursors, i, cursorBefore)
 	}
 }
 
-// closer says whether a is a better example than b: the roomier one where room is missing, else the cheaper one.
-func (n *nearest) closer(r Rule, a, b *Offer) bool {
-	order := 0
-	if r == RuleCapacity {
-		order = cmp.Compare(b.Slots(n.demand.PerWorker), a.Slots(n.demand.PerWorker))
-	}
-	return cmp.Or(order, cmp.Compare(a.Price, b.Price), strings.Compare(a.Name, b.Name)) < 0
-}
-
-func (n *nearest) fix() *Fix {
-	for _, r := range fixOrder() {
-		if n.best[r] != nil {
-			return &Fix{Rule: r, Offers: n.alone[r], Has: rules[r].has(n.demand, n.best[r])}
+func (m *merge) openShelf(model *shelf, speed uint32, wanted uint64) {
+	m.weighRegions(speed)
+	s := &m.book.scratch
+	for set := model.stocked & wanted; set != 0; set &= set - 1 {
+		class := bits.TrailingZeros64(set)
+		for region, rank := range model.firsts[class] {
+			factor := s.factors[region]
+			if rank > m.limit || rank == none || factor == 0 {
+				continue
+			}
+			s.cursors = append(s.cursors, cursor{list: &model.lists[class][region], factor: factor, bound: m.scoreFrom(rank, factor)})
 		}
 	}
-	return nil
 }
 
-// why says what told the best offer from the second best.
-func why(fit int, best, second candidate) string {
-	price := best.offer.Price.String() + " USD per GPU-hour"
-	switch {
-	case fit == 1:
-		return "the only offer that fits, at " + price
-	case best.refused != second.refused:
-		return fmt.Sprintf("the best of %d that fit and did not refuse before, at %s", fit-1, price)
-	case best.offer.Price != second.offer.Price:
-		return fmt.Sprintf("the cheapest of %d that fit, at %s", fit, price)
-	case best.leftover != second.leftover:
-		return fmt.Sprintf("the tightest fit among the cheapest of %d, at %s", fit, price)
-	default:
-		return fmt.Sprintf("drawn among the best of %d, at %s", fit, price)
+// weighRegions computes the factor of each region for a model of some speed.
+func (m *merge) weighRegions(speed uint32) {
+	d, s := m.demand, &m.book.scratch
+	s.factors = s.factors[:0]
+	usual := place(0, speed)
+	if len(d.Regions) > 0 {
+		usual = 0
 	}
-}
-
-// Explain says in one sentence why a demand found no offer: counts per rule, then the nearest fix.
-func (d Decision) Explain() string {
-	if d.Offers == 0 {
-		return "The market has no offer"
+	for range len(m.book.regions) {
+		s.factors = append(s.factors, usual)
 	}
-	counts := make([]string, 0, ruleCount)
-	for r, n := range d.Rejected {
-		if n > 0 {
-			counts = append(counts, fmt.Sprintf("%d on %s", n, Rule(r)))
+	for _, region := range d.Regions {
+		if number, ok := m.book.regions[region]; ok {
+			s.factors[number] = place(0, speed)
 		}
 	}
-	text := fmt.Sprintf("None of %s fits: rejected %s", plural(d.Offers, "offer"), strings.Join(counts, ", "))
-	if d.Fix == nil {
-		return text
+	for i := len(d.Penalties) - 1; i >= 0; i-- { // the first of a region counts
+		if number, ok := m.book.regions[d.Penalties[i].Region]; ok && s.factors[number] != 0 {
+			s.factors[number] = place(d.Penalties[i].PPM, speed)
+		}
 	}
-	verb := "fail"
-	if d.Fix.Offers == 1 {
-		verb = "fails"
-	}
-	return fmt.Sprintf("%s; %d of %s %s only on %s: %s", text, d.Fix.Offers, plural(d.Offers, "offer"), verb, d.Fix.Rule, d.Fix.Has)
 }
 
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+// next returns the best offer that was not returned yet.
+func (m *merge) next() (ranked, bool) {
+	s := &m.book.scratch
+	for len(s.cursors) > 0 && (len(s.ready) == 0 || s.cursors[0].bound <= s.ready[0].score) {
+		m.look()
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	if len(s.ready) > 0 {
+		best := s.ready[0]
+		last := len(s.ready) - 1
+		s.ready[0] = s.ready[last]
+		s.ready = s.ready[:last]
+		sink(s.ready, 0, rankedBefore)
+		return best, true
+	}
+	if m.refused != nil {
+		last := m.rank(&m.refused.Offer, m.factor, m.refused.hash)
+		m.refused = nil
+		return last, true
+	}
+	return ranked{}, false
+}
+
+// look ranks the offer that the first cursor is at, if it meets every rule, and moves the cursor on.
+func (m *merge) look() {
+	s := &m.book.scratch
+	c := &s.cursors[0]
+	found := c.offer()
+	if fits(m.demand, &found.Offer) {
+		if m.demand.Refused == found.Name && found.Name != "" {
+			m.refused, m.factor = found, c.factor
+		} else {
+			s.ready = append(s.ready, m.rank(&found.Offer, c.factor, found.hash))
+			rise(s.ready, len(s.ready)-1, rankedBefore)
+		}
+	}
+	if c.at++; int(c.at) == len(c.list.leaves[c.leaf]) {
+		c.leaf, c.at = c.leaf+1, 0
+	}
+	if int(c.leaf) < len(c.list.leaves) && c.offer().rank <= m.limit {
+		c.bound = m.scoreFrom(c.offer().rank, c.factor)
+	} else {
+		last := len(s.cursors) - 1
+		s.cursors[0] = s.cursors[last]
+		s.cursors = s.cursors[:last]
+	}
+	sink(s.cursors, 0, cursorBefore)
+}
+
+func cursorBefore(a, b *cursor) bool { return a.bound < b.bound }
+func rankedBefore(a, b *ranked) bool { return a.before(b) }
+
+// sink restores a heap in which only the entry at i may be too low.
+func sink[T any](heap []T, i int, before func(a, b *T) bool) {
+	for {
+		child := 2*i + 1
+		if child >= len(heap) {
+			return
+		}
+		if right := child + 1; right < len(heap) && before(&heap[right], &heap[child]) {
+			child = right
+		}
+		if !before(&heap[child], &heap[i]) {
+			return
+		}
+		heap[i], heap[child] = heap[child], heap[i]
+		i = child
+	}
+}
+
+// rise restores a heap in which only the entry at i may be too high.
+func rise[T any](heap []T, i int, before func(a, b *T) bool) {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !before(&heap[i], &heap[parent]) {
+			return
+		}
+		heap[i], heap[parent] = heap[parent], heap[i]
+		i = parent
+	}
+}
+
+// uint128 is a sum of scores that cannot overflow.
+type uint128 struct{ high, low uint64 }
+
+func (u uint128) plus(score uint64, workers int) uint128 {
+	high, low := bits.Mul64(score, uint64(workers)) //nolint:gosec // not negative
+	low, carry := bits.Add64(u.low, low, 0)
+	high, _ = bits.Add64(u.high, high, carry)
+	return uint128{high, low}
+}
+
+func (u uint128) less(other uint128) bool {
+	return u.high < other.high || u.high == other.high && u.low < other.low
 }

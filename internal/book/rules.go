@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Rule is one hard condition that an offer must meet. Rules are checked in the order of their values.
@@ -13,14 +14,20 @@ type Rule uint8
 
 // The rules.
 const (
-	RuleModel Rule = iota
+	RuleValidity Rule = iota
+	RuleModel
+	RuleMemory
 	RuleToken
 	RuleRegion
 	RuleTier
 	RuleIsolation
 	RuleEgress
 	RuleDuration
+	RuleWindow
+	RuleStake
+	RuleReputation
 	RulePrice
+	RuleBudget
 	RuleCapacity
 	ruleCount
 )
@@ -33,70 +40,53 @@ func (r Rule) String() string {
 	return "unknown"
 }
 
-// rule tells whether an offer meets a demand in one respect, and what the nearest offer that does not would have.
+// rule tells whether an offer meets a demand in one respect. Of an offer that does not, has says what it has instead; asks says what the
+// job does that it should be otherwise, and is empty where that is plain or not the job's.
 type rule struct {
 	name string
 	met  func(*Demand, *Offer) bool
 	has  func(*Demand, *Offer) string
+	asks func(*Demand) string
 }
 
 var rules = [ruleCount]rule{
-	RuleModel: {
-		name: "model",
-		met:  func(d *Demand, o *Offer) bool { return slices.Contains(d.Models, o.Model) },
-		has:  func(_ *Demand, o *Offer) string { return "the cheapest has " + o.Model },
-	},
-	RuleToken: {
-		name: "token",
-		met:  func(d *Demand, o *Offer) bool { return slices.Contains(o.Tokens, d.Token) },
-		has:  func(_ *Demand, o *Offer) string { return "the cheapest takes " + strings.Join(o.Tokens, " or ") },
-	},
-	RuleRegion: {
-		name: "region",
-		met:  func(d *Demand, o *Offer) bool { return len(d.Regions) == 0 || slices.Contains(d.Regions, o.Region) },
-		has:  func(_ *Demand, o *Offer) string { return "the cheapest is in " + o.Region },
-	},
-	RuleTier: {
-		name: "tier",
-		met:  func(d *Demand, o *Offer) bool { return slices.Contains(o.Tiers, d.Tier) },
-		has:  func(_ *Demand, o *Offer) string { return "the cheapest is " + strings.Join(o.Tiers, " or ") },
-	},
-	RuleIsolation: {
-		name: "isolation",
-		met:  func(d *Demand, o *Offer) bool { return o.Isolation >= d.Isolation },
-		has:  func(_ *Demand, o *Offer) string { return "the cheapest gives " + o.Isolation.String() },
-	},
-	RuleEgress: {
-		name: "egress",
-		met:  func(d *Demand, o *Offer) bool { return o.Egress >= d.Egress },
-		has:  func(_ *Demand, o *Offer) string { return "the cheapest allows " + o.Egress.String() },
-	},
-	RuleDuration: {
-		name: "duration",
-		met:  func(d *Demand, o *Offer) bool { return o.Shortest <= d.Duration && d.Duration <= o.Longest },
-		has: func(_ *Demand, o *Offer) string {
-			return fmt.Sprintf("the cheapest takes terms from %s to %s", o.Shortest, o.Longest)
-		},
-	},
-	RulePrice: {
-		name: "price",
-		met:  func(d *Demand, o *Offer) bool { return o.Price <= d.MaxPrice },
-		has:  func(_ *Demand, o *Offer) string { return fmt.Sprintf("the cheapest is %s USD", o.Price) },
-	},
-	RuleCapacity: {
-		name: "capacity",
-		met:  func(d *Demand, o *Offer) bool { return d.Workers > 0 && o.Slots(d.PerWorker) >= d.Workers },
-		has: func(d *Demand, o *Offer) string {
-			return fmt.Sprintf("the largest has room for %d of %d workers", o.Slots(d.PerWorker), d.Workers)
-		},
-	},
+	RuleValidity:   {"validity", validNow, hasExpired, nothing},
+	RuleModel:      {"model", acceptsModel, hasModel, asksModel},
+	RuleMemory:     {"memory", enoughMemory, hasMemory, asksMemory},
+	RuleToken:      {"token", takesToken, hasTokens, asksToken},
+	RuleRegion:     {"region", inRegion, hasRegion, asksRegion},
+	RuleTier:       {"tier", givesTier, hasTiers, asksTier},
+	RuleIsolation:  {"isolation", isolates, hasIsolation, asksIsolation},
+	RuleEgress:     {"egress", reaches, hasEgress, asksEgress},
+	RuleDuration:   {"duration", inTerms, hasTerms, asksDuration},
+	RuleWindow:     {"time left", endsInTime, hasUntil, asksDuration},
+	RuleStake:      {"stake", staked, hasNoStake, nothing},
+	RuleReputation: {"reputation", reputable, hasReputation, asksReputation},
+	RulePrice:      {"price", underPrice, hasPrice, asksPrice},
+	RuleBudget:     {"budget", underBudget, hasPrice, asksBudget},
+	RuleCapacity:   {"capacity", hasRoom, hasSlots, nothing},
 }
 
-// fixOrder says which rule a buyer would rather give way on, when several single changes would find an offer.
+// fixOrder says which rule a buyer would rather give way on, when several single changes would find an offer. The last three are not
+// the buyer's to change.
 func fixOrder() []Rule {
 	return []Rule{
-		RulePrice, RuleCapacity, RuleDuration, RuleRegion, RuleTier, RuleToken, RuleEgress, RuleIsolation, RuleModel,
+		RulePrice, RuleBudget, RuleDuration, RuleWindow, RuleRegion, RuleReputation, RuleTier, RuleToken, RuleEgress, RuleIsolation,
+		RuleMemory, RuleModel, RuleCapacity, RuleStake, RuleValidity,
 	}
+}
+
+// Fits says whether an offer meets every rule of a demand, with what is held of it.
+func Fits(d *Demand, o *Offer) bool { return fits(d, o) }
+
+// fits says whether the offer meets every rule.
+func fits(d *Demand, o *Offer) bool {
+	for r := range rules {
+		if !rules[r].met(d, o) {
+			return false
+		}
+	}
+	return true
 }
 
 // broken returns the rules that the offer breaks, as a bit set, and the first of them.
@@ -110,4 +100,156 @@ func broken(d *Demand, o *Offer) (set uint16, first Rule) {
 		first = min(first, r)
 	}
 	return set, first
+}
+
+func nothing(*Demand) string { return "" }
+
+// validNow: an offer that its supplier does not renew counts no more.
+func validNow(d *Demand, o *Offer) bool { return o.ValidUntil.After(d.At) }
+
+func hasExpired(*Demand, *Offer) string { return "is not renewed by its supplier" }
+
+// acceptsModel: the GPU is one of those that the job names.
+func acceptsModel(d *Demand, o *Offer) bool {
+	if len(d.Models) == 0 {
+		return true
+	}
+	for i := range d.Models {
+		if d.Models[i].Name == o.Model {
+			return true
+		}
+	}
+	return false
+}
+
+func hasModel(_ *Demand, o *Offer) string { return "has " + o.Model }
+
+func asksModel(d *Demand) string {
+	names := make([]string, len(d.Models))
+	for i := range d.Models {
+		names[i] = d.Models[i].Name
+	}
+	return "accepts " + anyOf(names)
+}
+
+// enoughMemory: a GPU has the memory that the job needs.
+func enoughMemory(d *Demand, o *Offer) bool { return o.MemoryMiB >= d.MinMemoryMiB }
+
+func hasMemory(_ *Demand, o *Offer) string { return fmt.Sprintf("has %d MiB", o.MemoryMiB) }
+
+func asksMemory(d *Demand) string { return fmt.Sprintf("needs %d MiB", d.MinMemoryMiB) }
+
+// takesToken: the supplier takes what the job is paid in.
+func takesToken(d *Demand, o *Offer) bool { return slices.Contains(o.Tokens, d.Token) }
+
+func hasTokens(_ *Demand, o *Offer) string { return "takes " + anyOf(o.Tokens) }
+
+func asksToken(d *Demand) string { return "pays in " + d.Token }
+
+// inRegion: the GPUs are where the job may run.
+func inRegion(d *Demand, o *Offer) bool {
+	return len(d.Regions) == 0 || slices.Contains(d.Regions, o.Region)
+}
+
+func hasRegion(_ *Demand, o *Offer) string { return "is in " + o.Region }
+
+func asksRegion(d *Demand) string { return "accepts " + anyOf(d.Regions) }
+
+// givesTier: the supplier gives leases of the job's tier.
+func givesTier(d *Demand, o *Offer) bool { return slices.Contains(o.Tiers, d.Tier) }
+
+func hasTiers(_ *Demand, o *Offer) string { return "is " + anyOf(o.Tiers) }
+
+func asksTier(d *Demand) string { return "asks for " + d.Tier }
+
+// isolates: leases are kept apart as strongly as the job asks, or more.
+func isolates(d *Demand, o *Offer) bool { return o.Isolation >= d.Isolation }
+
+func hasIsolation(_ *Demand, o *Offer) string { return "gives " + o.Isolation.String() }
+
+func asksIsolation(d *Demand) string { return "asks for " + d.Isolation.String() }
+
+// reaches: the pods may reach what the job needs.
+func reaches(d *Demand, o *Offer) bool { return o.Egress >= d.Egress }
+
+func hasEgress(_ *Demand, o *Offer) string { return "allows " + o.Egress.String() }
+
+func asksEgress(d *Demand) string { return "needs " + d.Egress.String() }
+
+// inTerms: the supplier gives leases of such a length.
+func inTerms(d *Demand, o *Offer) bool { return o.Shortest <= d.Duration && d.Duration <= o.Longest }
+
+func hasTerms(_ *Demand, o *Offer) string {
+	return fmt.Sprintf("gives terms from %s to %s", o.Shortest, o.Longest)
+}
+
+func asksDuration(d *Demand) string { return "runs for " + d.Duration.String() }
+
+// endsInTime: the term is over before the supplier needs the GPUs back, however late it begins.
+func endsInTime(d *Demand, o *Offer) bool {
+	return o.Until.IsZero() || !d.At.Add(d.Start+d.Duration).After(o.Until)
+}
+
+func hasUntil(_ *Demand, o *Offer) string {
+	return "needs its GPUs back at " + o.Until.UTC().Format(time.RFC3339)
+}
+
+// staked: the supplier has the stake that the market asks for.
+func staked(_ *Demand, o *Offer) bool { return !o.Unstaked }
+
+func hasNoStake(*Demand, *Offer) string { return "has less at stake than the market asks for" }
+
+// reputable: the supplier has the reputation that the job asks for.
+func reputable(d *Demand, o *Offer) bool { return o.Reputation >= d.MinReputation }
+
+func hasReputation(_ *Demand, o *Offer) string { return "has a reputation of " + percent(o.Reputation) }
+
+func asksReputation(d *Demand) string { return "asks for " + percent(d.MinReputation) }
+
+// underPrice: a GPU costs no more than the job bids.
+func underPrice(d *Demand, o *Offer) bool { return o.Price <= d.MaxPrice }
+
+func hasPrice(_ *Demand, o *Offer) string { return fmt.Sprintf("asks %s USD", o.Price) }
+
+func asksPrice(d *Demand) string { return fmt.Sprintf("bids %s USD", d.MaxPrice) }
+
+// underBudget: the budget covers all GPUs for the whole term.
+func underBudget(d *Demand, o *Offer) bool { return d.Affordable == 0 || o.Price <= d.Affordable }
+
+func asksBudget(d *Demand) string {
+	return fmt.Sprintf("has a budget for %s USD", d.Affordable)
+}
+
+// hasRoom: every worker finds its GPUs on one node; of a gang that may be split, one worker does.
+func hasRoom(d *Demand, o *Offer) bool {
+	need := d.Workers
+	if d.Split {
+		need = 1
+	}
+	return d.Workers > 0 && o.Slots(d.PerWorker) >= need
+}
+
+func hasSlots(d *Demand, o *Offer) string {
+	return fmt.Sprintf("has room for %d of %s", o.room(d), plural(d.Workers, "worker", "workers"))
+}
+
+// anyOf lists alternatives: two of them, and how many more.
+func anyOf(names []string) string {
+	switch n := len(names); {
+	case n == 0:
+		return "any"
+	case n <= most:
+		return strings.Join(names, " or ")
+	default:
+		return fmt.Sprintf("%s or %d others", strings.Join(names[:most-1], ", "), n-most+1)
+	}
+}
+
+// most is how many alternatives are named.
+const most = 3
+
+// percent writes parts per million with at most two decimals, rounded down, so that nothing looks like what it does not reach.
+func percent(ppm uint32) string {
+	text := fmt.Sprintf("%d.%02d", ppm/10_000, ppm%10_000/100)
+	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".") + " %"
 }

@@ -4,126 +4,257 @@ package price
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
-	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/bourse-dev/bourse/internal/money"
 )
 
 func TestNext(t *testing.T) {
-	rule := Rule{Target: 900_000, Gain: 100_000, Step: 20_000, Low: 600_000, High: 2_500_000}
+	slow := Default()
+	slow.Gain = 5_000
+	eager := Default()
+	eager.Gain = PPM
 	cases := map[string]struct {
-		index PPM
-		use   Use
-		want  PPM
+		rules Rules
+		index uint32
+		load  Load
+		want  uint32
 	}{
-		"it rests at its target":                        {1_000_000, Use{Leased: 9, Free: 1}, 1_000_000},
-		"it rises when all is leased":                   {1_000_000, Use{Leased: 10}, 1_010_000},
-		"it falls when little is leased":                {1_000_000, Use{Leased: 8, Free: 2}, 990_000},
-		"it never falls by more than a step":            {1_000_000, Use{Free: 10}, 980_000},
-		"it stays where nothing is on offer":            {1_300_000, Use{}, 1_300_000},
-		"it does not leave its band below":              {600_000, Use{Free: 10}, 600_000},
-		"it does not leave its band above":              {2_500_000, Use{Leased: 10}, 2_500_000},
-		"one that is outside of its band comes into it": {9_000_000, Use{}, 2_500_000},
-		"one that was never set begins at the lowest":   {0, Use{}, 600_000},
+		"on target it rests":                {Default(), PPM, Load{Leased: 90, Free: 10}, PPM},
+		"all sold, it rises":                {Default(), PPM, Load{Leased: 100}, 1_002_000},
+		"none sold, it falls":               {Default(), PPM, Load{Free: 100}, 982_000},
+		"half sold":                         {Default(), PPM, Load{Leased: 50, Free: 50}, 992_000},
+		"a lower gain moves it less":        {slow, PPM, Load{Free: 100}, 995_500},
+		"never further than a step":         {eager, PPM, Load{Free: 100}, 980_000},
+		"nor up":                            {eager, PPM, Load{Leased: 100}, 1_020_000},
+		"not below the floor":               {Default(), 601_000, Load{Free: 1}, 600_000},
+		"not above the ceiling":             {Default(), 2_499_999, Load{Leased: 1}, 2_500_000},
+		"without GPUs it rests":             {Default(), 1_234_567, Load{}, 1_234_567},
+		"out of the band, it comes back":    {Default(), 1, Load{}, 600_000},
+		"more GPUs than can be counted":     {Default(), PPM, Load{Leased: math.MaxUint64, Free: 1}, PPM},
+		"as many GPUs as can be counted":    {Default(), PPM, Load{Leased: math.MaxUint64}, 1_002_000},
+		"a change of less than one is none": {slow, 600_000, Load{Leased: 900_100, Free: 99_900}, 600_000},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := rule.Next(tc.index, tc.use)
-			if err != nil || got != tc.want {
-				t.Errorf("index %d, %v, want %d", got, err, tc.want)
+			if got := tc.rules.Next(tc.index, tc.load); got != tc.want {
+				t.Errorf("got %d ppm, want %d", got, tc.want)
 			}
 		})
 	}
-	if _, err := rule.Next(One, Use{Leased: -1}); !errors.Is(err, ErrNegative) {
-		t.Errorf("a negative count: %v", err)
+}
+
+func TestAnIndexIsBounded(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		r := Rules{
+			Target: 1 + rng.Uint32N(PPM-1), Gain: 1 + rng.Uint32N(PPM), Step: 1 + rng.Uint32N(PPM/10),
+			Floor: 1 + rng.Uint32N(PPM), Ceiling: PPM + rng.Uint32N(99*PPM),
+		}
+		if err := r.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		index := r.Floor + rng.Uint32N(r.Ceiling-r.Floor+1)
+		got := r.Next(index, Load{Leased: rng.Uint64() >> rng.IntN(64), Free: rng.Uint64() >> (1 + rng.IntN(63))})
+		most := int64(index) * int64(r.Step) / PPM
+		if moved := int64(got) - int64(index); got < r.Floor || got > r.Ceiling || moved > most || moved < -most {
+			t.Fatalf("%+v moved %d to %d", r, index, got)
+		}
 	}
 }
 
-// However a market fares, the index stays in its band, moves no more than a step at a time, and moves towards its target.
-func TestTheIndexIsBounded(t *testing.T) {
-	random := rand.New(rand.NewPCG(7, 8))
-	for range 2000 {
-		rule := Rule{
-			Target: 1 + PPM(random.Int64N(1_000_000)), Gain: PPM(random.Int64N(1_000_001)), Step: PPM(random.Int64N(500_001)),
-			Low: 1 + PPM(random.Int64N(1_000_000)), High: One + PPM(random.Int64N(99_000_000)),
+func TestValidate(t *testing.T) {
+	cases := map[string]func(*Rules){
+		"a target of nothing":         func(r *Rules) { r.Target = 0 },
+		"a target of everything":      func(r *Rules) { r.Target = PPM },
+		"an index that cannot move":   func(r *Rules) { r.Gain = 0 },
+		"a gain of more than a whole": func(r *Rules) { r.Gain = PPM + 1 },
+		"no step":                     func(r *Rules) { r.Step = 0 },
+		"a leap":                      func(r *Rules) { r.Step = PPM/10 + 1 },
+		"no floor":                    func(r *Rules) { r.Floor = 0 },
+		"a floor above the reference": func(r *Rules) { r.Floor = PPM + 1 },
+		"a ceiling below it":          func(r *Rules) { r.Ceiling = PPM - 1 },
+	}
+	if err := Default().Validate(); err != nil {
+		t.Errorf("the default rules: %v", err)
+	}
+	for name, change := range cases {
+		r := Default()
+		change(&r)
+		if err := r.Validate(); !errors.Is(err, ErrRules) {
+			t.Errorf("%s: err = %v, want ErrRules", name, err)
 		}
-		if err := rule.Check(); err != nil {
-			t.Fatal(err)
+	}
+}
+
+// market is a simulation: GPUs that ask the reference times the index, and jobs that pay what they value a GPU at, at most.
+type market struct {
+	rng    *rand.Rand
+	gpus   int
+	ends   []int // of the leases that run, by epoch
+	queue  []waiting
+	index  uint32
+	sold   int // GPU-epochs
+	perDay int // jobs an epoch, in thousandths
+}
+
+type waiting struct {
+	worth uint32 // ppm of the reference
+	until int
+}
+
+// epoch lets jobs come, run and end. pressure is what moves the index.
+func (m *market) epoch(now int, next func(index uint32, leased, free, queued int) uint32) {
+	running := m.ends[:0]
+	for _, end := range m.ends {
+		if end > now {
+			running = append(running, end)
 		}
-		index := rule.within(PPM(random.Int64N(100_000_000)))
-		for range 50 {
-			use := Use{Leased: random.Int64N(1_000_000), Free: random.Int64N(1_000_000)}
-			next, err := rule.Next(index, use)
-			if err != nil {
-				t.Fatal(err)
+	}
+	m.ends = running
+	for range m.perDay / 1000 {
+		m.queue = append(m.queue, waiting{worth: 300_000 + m.rng.Uint32N(2_000_000), until: now + 576}) // patient for two days
+	}
+	rest := m.queue[:0]
+	for _, job := range m.queue {
+		switch {
+		case job.worth >= m.index && len(m.ends) < m.gpus:
+			m.ends = append(m.ends, now+24)
+		case job.until > now:
+			rest = append(rest, job)
+		}
+	}
+	m.queue = rest
+	m.sold += len(m.ends)
+	m.index = next(m.index, len(m.ends), m.gpus-len(m.ends), len(m.queue))
+}
+
+func run(epochs, perEpoch int, next func(index uint32, leased, free, queued int) uint32) (*market, []uint32) {
+	m := &market{rng: rand.New(rand.NewPCG(7, 7)), gpus: 100, index: PPM, perDay: perEpoch * 1000}
+	var indexes []uint32
+	for now := range epochs {
+		m.epoch(now, next)
+		indexes = append(indexes, m.index)
+	}
+	return m, indexes
+}
+
+func byUtilisation(index uint32, leased, free, _ int) uint32 {
+	return Default().Next(index, Load{Leased: uint64(leased), Free: uint64(free)})
+}
+
+// If whoever waits counted as demand, jobs that cannot pay would drive the price to the ceiling, where still fewer can: the GPUs stand
+// idle and the price is stuck.
+func TestAQueueThatCannotPayDoesNotRaiseThePrice(t *testing.T) {
+	const epochs, jobs = 4000, 3 // 3 jobs × 24 epochs are 72 of 100 GPUs
+	sound, indexes := run(epochs, jobs, byUtilisation)
+	naive, stuck := run(epochs, jobs, func(index uint32, leased, free, queued int) uint32 {
+		return Default().Next(index, Load{Leased: uint64(min(leased+queued, leased+free)), Free: uint64(max(0, free-queued))})
+	})
+	t.Logf("sold %d GPU-epochs at an index of %d by utilisation, %d at %d when the queue counts", sound.sold, indexes[epochs-1], naive.sold, stuck[epochs-1])
+	if stuck[epochs-1] != Default().Ceiling {
+		t.Errorf("the naive index is %d, not stuck at the ceiling: the lesson was not tried", stuck[epochs-1])
+	}
+	if indexes[epochs-1] > PPM || sound.sold < 5*naive.sold {
+		t.Errorf("the index is %d with %d GPU-epochs sold, %d when the queue counts", indexes[epochs-1], sound.sold, naive.sold)
+	}
+}
+
+// Twice the demand raises the index step by step, and the index comes back with the demand.
+func TestTheIndexFollowsDemandAndComesBack(t *testing.T) {
+	m := &market{rng: rand.New(rand.NewPCG(7, 7)), gpus: 100, index: PPM}
+	mean := func(from, to, perEpoch int) uint32 {
+		m.perDay = perEpoch * 1000
+		sum := uint64(0)
+		for now := from; now < to; now++ {
+			before := m.index
+			m.epoch(now, byUtilisation)
+			if most := before / 50; m.index > before+most || m.index+most < before {
+				t.Fatalf("the index went from %d to %d in one step", before, m.index)
 			}
-			over := use.Leased*int64(One) > (use.Leased+use.Free)*int64(rule.Target)
-			switch moved := next - index; {
-			case next < rule.Low || next > rule.High:
-				t.Fatalf("%+v: %d is outside of the band", rule, next)
-			case max(moved, -moved) > index*rule.Step/One:
-				t.Fatalf("%+v: from %d to %d is more than a step", rule, index, next)
-			case over && moved < 0, !over && moved > 0:
-				t.Fatalf("%+v: with %+v it moved by %d", rule, use, moved)
+			if now >= to-500 {
+				sum += uint64(m.index)
 			}
-			index = next
+		}
+		return uint32(sum / 500)
+	}
+	base := mean(0, 4000, 5)
+	high := mean(4000, 8000, 10)
+	again := mean(8000, 14000, 5)
+	t.Logf("index %d, %d under twice the demand, %d afterwards", base, high, again)
+	if high < base+base/10 {
+		t.Errorf("twice the demand moves the index from %d to %d", base, high)
+	}
+	if off := int64(again) - int64(base); off > int64(base)/20 || off < -int64(base)/20 {
+		t.Errorf("the index is %d after the demand is gone, want about %d", again, base)
+	}
+}
+
+func TestKeyOf(t *testing.T) {
+	cases := map[[2]string]Key{
+		{"h100-sxm-80gb", "eu-north"}:          {"h100", "eu"},
+		{"h100-pcie-80gb", "eu-west-1"}:        {"h100", "eu"},
+		{"rtx-4090", "us-east-1"}:              {"rtx-4090", "us"},
+		{"rtx-3060-ti", "us"}:                  {"rtx-3060", "us"},
+		{"a100-sxm-40gb-mig-1g-5gb", "ap-x-y"}: {"a100", "ap"},
+		{"rtx", "eu"}:                          {"rtx", "eu"},
+	}
+	for of, want := range cases {
+		if got := KeyOf(of[0], of[1]); got != want {
+			t.Errorf("KeyOf(%q, %q) = %v, want %v", of[0], of[1], got, want)
 		}
 	}
 }
 
-// Whatever waits, an index cannot be driven up while GPUs stand idle: there is no way to tell it of a queue.
-func TestIdleGPUsAlwaysLowerTheIndex(t *testing.T) {
-	rule := Default()
-	index := rule.High
-	for range 1000 {
-		next, err := rule.Next(index, Use{Leased: 1, Free: 1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if next >= index && index > rule.Low {
-			t.Fatalf("half of the GPUs are idle and the index goes from %d to %d", index, next)
-		}
-		index = next
-	}
-	if index != rule.Low {
-		t.Errorf("in the end it is %d, want %d", index, rule.Low)
+func TestAdvance(t *testing.T) {
+	h100, a100, l4 := Key{"h100", "eu"}, Key{"a100", "eu"}, Key{"l4", "us"}
+	got := Default().Advance(
+		[]Entry{{h100, 1_100_000}, {a100, 900_000}, {h100, 1}},
+		map[Key]Load{h100: {Leased: 10}, l4: {Free: 10}},
+	)
+	want := []Entry{{a100, 900_000}, {h100, 1_102_200}, {l4, 982_000}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("entries (-want +got):\n%s", diff)
 	}
 }
 
-func TestAsk(t *testing.T) {
-	usd := func(text string) money.USD {
-		t.Helper()
-		price, err := money.ParseUSD(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return price
+func TestAutoFollowsWithinItsLimits(t *testing.T) {
+	const dollar = money.USD(1_000_000_000)
+	auto := Auto{Reference: 2 * dollar, Min: dollar * 3 / 2, Max: 3 * dollar}
+	if err := auto.Validate(); err != nil {
+		t.Fatal(err)
 	}
-	limits := Limits{Reference: usd("2"), Least: usd("1.50"), Most: usd("3")}
-	for index, want := range map[PPM]string{One: "2", 1_250_000: "2.5", 600_000: "1.50", 2_500_000: "3", 999_999: "1.999998", 0: "1.50"} {
-		if got := limits.Ask(index); got != usd(want) {
-			t.Errorf("at %d: %s, want %s", index, got, want)
+	cases := map[string]struct {
+		index uint32
+		want  money.USD
+	}{
+		"at the reference":    {PPM, 2 * dollar},
+		"above it":            {1_250_000, dollar * 5 / 2},
+		"not over the most":   {2_500_000, 3 * dollar},
+		"not under the least": {600_000, dollar * 3 / 2},
+		"a millionth":         {1_000_001, 2*dollar + 2000},
+	}
+	for name, tc := range cases {
+		if got := auto.At(tc.index); got != tc.want {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
 		}
 	}
-}
-
-func TestCheckNamesTheField(t *testing.T) {
-	for field, change := range map[string]func(*Rule){
-		"target": func(r *Rule) { r.Target = One + 1 },
-		"gain":   func(r *Rule) { r.Gain = -1 },
-		"step":   func(r *Rule) { r.Step = One },
-		"low":    func(r *Rule) { r.Low = 0 },
-		"high":   func(r *Rule) { r.High = One - 1 },
+	if got := (Auto{Reference: 1_234_567, Min: 700_000, Max: 2_000_000}).At(999_999); got != 1_234_000 {
+		t.Errorf("a price of %d, want it rounded down to a millionth of a dollar", got)
+	}
+	for _, wrong := range []Auto{
+		{}, {Reference: 0, Max: 1}, {Reference: dollar, Min: dollar, Max: dollar - 1}, {Reference: dollar, Min: dollar/2 - 1, Max: dollar},
+		{Reference: dollar, Min: dollar, Max: 4*dollar + 1},
 	} {
-		rule := Default()
-		change(&rule)
-		if err := rule.Check(); err == nil || !strings.Contains(err.Error(), field) {
-			t.Errorf("%s: %v", field, err)
+		if err := wrong.Validate(); !errors.Is(err, ErrLimits) {
+			t.Errorf("%+v: err = %v, want ErrLimits", wrong, err)
 		}
 	}
-	if err := Default().Check(); err != nil {
-		t.Error(err)
+	if got := (Auto{Reference: math.MaxUint64, Max: math.MaxUint64}).At(2 * PPM); got != math.MaxUint64/1000*1000 {
+		t.Errorf("a price that does not fit is %d, want the most", got)
 	}
 }

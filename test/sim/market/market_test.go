@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite the golden file")
 
 // busy is a market that is too small for the excerpt's jobs.
 const busy = `{seed: 1, nodes: 4, suppliers: 2, stepSeconds: 300, patienceSeconds: 86400, lowestAskUSD: "0.60", highestAskUSD: "1.10",
-lowestValueUSD: "0.51", highestValueUSD: "2.21", index: {target: 900000, gain: 20000, step: 20000, low: 600000, high: 2500000}}`
+lowestValueUSD: "0.51", highestValueUSD: "2.21", index: {target: 900000, gain: 20000, step: 20000, floor: 600000, ceiling: 2500000}}`
 
 func excerpt(t *testing.T) []Job {
 	t.Helper()
@@ -36,11 +36,7 @@ func played(t *testing.T, text string) Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := Play(excerpt(t), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return report
+	return Play(excerpt(t), p)
 }
 
 func printed(t *testing.T, report Report) string {
@@ -75,7 +71,7 @@ func TestParametersMatter(t *testing.T) {
 		"the seed":                   {"seed: 1", "seed: 2"},
 		"the index's target":         {"target: 900000", "target: 700000"},
 		"how long jobs wait":         {"patienceSeconds: 86400", "patienceSeconds: 3600"},
-		"that asks stay as they are": {", index: {target: 900000, gain: 20000, step: 20000, low: 600000, high: 2500000}", ""},
+		"that asks stay as they are": {", index: {target: 900000, gain: 20000, step: 20000, floor: 600000, ceiling: 2500000}", ""},
 	} {
 		text := strings.Replace(busy, change[0], change[1], 1)
 		if text == busy || printed(t, played(t, text)) == before {

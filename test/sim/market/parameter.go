@@ -30,17 +30,17 @@ type Parameters struct {
 	asks, values    [2]money.USD
 }
 
-// Index is the rule of the price index, in parts per million. Every supplier follows it, between half and four times its ask.
+// Index is the rule of the price index, in parts per million. Every supplier follows it, from half of its ask to four times as much.
 type Index struct {
-	Target price.PPM `json:"target"`
-	Gain   price.PPM `json:"gain"`
-	Step   price.PPM `json:"step"`
-	Low    price.PPM `json:"low"`
-	High   price.PPM `json:"high"`
+	Target  uint32 `json:"target"`
+	Gain    uint32 `json:"gain"`
+	Step    uint32 `json:"step"`
+	Floor   uint32 `json:"floor"`
+	Ceiling uint32 `json:"ceiling"`
 }
 
-func (i Index) rule() price.Rule {
-	return price.Rule{Target: i.Target, Gain: i.Gain, Step: i.Step, Low: i.Low, High: i.High}
+func (i Index) rules() price.Rules {
+	return price.Rules{Target: i.Target, Gain: i.Gain, Step: i.Step, Floor: i.Floor, Ceiling: i.Ceiling}
 }
 
 // Parse reads parameters strictly and checks them.
@@ -76,7 +76,7 @@ func (p *Parameters) check() error {
 		}
 	}
 	if p.Index != nil {
-		if err := p.Index.rule().Check(); err != nil {
+		if err := p.Index.rules().Validate(); err != nil {
 			return fmt.Errorf("index: %w", err)
 		}
 	}

@@ -23,7 +23,7 @@ type Report struct {
 	Earned       []money.USD // by supplier, least first
 
 	waits   []int64
-	indexes []price.PPM
+	indexes []uint32
 	steps   int64
 	leased  int64 // summed over steps
 	broken  int64 // free GPUs of nodes that are not wholly free, summed over steps
@@ -70,7 +70,7 @@ func (r *Report) Print(out io.Writer) error {
 	row("income", "%s USD; suppliers p10, p50, p90: %s, %s, %s", cents(r.Paid),
 		cents(quantile(r.Earned, 10)), cents(quantile(r.Earned, 50)), cents(quantile(r.Earned, 90)))
 	index := func(percent int) string {
-		return fmt.Sprintf("%.2f", float64(quantile(r.indexes, percent))/float64(price.One))
+		return fmt.Sprintf("%.2f", float64(quantile(r.indexes, percent))/price.PPM)
 	}
 	row("index p1, p50, p99", "%s, %s, %s", index(1), index(50), index(99))
 	return table.Flush()

@@ -4,7 +4,7 @@ package market
 
 import (
 	"container/heap"
-	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -29,7 +29,9 @@ type world struct {
 	now     int64
 	random  *rand.Rand
 	supply  []supplier
-	index   price.PPM
+	book    *book.Book
+	fills   []book.Fill
+	index   uint32 // of the price, in ppm
 	waiting []waiting
 	running endings
 	report  Report
@@ -61,8 +63,8 @@ type ending struct {
 }
 
 // Play plays the jobs in the market and reports what came of it.
-func Play(jobs []Job, p Parameters) (Report, error) {
-	w := &world{Parameters: p, random: rand.New(rand.NewPCG(p.Seed, 1)), index: price.One}
+func Play(jobs []Job, p Parameters) Report {
+	w := &world{Parameters: p, random: rand.New(rand.NewPCG(p.Seed, 1)), index: price.PPM, book: book.New()}
 	for i := range p.Suppliers {
 		free := slices.Repeat([]int{perNode}, p.Nodes/p.Suppliers)
 		w.supply = append(w.supply, supplier{name: "supplier-" + strconv.Itoa(i), ask: w.between(p.asks), free: free})
@@ -78,12 +80,10 @@ func Play(jobs []Job, p Parameters) (Report, error) {
 			w.report.AskedSeconds += job.Duration * int64(job.GPUs())
 			w.waiting = append(w.waiting, job)
 		}
-		if err := w.step(); err != nil {
-			return Report{}, err
-		}
+		w.step()
 	}
 	w.close()
-	return w.report, nil
+	return w.report
 }
 
 func (w *world) between(span [2]money.USD) money.USD {
@@ -91,7 +91,7 @@ func (w *world) between(span [2]money.USD) money.USD {
 }
 
 // step frees what has ended, moves the index, and matches what waits in the order of arrival.
-func (w *world) step() error {
+func (w *world) step() {
 	for len(w.running) > 0 && w.running[0].at <= w.now {
 		ended, _ := heap.Pop(&w.running).(ending)
 		for _, node := range ended.nodes {
@@ -99,11 +99,11 @@ func (w *world) step() error {
 		}
 	}
 	if w.Index != nil {
-		var err error
-		use := price.Use{Leased: int64(w.report.GPUs - w.free()), Free: int64(w.free())}
-		if w.index, err = w.Index.rule().Next(w.index, use); err != nil {
-			return fmt.Errorf("move the index: %w", err)
-		}
+		free := w.free()
+		w.index = w.Index.rules().Next(w.index, price.Load{Leased: uint64(w.report.GPUs - free), Free: uint64(free)})
+	}
+	for at := range w.supply {
+		w.advertise(at)
 	}
 	w.report.observe(w)
 	type shape struct{ workers, each int }
@@ -118,7 +118,6 @@ func (w *world) step() error {
 		failed[shape{job.Workers, job.PerWorker}] = job.value
 		return w.leaves(job)
 	})
-	return nil
 }
 
 // leaves says whether a job waits no longer.
@@ -132,39 +131,39 @@ func (w *world) leaves(job waiting) bool {
 
 // match asks the production matcher, and starts the job where it says.
 func (w *world) match(job waiting) bool {
-	offers := make([]book.Offer, 0, len(w.supply))
-	for i := range w.supply {
-		offers = append(offers, w.offer(&w.supply[i]))
-	}
-	decision := book.Match(&book.Demand{
-		UID: job.uid, Models: []string{model}, Workers: job.Workers, PerWorker: job.PerWorker, Token: token, MaxPrice: job.value,
-		Tier: tier, Duration: time.Duration(job.Duration) * time.Second,
-	}, offers)
-	if decision.Won == nil {
+	w.fills = w.book.Match(&book.Demand{
+		UID: job.uid, At: time.Unix(w.now, 0), Models: []book.Model{{Name: model}}, Workers: job.Workers, PerWorker: job.PerWorker,
+		Token: token, MaxPrice: job.value, Tier: tier, Duration: time.Duration(job.Duration) * time.Second, Weights: book.DefaultWeights(),
+	}, w.fills)
+	if len(w.fills) == 0 {
 		return false
 	}
-	at := slices.IndexFunc(w.supply, func(s supplier) bool { return s.name == decision.Won.Name })
-	w.start(job, at, decision.Won.Price)
+	won := w.fills[0].Offer
+	at := slices.IndexFunc(w.supply, func(s supplier) bool { return s.name == won.Name })
+	w.start(job, at, won.Price)
+	w.advertise(at)
 	return true
 }
 
-func (w *world) offer(s *supplier) book.Offer {
+// advertise puts what a supplier has now into the book.
+func (w *world) advertise(at int) {
+	s := &w.supply[at]
 	nodes := map[int]int{}
 	for _, free := range s.free {
 		nodes[free]++
 	}
 	shapes := make([]book.Shape, 0, perNode)
-	for free := perNode; free > 0; free-- {
+	for free := 1; free <= perNode; free++ {
 		if nodes[free] > 0 {
 			shapes = append(shapes, book.Shape{Free: free, Nodes: nodes[free]})
 		}
 	}
-	const most = 4
-	limits := price.Limits{Reference: s.ask, Least: s.ask / 2, Most: s.ask * most}
-	return book.Offer{
-		Name: s.name, Model: model, Price: limits.Ask(w.index), Tokens: []string{token}, Tiers: []string{tier},
-		Longest: time.Duration(1<<63 - 1), Shapes: shapes,
-	}
+	const most, forever = 4, time.Duration(math.MaxInt64)
+	auto := price.Auto{Reference: s.ask, Min: s.ask / 2, Max: s.ask * most}
+	w.book.Upsert(book.Offer{
+		Name: s.name, Model: model, Price: auto.At(w.index), Tokens: []string{token}, Tiers: []string{tier}, Longest: forever,
+		ValidUntil: time.Unix(0, 0).Add(forever), Reputation: book.PPM / 2, Shapes: shapes,
+	})
 }
 
 // start puts each worker on the fullest node that has room for it.
