@@ -8,6 +8,8 @@ import (
 )
 
 // ComputeJobSpec says what the buyer asks for.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.ranking) || !has(self.ranking.speeds) || self.ranking.speeds.all(s, s.model in self.gpus.models)",message="a speed must be of one of gpus.models",fieldPath=".ranking.speeds"
 type ComputeJobSpec struct {
 	// gpus is what the job needs, all at once.
 	// +required
@@ -21,6 +23,11 @@ type ComputeJobSpec struct {
 	// +optional
 	// +default={}
 	Placement Placement `json:"placement,omitzero"`
+
+	// ranking says what counts besides the price when several offers fit.
+	// +optional
+	// +default={}
+	Ranking Ranking `json:"ranking,omitzero"`
 
 	// durationSeconds is how long the job may run: a program is ended then, an interactive cluster lasts until then.
 	// +required
@@ -85,6 +92,14 @@ type Placement struct {
 	// +kubebuilder:validation:MaxItems=16
 	Regions []Region `json:"regions,omitempty"`
 
+	// regionPenalties make offers of some regions count as dearer than they are; what is paid is their price.
+	// +optional
+	// +listType=map
+	// +listMapKey=region
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	RegionPenalties []RegionPenalty `json:"regionPenalties,omitempty"`
+
 	// isolation is the least isolation that the job accepts.
 	// +optional
 	// +default="Container"
@@ -99,6 +114,57 @@ type Placement struct {
 	// +optional
 	// +default="None"
 	Egress Egress `json:"egress,omitempty"`
+}
+
+// RegionPenalty is what the buyer would pay not to be in a region.
+type RegionPenalty struct {
+	// region is where the penalty holds.
+	// +required
+	Region Region `json:"region,omitempty"`
+	// percent is how much dearer an offer there counts, in percent of its price.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	Percent int32 `json:"percent,omitempty"`
+}
+
+// Ranking says what counts besides the price when several offers fit. With both percentages at 0, the cheapest offer wins.
+type Ranking struct {
+	// reputationPercent is how much dearer an offer counts whose supplier has no reputation at all, in percent of its price.
+	// +optional
+	// +default=100
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	ReputationPercent *int32 `json:"reputationPercent,omitempty"`
+
+	// packingPercent is how much dearer an offer counts when the job would break whole nodes of eight GPUs and use next to nothing of
+	// them, in percent of its price.
+	// +optional
+	// +default=5
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	PackingPercent *int32 `json:"packingPercent,omitempty"`
+
+	// speeds say how fast models are for this job: the market then compares what the same work costs. A model that is not listed has 100
+	// percent.
+	// +optional
+	// +listType=map
+	// +listMapKey=model
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Speeds []ModelSpeed `json:"speeds,omitempty"`
+}
+
+// ModelSpeed is how fast a GPU model is for a job.
+type ModelSpeed struct {
+	// model is one of the models that the job accepts.
+	// +required
+	Model GPUModel `json:"model,omitempty"`
+	// percent is its speed, in percent of a model that is not listed.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	Percent int32 `json:"percent,omitempty"`
 }
 
 // RayProgram is a Ray cluster, and the program that runs on it if there is one.
@@ -208,6 +274,10 @@ type ComputeJobStatus struct {
 	// +optional
 	PriceUSD USDPrice `json:"priceUSD,omitempty"`
 
+	// decision says how the offer was chosen, so that whoever has the offers as they were can choose again.
+	// +optional
+	Decision *JobDecision `json:"decision,omitempty"`
+
 	// attempts counts the leases that were tried, from 1.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -217,6 +287,66 @@ type ComputeJobStatus struct {
 	// +optional
 	Usage *JobUsage `json:"usage,omitempty"`
 }
+
+// JobDecision is the record of a match.
+type JobDecision struct {
+	// formula is the version of the rules, the score and the draw.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Formula int32 `json:"formula,omitempty"`
+	// at is when it was decided.
+	// +required
+	At metav1.Time `json:"at,omitzero"`
+	// demand is the digest of what the job asked.
+	// +required
+	Demand SHA256 `json:"demand,omitempty"`
+	// book is the digest of all offers, with what was held of them.
+	// +required
+	Book SHA256 `json:"book,omitempty"`
+	// offers is how many offers there were.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Offers int32 `json:"offers,omitempty"`
+	// rejected counts the offers that each rule rejected, such as "model 30, price 3"; an offer counts for the first rule that it breaks.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Rejected string `json:"rejected,omitempty"`
+	// score is the price that the offer counted as, in US dollars: the lowest wins.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=24
+	Score string `json:"score,omitempty"`
+	// by says what told the offer from the next.
+	// +required
+	By DecisionEdge `json:"by,omitempty"`
+	// next names the namespace and the offer that came after.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	Next string `json:"next,omitempty"`
+	// nextScore is the price that the next offer counted as, in US dollars.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=24
+	NextScore string `json:"nextScore,omitempty"`
+}
+
+// DecisionEdge is what told the best offer from the next.
+//
+// +kubebuilder:validation:Enum=Alone;Refusal;Score;Draw
+type DecisionEdge string
+
+const (
+	// EdgeAlone says that no other offer fitted.
+	EdgeAlone DecisionEdge = "Alone"
+	// EdgeRefusal says that the next one refused the job last.
+	EdgeRefusal DecisionEdge = "Refusal"
+	// EdgeScore says that its score is lower.
+	EdgeScore DecisionEdge = "Score"
+	// EdgeDraw says that the scores are equal, and a draw decided.
+	EdgeDraw DecisionEdge = "Draw"
+)
 
 // JobUsage is what a job used and paid.
 type JobUsage struct {

@@ -3,22 +3,18 @@
 package computejob
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
-	"github.com/bourse-dev/bourse/internal/book"
 )
 
-// assumption is a choice that the caches may not show yet.
+// assumption is a choice that the caches may not show yet. What it holds of its offer, the book holds.
 type assumption struct {
-	job      types.UID
 	versions []string // the job's resource versions that the choice was made on: without the finalizer, and with it
 	chosen   chosen
-	gang     book.Gang
 	until    time.Time
 }
 
@@ -28,46 +24,31 @@ type assumptions struct {
 	byJob map[types.UID]assumption
 }
 
-func (a *assumptions) assume(job *boursev1.ComputeJob, versions []string, c chosen, until time.Time) {
+func (a *assumptions) assume(job *boursev1.ComputeJob, versions []string, c chosen, now time.Time) {
 	if a.byJob == nil {
 		a.byJob = map[types.UID]assumption{}
 	}
-	a.byJob[job.UID] = assumption{
-		job: job.UID, versions: versions, chosen: c, until: until,
-		gang: book.Gang{Workers: int(job.Spec.GPUs.Workers), PerWorker: int(job.Spec.GPUs.PerWorker)},
+	for uid, older := range a.byJob {
+		if now.After(older.until) {
+			delete(a.byJob, uid)
+		}
 	}
+	a.byJob[job.UID] = assumption{versions: versions, chosen: c, until: now.Add(acceptWithin)}
 }
 
-// decided returns the choice that was made on this very version of the job: the version is stale, or the write was refused.
-// A newer version without a lease proves that the choice was never written.
-func (a *assumptions) decided(job *boursev1.ComputeJob) (chosen, bool) {
-	assumed, ok := a.byJob[job.UID]
-	if !ok {
-		return chosen{}, false
+// decided returns what was chosen for the job. It stands when it was chosen on this very version of the job: the version is stale, or the
+// write was refused. A newer version without a lease proves that the choice was never written; it is forgotten then.
+func (a *assumptions) decided(job *boursev1.ComputeJob) (c chosen, stands, known bool) {
+	assumed, known := a.byJob[job.UID]
+	if !known {
+		return chosen{}, false, false
 	}
 	if !slices.Contains(assumed.versions, job.ResourceVersion) {
 		delete(a.byJob, job.UID)
-		return chosen{}, false
+		return assumed.chosen, false, true
 	}
-	return assumed.chosen, true
+	return assumed.chosen, true, true
 }
-
-// open returns the assumptions that still stand, in a fixed order.
-func (a *assumptions) open(now time.Time) []assumption {
-	var standing []assumption
-	for uid, assumed := range a.byJob {
-		if now.After(assumed.until) {
-			delete(a.byJob, uid)
-			continue
-		}
-		standing = append(standing, assumed)
-	}
-	slices.SortFunc(standing, func(x, y assumption) int { return cmp.Compare(x.job, y.job) })
-	return standing
-}
-
-// confirm forgets an assumption that the caches show.
-func (a *assumptions) confirm(assumed assumption) { delete(a.byJob, assumed.job) }
 
 // drop forgets what was assumed for a job that will not get its choice.
 func (a *assumptions) drop(job *boursev1.ComputeJob) { delete(a.byJob, job.UID) }

@@ -11,7 +11,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -19,12 +23,25 @@ import (
 	"github.com/bourse-dev/bourse/test/fakehub"
 )
 
-// bench is a controller on a hub in memory.
+// bench is a controller on a hub in memory, whose watches it tells of before each pass.
 type bench struct {
-	t   *testing.T
-	hub *fakehub.Hub
-	r   *Reconciler
+	t        *testing.T
+	hub      *fakehub.Hub
+	r        *Reconciler
+	ofOffers watch.Interface
+	ofLeases watch.Interface
+	seen     map[client.ObjectKey]client.Object // offers, as the watch showed them last
+	queue    *queue                             // what the watches brought back
 }
+
+// queue takes requests down.
+type queue struct {
+	workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+	added []string
+}
+
+func (q *queue) Add(request reconcile.Request) { q.added = append(q.added, request.Name) }
 
 // newBench returns a controller on a hub with a market, both members, and the objects.
 func newBench(t *testing.T, objects ...client.Object) *bench {
@@ -35,19 +52,73 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		found = append(found, fakehub.Index{Of: one.of, Name: one.name, Values: one.values})
 	}
 	objects = append(objects, builders.Market(), builders.Member(builders.Buyer), builders.Member(builders.Supplier))
-	b := &bench{t: t, hub: fakehub.New(t, found, objects...)}
+	b := &bench{t: t, hub: fakehub.New(t, found, objects...), seen: map[client.ObjectKey]client.Object{}, queue: &queue{}}
+	b.ofOffers, b.ofLeases = b.watch(&boursev1.GPUOfferList{}), b.watch(&boursev1.GPULeaseList{})
 	b.restart()
 	return b
 }
 
+func (b *bench) watch(list client.ObjectList) watch.Interface {
+	b.t.Helper()
+	hub, ok := b.hub.Client.(client.WithWatch)
+	if !ok {
+		b.t.Fatal("the fake hub cannot be watched")
+	}
+	watched, err := hub.Watch(b.t.Context(), list)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(watched.Stop)
+	return watched
+}
+
+// tell hands the controller what its watches saw since it was last told. A cache that shows no lease brings no events of leases.
+func (b *bench) tell() {
+	b.t.Helper()
+	for {
+		select {
+		case e := <-b.ofOffers.ResultChan():
+			b.handle(b.r.offerEvents(), e)
+		case e := <-b.ofLeases.ResultChan():
+			if _, stale := b.r.Hub.(blind); !stale {
+				b.handle(b.r.leaseEvents(), e)
+			}
+		default:
+			return
+		}
+	}
+}
+
+func (b *bench) handle(funcs handler.Funcs, e watch.Event) {
+	b.t.Helper()
+	obj, ok := e.Object.(client.Object)
+	if !ok {
+		b.t.Fatalf("the watch shows a %T", e.Object)
+	}
+	key := client.ObjectKeyFromObject(obj)
+	switch older := b.seen[key]; {
+	case e.Type == watch.Deleted:
+		funcs.Delete(b.t.Context(), event.DeleteEvent{Object: obj}, b.queue)
+		delete(b.seen, key)
+	case older == nil:
+		funcs.Create(b.t.Context(), event.CreateEvent{Object: obj}, b.queue)
+		b.seen[key] = obj
+	default:
+		funcs.Update(b.t.Context(), event.UpdateEvent{ObjectOld: older, ObjectNew: obj}, b.queue)
+		b.seen[key] = obj
+	}
+}
+
 // restart replaces the controller by one that remembers nothing.
 func (b *bench) restart() {
+	b.t.Helper()
 	b.r = &Reconciler{Teller: b.hub.Teller(), Hub: b.hub, Live: b.hub, Now: b.hub.Now}
 }
 
 // pass runs one pass and returns the job as the hub holds it then; a job that is gone is nil.
 func (b *bench) pass(name string) (*boursev1.ComputeJob, reconcile.Result) {
 	b.t.Helper()
+	b.tell()
 	job := builders.Job(name)
 	b.hub.Read(job)
 	result, err := b.r.Reconcile(b.t.Context(), job)

@@ -17,19 +17,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/book"
 	"github.com/bourse-dev/bourse/internal/kube"
 )
 
 // Finalizer keeps a job that has a lease until the lease has ended, or for as long as releaseWithin.
 const Finalizer = "bourse.dev/lease"
 
-// Reconciler reconciles ComputeJobs. It must run one pass at a time: two jobs matched at once could get the same GPUs.
+// Reconciler reconciles ComputeJobs. It must run one pass at a time: two jobs matched at once could get the same GPUs, and the book has one
+// owner.
 type Reconciler struct {
 	Teller *kube.Teller
 	Hub    client.Client // reads may be stale
 	Live   client.Reader // reads are not
 	Now    func() time.Time
 
+	feed    feed
+	book    *book.Book  // nil until it is built
+	fills   []book.Fill // what a match is found in
 	assumed assumptions
 }
 
@@ -57,6 +62,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 func (r *Reconciler) Reconcile(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
 	switch {
 	case !job.DeletionTimestamp.IsZero():
+		r.feed.leave(client.ObjectKeyFromObject(job))
 		return kube.Run(ctx, r.Teller, job, r.release)
 	case ended(job):
 		return reconcile.Result{}, nil

@@ -10,17 +10,20 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/book"
 	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/money"
 )
 
 const (
-	// rematchEvery is how often a job without an offer is tried again when no offer changes: capacity that was held for others
-	// comes free without a sign.
+	// rematchEvery is how often a job without an offer is tried again when no offer changes that can serve it: what was held for others
+	// comes free without a sign, and what the job is told of the offers that do not fit is kept true.
 	rematchEvery = 15 * time.Second
 	// journalled is when a pass whose write is the news is run again; the watch brings it sooner.
 	journalled = time.Second
@@ -36,9 +39,13 @@ func (r *Reconciler) match(ctx context.Context, job *boursev1.ComputeJob) (recon
 	if job.Status.Lease != nil || !kube.IsTrue(job, boursev1.JobAdmitted) {
 		return reconcile.Result{}, nil
 	}
-	if assumed, ok := r.assumed.decided(job); ok {
+	assumed, stands, known := r.assumed.decided(job)
+	switch {
+	case stands:
 		r.choose(job, assumed)
 		return reconcile.Result{RequeueAfter: journalled}, nil
+	case known:
+		r.giveBack(keyOf(&assumed.lease))
 	}
 	refused, err := r.lastRefusal(ctx, job)
 	if err != nil {
@@ -47,49 +54,104 @@ func (r *Reconciler) match(ctx context.Context, job *boursev1.ComputeJob) (recon
 	if wait := refused.until.Sub(r.Now()); wait > 0 {
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}
-	offers, err := r.snapshot(ctx)
+	if err := r.sync(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
+	wanted, err := demand(job, refused.offer, roundUp(r.Now()))
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	wanted, err := demand(job, refused.offer)
-	if err != nil {
-		return reconcile.Result{}, err
+	r.fills = r.book.Match(&wanted, r.fills)
+	if len(r.fills) == 0 {
+		return r.keepWaiting(job, &wanted), nil
 	}
-	decision := book.Match(&wanted, offers.book)
-	if decision.Won == nil {
-		noOffer(job, decision)
-		return reconcile.Result{RequeueAfter: rematchEvery}, nil
+	r.feed.leave(client.ObjectKeyFromObject(job))
+	return r.take(ctx, job, &wanted)
+}
+
+// roundUp returns the next whole second, which the API can hold: an offer that ends before counts no more.
+func roundUp(now time.Time) time.Time {
+	whole := now.Truncate(time.Second)
+	if whole.Before(now) {
+		whole = whole.Add(time.Second)
+	}
+	return whole.UTC()
+}
+
+// keepWaiting tells a job why no offer fits. While the book has not changed, the answer has not either.
+func (r *Reconciler) keepWaiting(job *boursev1.ComputeJob, wanted *book.Demand) reconcile.Result {
+	key, version := client.ObjectKeyFromObject(job), r.book.Version()
+	on, tried := r.feed.waited(key)
+	if !tried || on != version || !told(job) {
+		decision := r.book.Judge(wanted)
+		noOffer(job, &decision)
+	}
+	r.feed.wait(key, wanted, version)
+	return reconcile.Result{RequeueAfter: rematchEvery}
+}
+
+// told says whether the job as it is now was told why no offer fits.
+func told(job *boursev1.ComputeJob) bool {
+	matched := meta.FindStatusCondition(job.Status.Conditions, boursev1.JobMatched)
+	return matched != nil && matched.ObservedGeneration == job.Generation &&
+		(matched.Reason == boursev1.ReasonNoOfferFits || matched.Reason == boursev1.ReasonNoOffers)
+}
+
+// take writes down the offer that the book gives the job, and keeps its GPUs.
+func (r *Reconciler) take(ctx context.Context, job *boursev1.ComputeJob, wanted *book.Demand) (reconcile.Result, error) {
+	decision := r.book.Judge(wanted)
+	won := decision.Won()
+	if won == nil || won.Name != r.fills[0].Offer.Name {
+		return reconcile.Result{}, fmt.Errorf("match job: the book finds %s and judges otherwise: %s", r.fills[0].Offer.Name, decision.Explain())
+	}
+	record := decision.Record(r.book.Digest())
+	namespace, name, _ := strings.Cut(won.Name, "/")
+	var offer boursev1.GPUOffer
+	if err := r.Hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &offer); client.IgnoreNotFound(err) != nil {
+		return reconcile.Result{}, fmt.Errorf("get offer: %w", err)
+	}
+	if price, err := money.ParseUSD(string(offer.Spec.PriceUSD)); err != nil || price != won.Price { // the book is about to hear of it
+		r.feed.offer(client.ObjectKey{Namespace: namespace, Name: name})
+		return reconcile.Result{RequeueAfter: journalled}, nil
 	}
 	before := job.ResourceVersion
 	if err := kube.Hold(ctx, r.Hub, job, Finalizer); err != nil {
 		return reconcile.Result{}, err
 	}
-	chosen := choice(job, offers.byName[decision.Won.Name], decision.Why)
-	r.assumed.assume(job, []string{before, job.ResourceVersion}, chosen, r.Now().Add(acceptWithin))
+	chosen := choice(job, &offer, &decision, &record)
+	r.assumed.assume(job, []string{before, job.ResourceVersion}, chosen, r.Now())
+	r.promise(job, chosen)
 	r.choose(job, chosen)
 	return reconcile.Result{RequeueAfter: journalled}, nil
 }
 
 // chosen is a decision as the job's status holds it.
 type chosen struct {
-	lease   boursev1.ObjectReference
-	offer   string
-	model   boursev1.GPUModel
-	price   boursev1.USDPrice
-	attempt int32
-	why     string
+	lease    boursev1.ObjectReference
+	offer    string
+	model    boursev1.GPUModel
+	price    boursev1.USDPrice
+	attempt  int32
+	decision *boursev1.JobDecision
+	why      string
 }
 
-func choice(job *boursev1.ComputeJob, offer *boursev1.GPUOffer, why string) chosen {
+func choice(job *boursev1.ComputeJob, offer *boursev1.GPUOffer, decision *book.Decision, record *book.Record) chosen {
 	attempt := job.Status.Attempts + 1
 	return chosen{
-		lease:   boursev1.ObjectReference{Namespace: offer.Namespace, Name: leaseName(job, attempt)},
-		offer:   offer.Name,
-		model:   offer.Spec.Model,
-		price:   offer.Spec.PriceUSD,
-		attempt: attempt,
-		why:     fmt.Sprintf("Offer %s of %s is %s", offer.Name, offer.Namespace, why),
+		lease:    boursev1.ObjectReference{Namespace: offer.Namespace, Name: leaseName(job, attempt)},
+		offer:    offer.Name,
+		model:    offer.Spec.Model,
+		price:    offer.Spec.PriceUSD,
+		attempt:  attempt,
+		decision: decisionOf(record),
+		why:      fmt.Sprintf("Offer %s of %s is %s", offer.Name, offer.Namespace, decision.Explain()),
 	}
+}
+
+// choiceOf reads the choice that a job's status holds.
+func choiceOf(job *boursev1.ComputeJob) chosen {
+	return chosen{lease: *job.Status.Lease, offer: job.Status.Offer}
 }
 
 func (r *Reconciler) choose(job *boursev1.ComputeJob, c chosen) {
@@ -98,6 +160,7 @@ func (r *Reconciler) choose(job *boursev1.ComputeJob, c chosen) {
 	job.Status.Model = c.model
 	job.Status.PriceUSD = c.price
 	job.Status.Attempts = c.attempt
+	job.Status.Decision = c.decision
 	kube.Waiting(job, boursev1.JobMatched, boursev1.ReasonLeasing, c.why)
 	waiting(job, boursev1.ReasonAwaitingSupplier, awaitingSupplier)
 }
@@ -108,13 +171,14 @@ func forget(job *boursev1.ComputeJob, message string) {
 	job.Status.Offer = ""
 	job.Status.Model = ""
 	job.Status.PriceUSD = ""
+	job.Status.Decision = nil
 	kube.Waiting(job, boursev1.JobMatched, boursev1.ReasonRematching, message)
 	waiting(job, boursev1.ReasonMatching, message)
 }
 
-func noOffer(job *boursev1.ComputeJob, decision book.Decision) {
+func noOffer(job *boursev1.ComputeJob, decision *book.Decision) {
 	reason := boursev1.ReasonNoOfferFits
-	if decision.Offers == 0 {
+	if decision.Empty() {
 		reason = boursev1.ReasonNoOffers
 	}
 	kube.Waiting(job, boursev1.JobMatched, reason, decision.Explain())

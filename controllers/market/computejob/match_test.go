@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/contract"
@@ -287,7 +286,7 @@ func TestNoOfferIsExplained(t *testing.T) {
 	b := newBench(t, job, builders.Offer(builders.Supplier, "h100"), expired, invalid)
 	job, result := b.pass("train")
 	expect(t, job, boursev1.JobMatched, metav1.ConditionUnknown, boursev1.ReasonNoOfferFits)
-	want := "None of 1 offer fits: rejected 1 on price; 1 of 1 offer fails only on price: the cheapest is 1.85 USD"
+	want := "1 of 3 offers fails only on price: the cheapest asks 1.85 USD, the job bids 1.80 USD (rejected: 2 on validity, 1 on price)"
 	for _, kind := range []string{boursev1.JobMatched, boursev1.Succeeded} {
 		if got := meta.FindStatusCondition(job.Status.Conditions, kind).Message; got != want {
 			t.Errorf("%s says %q, want %q", kind, got, want)
@@ -450,8 +449,8 @@ func TestRenewalsDoNotWakeJobs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			after := base.DeepCopy()
 			tc.change(after)
-			if got := offerChanged().Update(event.UpdateEvent{ObjectOld: base, ObjectNew: after}); got != tc.want {
-				t.Errorf("passed = %t, want %t", got, tc.want)
+			if got := offerChanged(base, after); got != tc.want {
+				t.Errorf("changed = %t, want %t", got, tc.want)
 			}
 		})
 	}

@@ -46,7 +46,7 @@ func (r *Reconciler) place(ctx context.Context, job *boursev1.ComputeJob) (recon
 	}
 	switch {
 	case errors.Is(err, errChanged):
-		r.assumed.drop(job)
+		r.unpromise(job)
 		forget(job, "The offer changed before its lease was written")
 		return reconcile.Result{RequeueAfter: journalled}, nil
 	case err != nil:

@@ -29,7 +29,7 @@ func (r *Reconciler) release(ctx context.Context, job *boursev1.ComputeJob) (rec
 	if left := job.DeletionTimestamp.Add(releaseWithin).Sub(r.Now()); !over && left > 0 {
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
-	r.assumed.drop(job)
+	r.unpromise(job)
 	return reconcile.Result{}, kube.Free(ctx, r.Hub, job, Finalizer)
 }
 

@@ -5,19 +5,13 @@ package computejob
 import (
 	"context"
 
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
-	"github.com/bourse-dev/bourse/internal/kube"
 )
 
 // The indexes that matching reads, and their one value where they only pick.
@@ -67,14 +61,13 @@ func unmatched(job *boursev1.ComputeJob) bool {
 	return job.Status.Lease == nil && job.DeletionTimestamp.IsZero() && !ended(job)
 }
 
-// watch names whose changes may move a job: its lease and its voucher, the offers while it has none, and who may take part.
+// watch names whose changes may move a job: its lease and its voucher, the offers that can serve it while it has none, and who may take
+// part.
 func (r *Reconciler) watch(b *ctrl.Builder) *ctrl.Builder {
 	return b.
-		Watches(&boursev1.GPULease{}, handler.EnqueueRequestsFromMapFunc(jobOfLease)).
+		Watches(&boursev1.GPULease{}, r.leaseEvents()).
 		Watches(&boursev1.Voucher{}, handler.EnqueueRequestsFromMapFunc(r.jobOfVoucher)).
-		Watches(&boursev1.GPUOffer{}, handler.EnqueueRequestsFromMapFunc(
-			func(ctx context.Context, _ client.Object) []reconcile.Request { return r.unmatchedJobs(ctx) },
-		), builder.WithPredicates(offerChanged())).
+		Watches(&boursev1.GPUOffer{}, r.offerEvents()).
 		Watches(&boursev1.Market{}, handler.EnqueueRequestsFromMapFunc(
 			func(ctx context.Context, _ client.Object) []reconcile.Request { return r.unmatchedJobs(ctx) },
 		)).
@@ -83,28 +76,6 @@ func (r *Reconciler) watch(b *ctrl.Builder) *ctrl.Builder {
 				return r.unmatchedJobs(ctx, client.InNamespace(member.GetNamespace()))
 			},
 		))
-}
-
-// offerChanged passes what can make an offer fit: a new one, and a change other than its renewal.
-func offerChanged() predicate.Predicate {
-	return predicate.Funcs{
-		DeleteFunc: func(event.DeleteEvent) bool { return false },
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			before, isOffer := e.ObjectOld.(*boursev1.GPUOffer)
-			after, stillOffer := e.ObjectNew.(*boursev1.GPUOffer)
-			if !isOffer || !stillOffer {
-				return false
-			}
-			if kube.IsTrue(before, boursev1.Ready) != kube.IsTrue(after, boursev1.Ready) {
-				return true
-			}
-			was := before.Spec.DeepCopy()
-			was.ValidUntil = metav1.Time{}
-			is := after.Spec.DeepCopy()
-			is.ValidUntil = metav1.Time{}
-			return !apiequality.Semantic.DeepEqual(was, is)
-		},
-	}
 }
 
 func (r *Reconciler) unmatchedJobs(ctx context.Context, options ...client.ListOption) []reconcile.Request {
@@ -121,15 +92,6 @@ func (r *Reconciler) unmatchedJobs(ctx context.Context, options ...client.ListOp
 	return requests
 }
 
-func jobOfLease(_ context.Context, obj client.Object) []reconcile.Request {
-	lease, ok := obj.(*boursev1.GPULease)
-	if !ok {
-		return nil
-	}
-	key := types.NamespacedName{Namespace: lease.Spec.Job.Namespace, Name: lease.Spec.Job.Name}
-	return []reconcile.Request{{NamespacedName: key}}
-}
-
 func (r *Reconciler) jobOfVoucher(ctx context.Context, obj client.Object) []reconcile.Request {
 	voucher, ok := obj.(*boursev1.Voucher)
 	if !ok {
@@ -139,5 +101,5 @@ func (r *Reconciler) jobOfVoucher(ctx context.Context, obj client.Object) []reco
 	if err := r.Hub.Get(ctx, keyOf(&voucher.Spec.Lease), &lease); err != nil {
 		return nil // a voucher without a lease moves no job
 	}
-	return jobOfLease(ctx, &lease)
+	return []reconcile.Request{jobOf(&lease)}
 }
