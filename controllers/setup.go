@@ -52,6 +52,7 @@ type Options struct {
 	// These are the role supplier's.
 	SupplierSigner  signer.Signer
 	MemberNamespace string   // the supplier's namespace in the hub
+	SystemNamespace string   // the operator's own one in this cluster
 	HoldImage       string   // an image that only waits
 	RegistryCIDRs   []string // what leases may reach to load images and packages
 
@@ -118,8 +119,9 @@ func (o Options) market() []controller {
 func (o Options) supplier() []controller {
 	return []controller{
 		{"gpupool", o.Local, &gpupool.Reconciler{
-			Teller: o.teller(o.Local), Local: o.Local.GetClient(), Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(),
-			Namespace: o.MemberNamespace, Now: o.Now,
+			Teller: o.teller(o.Local), Recorder: o.Local.GetEventRecorder(eventSource),
+			Local: o.Local.GetClient(), Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(),
+			Namespace: o.MemberNamespace, System: o.SystemNamespace, Now: o.Now,
 		}},
 		{"gpulease", o.Hub, &gpulease.Reconciler{
 			Teller: o.teller(o.Hub), Hub: o.Hub.GetClient(), Local: o.Local.GetClient(), LocalCache: o.Local.GetCache(),

@@ -50,6 +50,10 @@ const (
 	PoolDiscovered = "Discovered"
 	// PoolAdvertised is True while the market knows what is idle.
 	PoolAdvertised = "Advertised"
+	// PoolIdentified is True while each GPU that an agent reports is on one node only.
+	PoolIdentified = "Identified"
+	// PoolBudgeted is True while all of spec.budgets can be read; a pool without budgets does not have it.
+	PoolBudgeted = "Budgeted"
 )
 
 // The reasons of a GPUPool's conditions.
@@ -70,6 +74,22 @@ const (
 	ReasonBusy = "Busy"
 	// ReasonOnHold (Advertised) says that the pool's mode is Hold.
 	ReasonOnHold = "OnHold"
+	// ReasonDraining (Advertised) says that the pool's mode is Drain.
+	ReasonDraining = "Draining"
+	// ReasonMaintenance (Advertised, Ready) says that a window of spec.maintenance is open.
+	ReasonMaintenance = "Maintenance"
+	// ReasonDistinct (Identified) says that no GPU is reported by two nodes.
+	ReasonDistinct = "Distinct"
+	// ReasonIdentityConflict (Identified) says that several nodes report one GPU; the message names some.
+	ReasonIdentityConflict = "IdentityConflict"
+	// ReasonNoAgent (Identified) says that no agent reports which GPUs the pool has.
+	ReasonNoAgent = "NoAgent"
+	// ReasonScheduled (Budgeted) says that all budgets count when they should.
+	ReasonScheduled = "Scheduled"
+	// ReasonScheduleInvalid (Budgeted) says that a budget's schedule cannot be read; the message names it.
+	ReasonScheduleInvalid = "ScheduleInvalid"
+	// ReasonDeviceFault is the reason of a GPUPool's event that tells of a GPU that fell sick.
+	ReasonDeviceFault = "DeviceFault"
 	// ReasonNoMember (Advertised, Ready) says that the supplier's namespace in the hub has no admitted Member.
 	ReasonNoMember = "NoMember"
 	// ReasonSelling (Ready) says that the pool is discovered and advertised.

@@ -107,6 +107,7 @@ type GPUOfferStatus struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Pool",type=string,priority=1,JSONPath=`.spec.pool`
+// +kubebuilder:printcolumn:name="Available-Until",type=string,priority=1,JSONPath=`.spec.availableUntil`
 // +kubebuilder:printcolumn:name="Valid-Until",type=string,priority=1,JSONPath=`.spec.validUntil`
 // +kubebuilder:selectablefield:JSONPath=`.spec.model`
 // +kubebuilder:selectablefield:JSONPath=`.spec.region`

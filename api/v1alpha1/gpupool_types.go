@@ -207,7 +207,8 @@ type GPUPoolStatus struct {
 	// +optional
 	GPUs GPUCounts `json:"gpus,omitzero"`
 
-	// heldBack says how many healthy GPUs are not with the market, and why. A GPU counts once, for the first reason that applies.
+	// heldBack says how many GPUs are not with the market, and why. A GPU counts once, for the first reason that applies, so that these
+	// and gpus.offered sum up to gpus.total.
 	// +optional
 	// +listType=map
 	// +listMapKey=reason
@@ -235,11 +236,11 @@ type HeldBack struct {
 
 // HoldReason is why a GPU is not with the market.
 //
-// +kubebuilder:validation:Enum=Unhealthy;IdentityConflict;RecordRefused;AgentSilent;NodeNotReady;Cordoned;Tainted;LocalPods;HostProcess;Cleaning;PowerLimited;Recycling;Cooling;Reserved;PendingPods;Budget;Hold;Drain;Maintenance
+// +kubebuilder:validation:Enum=Unhealthy;IdentityConflict;RecordRefused;AgentSilent;NodeNotReady;Cordoned;Tainted;Unplaceable;LocalPods;HostProcess;Cleaning;PowerLimited;Recycling;Cooling;Reserved;PendingPods;Budget;Hold;Drain;Maintenance
 type HoldReason string
 
 const (
-	// HoldUnhealthy is a device that reported a fault, or that the device plugin withdrew.
+	// HoldUnhealthy is a device that reported a fault, or that the device plugin withdrew. It is not counted as healthy.
 	HoldUnhealthy HoldReason = "Unhealthy"
 	// HoldIdentityConflict is a device whose UUID another node reports too.
 	HoldIdentityConflict HoldReason = "IdentityConflict"
@@ -247,19 +248,22 @@ const (
 	HoldRecordRefused HoldReason = "RecordRefused"
 	// HoldAgentSilent is a device of a node whose agent has not been heard of for some time.
 	HoldAgentSilent HoldReason = "AgentSilent"
-	// HoldNodeNotReady is a device of a node that is not ready, or does not report.
+	// HoldNodeNotReady is a device of a node that is not ready, which makes it unhealthy, or that does not report, which does not.
 	HoldNodeNotReady HoldReason = "NodeNotReady"
 	// HoldCordoned is a device of a node on which nothing new may start.
 	HoldCordoned HoldReason = "Cordoned"
 	// HoldTainted is a device of a node whose taints keep leases away.
 	HoldTainted HoldReason = "Tainted"
+	// HoldUnplaceable is a device that leases cannot ask for: of another maker than NVIDIA, of a node without the label nvidia.com/gpu.product,
+	// or of a model that differs from what that label says.
+	HoldUnplaceable HoldReason = "Unplaceable"
 	// HoldLocalPods is a device that the supplier's own pods use.
 	HoldLocalPods HoldReason = "LocalPods"
 	// HoldHostProcess is a device that a process outside of every pod uses.
 	HoldHostProcess HoldReason = "HostProcess"
 	// HoldCleaning is a device whose lease has ended and which has not been found empty yet.
 	HoldCleaning HoldReason = "Cleaning"
-	// HoldPowerLimited is a device whose power limit is so low that it is not what its model says.
+	// HoldPowerLimited is a device whose power limit is under 80 % of its default, so that it is not what its model says.
 	HoldPowerLimited HoldReason = "PowerLimited"
 	// HoldRecycling is a device that a mock rental tries before it is sold again.
 	HoldRecycling HoldReason = "Recycling"
@@ -329,6 +333,7 @@ type PoolModel struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Tokens",type=string,priority=1,JSONPath=`.spec.tokens`
+// +kubebuilder:printcolumn:name="Held-Back",type=string,priority=1,JSONPath=`.status.heldBack`
 type GPUPool struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is standard object metadata.

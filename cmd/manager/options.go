@@ -112,7 +112,7 @@ func (o *options) addWalletFlags(fs *flag.FlagSet) {
 		return nil
 	})
 	fs.StringVar(&o.stateNamespace, "state-namespace", "",
-		"`namespace` of this cluster that holds the wallets' state: ConfigMap bourse-pause stops them; default: the pod's own")
+		"`namespace` of this cluster that holds the wallets' state, where ConfigMap bourse-pause stops them, and node agents' heartbeats; default: the pod's own")
 }
 
 // addChainFlags adds the flags that say how the chain is read.

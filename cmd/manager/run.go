@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -45,7 +46,11 @@ func run(ctx context.Context, o options, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(config, managerOptions(o, scheme))
+	namespace, err := o.ownNamespace()
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(config, managerOptions(o, scheme, namespace))
 	if err != nil {
 		return fmt.Errorf("make manager: %w", err)
 	}
@@ -60,6 +65,7 @@ func run(ctx context.Context, o options, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
+	setup.SystemNamespace = namespace
 	if err := requireKinds(mgr, hub, o.roles); err != nil {
 		return err
 	}
@@ -103,10 +109,13 @@ func fileConfig(flagName, path string) (*rest.Config, error) {
 	return config, nil
 }
 
-func managerOptions(o options, scheme *runtime.Scheme) ctrl.Options {
+func managerOptions(o options, scheme *runtime.Scheme, namespace string) ctrl.Options {
+	caches := cacheOptions()
+	// Leases of other namespaces are the heartbeats of kubelets, by the thousand.
+	caches.ByObject = map[client.Object]cache.ByObject{&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{namespace: {}}}}
 	return ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         cacheOptions(),
+		Cache:                         caches,
 		Client:                        clientOptions(),
 		Metrics:                       metricsOptions(o),
 		HealthProbeBindAddress:        o.healthAddress,

@@ -56,7 +56,7 @@ func New(tb testing.TB, indexes []Index, objects ...client.Object) *Hub {
 	}
 	h := &Hub{Recorder: events.NewFakeRecorder(manyEvents), t: tb, now: builders.Start}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(h.interceptor()).WithStatusSubresource(
-		&boursev1.ComputeJob{}, &boursev1.FeeBurn{}, &boursev1.GPULease{}, &boursev1.GPUOffer{}, &boursev1.GPUPool{}, &boursev1.Market{}, &boursev1.Member{},
+		&boursev1.ComputeJob{}, &boursev1.FeeBurn{}, &boursev1.GPULease{}, &boursev1.GPUNode{}, &boursev1.GPUOffer{}, &boursev1.GPUPool{}, &boursev1.Market{}, &boursev1.Member{},
 		&boursev1.Settlement{}, &boursev1.Slash{}, &boursev1.StakePosition{}, &boursev1.Voucher{},
 	)
 	for _, index := range indexes {

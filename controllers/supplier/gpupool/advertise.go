@@ -7,8 +7,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,46 +35,59 @@ func (p *pass) advertise(ctx context.Context, pool *boursev1.GPUPool) (reconcile
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	models := p.models
-	if !admitted || pool.Spec.Mode == boursev1.PoolHold {
-		models = nil
+	var models []gpu.Holding
+	if admitted && pool.Spec.Mode == boursev1.PoolSell {
+		models = slices.DeleteFunc(slices.Clone(p.report.Models), func(h gpu.Holding) bool { return !p.placeable[h.Name] })
 	}
 	next, err := p.publish(ctx, pool, models)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	p.lookAgain(next)
 	p.conclude(pool, admitted)
-	if p.cooling && (next == 0 || p.wake < next) {
-		next = p.wake
+	p.tellFaults(pool)
+	return reconcile.Result{RequeueAfter: p.wake}, nil
+}
+
+// tellFaults tells once of each GPU that fell sick.
+func (p *pass) tellFaults(pool *boursev1.GPUPool) {
+	for _, f := range p.faults[pool.Name] {
+		p.Recorder.Eventf(pool, nil, corev1.EventTypeWarning, boursev1.ReasonDeviceFault, boursev1.PoolDiscovered,
+			"GPU %s of node %s is unhealthy: %s", f.ID, f.Node, f.What)
 	}
-	return reconcile.Result{RequeueAfter: next}, nil
+	delete(p.faults, pool.Name)
 }
 
 // conclude says how the pool fares.
 func (p *pass) conclude(pool *boursev1.GPUPool, admitted bool) {
-	offered := number(pool.Status.GPUs.Offered)
+	say := func(with func(kube.Conditioned, string, string, string), reason, message string) {
+		with(pool, boursev1.PoolAdvertised, reason, message)
+		with(pool, boursev1.Ready, reason, message)
+	}
 	switch {
 	case !admitted:
-		kube.Waiting(pool, boursev1.PoolAdvertised, boursev1.ReasonNoMember, "The namespace "+p.Namespace+" in the hub has no admitted Member")
-		kube.Waiting(pool, boursev1.Ready, boursev1.ReasonNoMember, "The namespace "+p.Namespace+" in the hub has no admitted Member")
+		say(kube.Waiting, boursev1.ReasonNoMember, "The namespace "+p.Namespace+" in the hub has no admitted Member")
 		return
 	case pool.Spec.Mode == boursev1.PoolHold:
-		kube.Failed(pool, boursev1.PoolAdvertised, boursev1.ReasonOnHold, "The pool's mode is Hold")
-		kube.Failed(pool, boursev1.Ready, boursev1.ReasonOnHold, "The pool's mode is Hold")
+		say(kube.Failed, boursev1.ReasonOnHold, "The pool's mode is Hold")
+		return
+	case pool.Spec.Mode == boursev1.PoolDrain:
+		say(kube.Failed, boursev1.ReasonDraining, "The pool's mode is Drain")
 		return
 	case !kube.IsTrue(pool, boursev1.PoolDiscovered):
 		why := discovered(pool)
-		kube.Failed(pool, boursev1.PoolAdvertised, why.Reason, why.Message)
-		kube.Failed(pool, boursev1.Ready, why.Reason, why.Message)
+		say(kube.Failed, why.Reason, why.Message)
 		return
-	case offered > 0:
+	case p.maintenance:
+		say(kube.Waiting, boursev1.ReasonMaintenance, "A window of spec.maintenance is open")
+		return
+	case p.report.Total.Offered > 0:
 		kube.True(pool, boursev1.PoolAdvertised, boursev1.ReasonOffered, "The market knows what is idle")
-	case p.cooling:
-		kube.Waiting(pool, boursev1.PoolAdvertised, boursev1.ReasonCooling, "Free GPUs are not idle for long enough yet")
-		kube.Waiting(pool, boursev1.Ready, boursev1.ReasonCooling, "Free GPUs are not idle for long enough yet")
+	case p.report.Cooling:
+		say(kube.Waiting, boursev1.ReasonCooling, "Free GPUs are not idle for long enough yet")
 		return
 	default:
-		kube.Waiting(pool, boursev1.PoolAdvertised, boursev1.ReasonBusy, "No GPU is free for the market")
+		kube.Waiting(pool, boursev1.PoolAdvertised, boursev1.ReasonBusy, "No GPU is free for the market, as status.heldBack tells")
 	}
 	kube.True(pool, boursev1.Ready, boursev1.ReasonSelling, "The pool's idle GPUs are for sale")
 }
@@ -100,7 +115,7 @@ func (r *Reconciler) admitted(ctx context.Context) (bool, error) {
 }
 
 // publish makes the pool's offers in the hub what they are to be, and returns when the first of them must be renewed.
-func (p *pass) publish(ctx context.Context, pool *boursev1.GPUPool, models []*model) (time.Duration, error) {
+func (p *pass) publish(ctx context.Context, pool *boursev1.GPUPool, models []gpu.Holding) (time.Duration, error) {
 	offers, err := p.offers(ctx, pool)
 	if err != nil {
 		return 0, err
@@ -110,8 +125,8 @@ func (p *pass) publish(ctx context.Context, pool *boursev1.GPUPool, models []*mo
 		standing[offers[i].Name] = &offers[i]
 	}
 	var next time.Duration
-	for _, entry := range models {
-		wanted := p.offer(pool, entry)
+	for i := range models {
+		wanted := p.offer(pool, &models[i])
 		left, err := p.renew(ctx, standing[wanted.Name], wanted)
 		if err != nil {
 			return 0, err
@@ -156,12 +171,8 @@ func (p *pass) renew(ctx context.Context, standing, wanted *boursev1.GPUOffer) (
 }
 
 // offer says what the market may know of one model: how many GPUs are free on how many nodes, and never which nodes.
-func (p *pass) offer(pool *boursev1.GPUPool, entry *model) *boursev1.GPUOffer {
-	free := make([]int32, 0, len(entry.nodes))
-	for _, counts := range entry.nodes {
-		free = append(free, counts.Free())
-	}
-	counted := gpu.Shapes(free)
+func (p *pass) offer(pool *boursev1.GPUPool, entry *gpu.Holding) *boursev1.GPUOffer {
+	counted := gpu.Shapes(entry.Free)
 	shapes := make([]boursev1.NodeShape, 0, len(counted))
 	for _, shape := range counted {
 		shapes = append(shapes, boursev1.NodeShape{FreeGPUs: shape.Free, Nodes: shape.Nodes})
@@ -175,12 +186,16 @@ func (p *pass) offer(pool *boursev1.GPUPool, entry *model) *boursev1.GPUOffer {
 			price = own.PriceUSD
 		}
 	}
+	var until *metav1.Time
+	if !p.until.IsZero() {
+		until = new(metav1.NewTime(p.until))
+	}
 	return &boursev1.GPUOffer{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: offerName(pool.Name, entry.Name)},
 		Spec: boursev1.GPUOfferSpec{
 			Pool: pool.Name, Model: boursev1.GPUModel(entry.Name), MemoryMiB: entry.MemoryMiB, Sharing: sharing, PriceUSD: price,
 			Tokens: pool.Spec.Tokens, Region: pool.Spec.Region, Terms: pool.Spec.Terms,
-			FreeGPUs: new(entry.total.Free()), Shapes: shapes,
+			FreeGPUs: new(entry.Counts.Free()), Shapes: shapes, AvailableUntil: until,
 			ValidUntil: metav1.NewTime(p.Now().Add(validity).Truncate(time.Second)),
 		},
 	}
@@ -222,6 +237,7 @@ func (p *pass) withdraw(ctx context.Context, pool *boursev1.GPUPool) (reconcile.
 	if err != nil && p.Now().Before(pool.DeletionTimestamp.Add(validity)) {
 		return reconcile.Result{}, err
 	}
-	delete(p.trackers, pool.Name)
+	delete(p.inventories, pool.Name)
+	delete(p.faults, pool.Name)
 	return reconcile.Result{}, kube.Free(ctx, p.Local, pool, Finalizer)
 }

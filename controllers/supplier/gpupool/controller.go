@@ -1,25 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package gpupool finds out which GPUs of a supplier's pools are idle, and offers them to the market. It knows nodes and pods, and
-// nothing of who rents.
+// Package gpupool finds out which GPUs of a supplier's pools are idle, offers them to the market, and says why it keeps the others back.
+// It knows nodes, their agents and pods, and nothing of who rents.
 package gpupool
 
 import (
 	"context"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/gpu"
@@ -31,20 +27,36 @@ const Finalizer = "bourse.dev/withdraw"
 
 // Reconciler keeps the market's view of the supplier's pools.
 type Reconciler struct {
-	Teller    kube.Writer   // writes the pools' statuses, in the supplier's cluster
-	Local     client.Client // the supplier's own API server
-	Hub       client.Client // the market's one
-	HubCache  cache.Cache   // where changes of offers, leases and the member are watched
-	Namespace string        // the supplier's namespace in the hub
+	Teller    kube.Writer          // writes the pools' statuses, in the supplier's cluster
+	Recorder  events.EventRecorder // tells of GPUs that fall sick
+	Local     client.Client        // the supplier's own API server
+	Hub       client.Client        // the market's one
+	HubCache  cache.Cache          // where changes of offers, leases and the member are watched
+	Namespace string               // the supplier's namespace in the hub
+	System    string               // the operator's own namespace, where agents say that they are there
 	Now       func() time.Time
 
-	trackers map[string]*gpu.Tracker // pool to what has been free for how long; only the one worker touches it
+	// Verified says whether an agent's record is what the agent signed. It errs when the signature does not hold; nil accepts all records.
+	Verified func(*boursev1.GPUNode) error
+
+	slices    bool                    // the API server has ResourceSlices
+	queue     client.Reader           // reads Kueue's Workloads; nil where there is no Kueue
+	queueKind schema.GroupVersionKind // their list
+
+	// Only the one worker touches these.
+	inventories map[string]*gpu.Inventory // by pool
+	faults      map[string][]gpu.Fault    // by pool, those that are not told yet
+	beats       map[string]beat           // by node
+	verdicts    map[types.UID]verdict     // by GPUNode
 }
 
-// In the supplier's cluster it reads nodes and pods.
+// In the supplier's cluster it reads nodes and pods, and what agents, drivers and queues say of them.
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpupools,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpupools/status,verbs=patch
+// +kubebuilder:rbac:groups=bourse.dev,resources=gpunodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=nodes;pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups=resource.k8s.io,resources=resourceslices,verbs=get;list;watch
+// +kubebuilder:rbac:groups=kueue.x-k8s.io,resources=workloads,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // In the hub it writes its own offers.
@@ -54,17 +66,25 @@ type Reconciler struct {
 // pass is one look at a pool: what its phases find out for each other.
 type pass struct {
 	*Reconciler
-	nodes   []gpu.Facts
-	labels  map[string]labels.Set
-	held    holdings
-	models  []*model
-	cooling bool          // some GPUs are free, but not for long enough
-	wake    time.Duration // when the first of them is
+
+	nodes       map[string]*corev1.Node
+	held        holdings
+	reports     map[string]*boursev1.GPUNode
+	twice       map[string]bool // the UUIDs that several nodes report
+	beating     map[string]*coordinationv1.Lease
+	sliced      map[string][]gpu.Device
+	placeable   map[string]bool // the models that leases can ask for
+	shared      int             // how many nodes are left out because their GPUs are shared
+	stocks      []gpu.Stock
+	report      gpu.Report
+	maintenance bool
+	until       time.Time     // when the next maintenance begins
+	wake        time.Duration // when time alone changes something
 }
 
 // Reconcile looks at one pool.
 func (r *Reconciler) Reconcile(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Result, error) {
-	p := &pass{Reconciler: r, labels: map[string]labels.Set{}}
+	p := &pass{Reconciler: r}
 	if !pool.DeletionTimestamp.IsZero() {
 		return kube.Run(ctx, r.Teller, pool, p.withdraw)
 	}
@@ -72,69 +92,4 @@ func (r *Reconciler) Reconcile(ctx context.Context, pool *boursev1.GPUPool) (rec
 		return reconcile.Result{}, err
 	}
 	return kube.Run(ctx, r.Teller, pool, p.discover, p.idle, p.advertise)
-}
-
-// SetupWithManager watches pools, nodes and pods in the supplier's cluster, and in the hub what others do about its offers.
-func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error {
-	every := handler.EnqueueRequestsFromMapFunc(r.everyPool)
-	return ctrl.NewControllerManagedBy(mgr).
-		Named("supplier-gpupool").
-		For(&boursev1.GPUPool{}).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 1}).
-		WatchesRawSource(source.Kind(mgr.GetCache(), client.Object(&corev1.Node{}), every, changedNode())).
-		WatchesRawSource(source.Kind(mgr.GetCache(), client.Object(&corev1.Pod{}), every, gpuPod())).
-		WatchesRawSource(source.Kind(r.HubCache, client.Object(&boursev1.GPUOffer{}), handler.EnqueueRequestsFromMapFunc(r.poolOf))).
-		WatchesRawSource(source.Kind(r.HubCache, client.Object(&boursev1.GPULease{}), handler.EnqueueRequestsFromMapFunc(r.poolOf))).
-		WatchesRawSource(source.Kind(r.HubCache, client.Object(&boursev1.Member{}), every)).
-		Complete(reconcile.AsReconciler[*boursev1.GPUPool](mgr.GetClient(), r))
-}
-
-func (r *Reconciler) everyPool(ctx context.Context, object client.Object) []reconcile.Request {
-	if _, ok := object.(*boursev1.Member); ok && object.GetNamespace() != r.Namespace {
-		return nil
-	}
-	var pools boursev1.GPUPoolList
-	if err := r.Local.List(ctx, &pools); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Did not list pools")
-		return nil
-	}
-	requests := make([]reconcile.Request, 0, len(pools.Items))
-	for i := range pools.Items {
-		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&pools.Items[i])})
-	}
-	return requests
-}
-
-func (r *Reconciler) poolOf(_ context.Context, object client.Object) []reconcile.Request {
-	if object.GetNamespace() != r.Namespace {
-		return nil
-	}
-	var pool string
-	switch of := object.(type) {
-	case *boursev1.GPUOffer:
-		pool = of.Spec.Pool
-	case *boursev1.GPULease:
-		pool = of.Spec.Pool
-	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: pool}}}
-}
-
-// changedNode leaves out the heartbeats of nodes.
-func changedNode() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		before, okBefore := e.ObjectOld.(*corev1.Node)
-		after, okAfter := e.ObjectNew.(*corev1.Node)
-		if !okBefore || !okAfter {
-			return false
-		}
-		return factsOf(before) != factsOf(after) || !labels.Equals(before.Labels, after.Labels)
-	}}
-}
-
-// gpuPod leaves out pods that have nothing to do with GPUs.
-func gpuPod() predicate.Predicate {
-	return predicate.NewPredicateFuncs(func(object client.Object) bool {
-		pod, ok := object.(*corev1.Pod)
-		return ok && requests(pod) > 0
-	})
 }

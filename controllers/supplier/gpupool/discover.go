@@ -7,8 +7,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -21,31 +19,32 @@ import (
 	"github.com/bourse-dev/bourse/internal/ray"
 )
 
-// Labels of GPU Feature Discovery, beside the product.
-const (
-	labelMemory   = "nvidia.com/gpu.memory"
-	labelReplicas = "nvidia.com/gpu.replicas"
-	labelSharing  = "nvidia.com/gpu.sharing-strategy"
-)
-
 // maxNodes is more nodes than a cluster has.
 const maxNodes = 1 << 20
 
-// leaseSpace is how the namespaces of leases begin.
-const leaseSpace = "bourse-lease-"
-
-// discover reads the pool's nodes and what pods hold of their GPUs. A node belongs to the oldest pool that selects it.
+// discover reads the pool's nodes, what their agents report, and what pods hold of their GPUs. A node belongs to the oldest pool that
+// selects it.
 func (p *pass) discover(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Result, error) {
-	var nodes corev1.NodeList
-	if err := p.Local.List(ctx, &nodes, client.MatchingLabels(pool.Spec.NodeSelector)); err != nil {
+	var list corev1.NodeList
+	if err := p.Local.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return reconcile.Result{}, fmt.Errorf("list nodes: %w", err)
 	}
-	pool.Status.Nodes = new(int32(min(len(nodes.Items), maxNodes)))
-	if len(nodes.Items) == 0 {
+	selector := labels.SelectorFromSet(pool.Spec.NodeSelector)
+	all := make(map[string]*corev1.Node, len(list.Items))
+	p.nodes = map[string]*corev1.Node{}
+	for i := range list.Items {
+		node := &list.Items[i]
+		all[node.Name] = node
+		if selector.Matches(labels.Set(node.Labels)) {
+			p.nodes[node.Name] = node
+		}
+	}
+	pool.Status.Nodes = new(int32(min(len(p.nodes), maxNodes)))
+	if len(p.nodes) == 0 {
 		kube.Failed(pool, boursev1.PoolDiscovered, boursev1.ReasonNoNodes, "No node has the labels of spec.nodeSelector")
 		return reconcile.Result{}, nil
 	}
-	rival, err := p.rival(ctx, pool, nodes.Items)
+	rival, err := p.rival(ctx, pool)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -53,29 +52,16 @@ func (p *pass) discover(ctx context.Context, pool *boursev1.GPUPool) (reconcile.
 		kube.Failed(pool, boursev1.PoolDiscovered, boursev1.ReasonOverlap, "The older pool "+rival+" selects some of the same nodes")
 		return reconcile.Result{}, nil
 	}
-	if p.held, err = p.holdings(ctx); err != nil {
+	if err := p.read(ctx, all); err != nil {
 		return reconcile.Result{}, err
 	}
-	for i := range nodes.Items {
-		facts := factsOf(&nodes.Items[i])
-		facts.Local, facts.Leased = p.held.local[facts.Name], p.held.leased[facts.Name]
-		if facts.Sellable() {
-			p.nodes = append(p.nodes, facts)
-			p.labels[facts.Name] = nodes.Items[i].Labels
-		}
-	}
-	slices.SortFunc(p.nodes, func(a, b gpu.Facts) int { return cmp.Compare(a.Name, b.Name) })
-	if len(p.nodes) == 0 {
-		kube.Failed(pool, boursev1.PoolDiscovered, boursev1.ReasonNoGPUs,
-			"No node has GPUs that can be sold: they need the labels of GPU Feature Discovery, and GPUs that are not shared")
-		return reconcile.Result{}, nil
-	}
-	kube.True(pool, boursev1.PoolDiscovered, boursev1.ReasonGPUsFound, "The pool's nodes have GPUs")
+	p.stock()
+	p.tellFound(pool)
 	return reconcile.Result{}, nil
 }
 
 // rival names the oldest other pool that selects one of the nodes, if it is older than this one.
-func (p *pass) rival(ctx context.Context, pool *boursev1.GPUPool, nodes []corev1.Node) (string, error) {
+func (p *pass) rival(ctx context.Context, pool *boursev1.GPUPool) (string, error) {
 	var pools boursev1.GPUPoolList
 	if err := p.Local.List(ctx, &pools); err != nil {
 		return "", fmt.Errorf("list pools: %w", err)
@@ -89,34 +75,186 @@ func (p *pass) rival(ctx context.Context, pool *boursev1.GPUPool, nodes []corev1
 			break
 		}
 		selector := labels.SelectorFromSet(other.Spec.NodeSelector)
-		if slices.ContainsFunc(nodes, func(n corev1.Node) bool { return selector.Matches(labels.Set(n.Labels)) }) {
-			return other.Name, nil
+		for _, node := range p.nodes {
+			if selector.Matches(labels.Set(node.Labels)) {
+				return other.Name, nil
+			}
 		}
 	}
 	return "", nil
 }
 
-// factsOf reads what a node says of itself. What its pods hold is added later.
-func factsOf(node *corev1.Node) gpu.Facts {
-	facts := gpu.Facts{
-		Name:        node.Name,
-		Cordoned:    node.Spec.Unschedulable,
-		Capacity:    count(node.Status.Capacity),
-		Allocatable: count(node.Status.Allocatable),
+// read takes in everything that says something about the nodes' GPUs.
+func (p *pass) read(ctx context.Context, all map[string]*corev1.Node) error {
+	var err error
+	if p.held, err = p.holdings(ctx); err != nil {
+		return err
 	}
-	if memory, err := strconv.ParseInt(node.Labels[labelMemory], 10, 32); err == nil {
-		facts.Model, _ = gpu.ModelOf(node.Labels[ray.LabelProduct], int32(memory))
+	waiting, err := p.queued(ctx)
+	if err != nil {
+		return err
 	}
-	replicas, err := strconv.Atoi(cmp.Or(node.Labels[labelReplicas], "1"))
-	strategy := cmp.Or(node.Labels[labelSharing], "none")
-	facts.Shared = err != nil || replicas > 1 || strategy != "none"
-	for _, condition := range node.Status.Conditions {
-		if condition.Type == corev1.NodeReady {
-			facts.Ready, facts.Unknown = condition.Status == corev1.ConditionTrue, condition.Status == corev1.ConditionUnknown
+	p.held.waiting = append(p.held.waiting, waiting...)
+	if err := p.agents(ctx, all); err != nil {
+		return err
+	}
+	if p.beating, err = p.listen(ctx); err != nil {
+		return err
+	}
+	p.sliced, err = p.slicesOf(ctx)
+	return err
+}
+
+// stock sums up what each node has, in the order of the nodes' names.
+func (p *pass) stock() {
+	names := make([]string, 0, len(p.nodes))
+	for name := range p.nodes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	p.stocks, p.placeable = make([]gpu.Stock, 0, len(names)), map[string]bool{}
+	for _, name := range names {
+		for _, from := range vendors() {
+			p.stocks = append(p.stocks, p.stocksOf(p.nodes[name], from)...)
 		}
 	}
-	facts.Tainted = slices.ContainsFunc(node.Spec.Taints, repels)
-	return facts
+}
+
+// stocksOf is what one node has of one vendor's GPUs: nothing, if nobody says what they are, or each of them is handed out several times.
+func (p *pass) stocksOf(node *corev1.Node, from vendor) []gpu.Stock {
+	capacity := count(node.Status.Capacity, from.resource)
+	if capacity == 0 {
+		return nil
+	}
+	says := from.describe(node.Labels)
+	stock := gpu.Stock{
+		Node: node.Name, Kind: string(from.resource), Allocatable: count(node.Status.Allocatable, from.resource),
+		Holders: p.held.on[shelf{node.Name, from.resource}],
+	}
+	report := p.reports[node.Name]
+	if report != nil {
+		var ghosts []gpu.Holder
+		stock.Devices, ghosts = p.devices(report, from.class)
+		stock.Holders = append(stock.Holders, ghosts...)
+	}
+	watched := len(stock.Devices) > 0
+	switch {
+	case watched:
+		stock.Report = p.sign(node.Name, report.Status.Record.Sequence)
+	case says.known:
+		stock.Slots, stock.Model = capacity, says.model
+	case from.class == boursev1.ClassNVIDIA:
+		stock.Devices = p.sliced[node.Name]
+	}
+	if len(stock.Devices) == 0 && stock.Slots == 0 && !says.shared {
+		return nil
+	}
+	others := apart(&stock, says)
+	if says.shared || says.most > 0 && capacity > says.most || stock.Slots == 0 && capacity > int32(len(stock.Devices)) {
+		p.shared++
+		return nil
+	}
+	stock.Down, stock.Hold = p.block(node, watched)
+	others.Down, others.Hold = stock.Down, cmp.Or(stock.Hold, gpu.Unplaceable)
+	if placeable(&stock, says, from) {
+		p.placeable[says.model.Name] = true
+	} else if stock.Hold == "" {
+		stock.Hold = gpu.Unplaceable
+	}
+	if len(others.Devices) == 0 {
+		return []gpu.Stock{stock}
+	}
+	return []gpu.Stock{stock, others}
+}
+
+// apart takes those devices out of the stock that pods do not get by its resource: partitions where the node's label speaks of whole GPUs,
+// which have resources of their own, and the other way round.
+func apart(stock *gpu.Stock, says description) gpu.Stock {
+	others := gpu.Stock{Node: stock.Node, Kind: stock.Kind + " apart", Report: stock.Report}
+	if !says.known {
+		return others
+	}
+	other := func(d gpu.Device) bool { return d.Model.Partition != says.model.Partition }
+	if !slices.ContainsFunc(stock.Devices, other) {
+		return others
+	}
+	all := stock.Devices
+	stock.Devices = nil
+	for _, device := range all {
+		if other(device) {
+			others.Devices = append(others.Devices, device)
+		} else {
+			stock.Devices = append(stock.Devices, device)
+		}
+	}
+	others.Allocatable = int32(len(others.Devices))
+	return others
+}
+
+// block is the first reason that keeps leases away from the whole node, and whether the node is not well at all.
+func (p *pass) block(node *corev1.Node, watched bool) (down bool, hold gpu.Reason) {
+	says := factsOf(node)
+	down = !says.ready && !says.unknown
+	switch {
+	case watched && p.verdicts[p.reports[node.Name].UID].err != nil:
+		return down, gpu.RecordRefused
+	case watched && p.silent(node.Name):
+		return down, gpu.AgentSilent
+	case !says.ready:
+		return down, gpu.NodeNotReady
+	case says.cordoned:
+		return down, gpu.Cordoned
+	case says.tainted:
+		return down, gpu.Tainted
+	default:
+		return down, ""
+	}
+}
+
+// placeable says whether the pods of leases can ask for these GPUs: they request NVIDIA's resource on nodes whose product label has the
+// lease's model. Where one resource stands for several models, a pod may get any of them.
+func placeable(stock *gpu.Stock, says description, from vendor) bool {
+	odd := func(d gpu.Device) bool { return d.Model.Name != says.model.Name }
+	return from.resource == ray.ResourceGPU && says.known && !slices.ContainsFunc(stock.Devices, odd)
+}
+
+// tellFound says whether there is anything to sell.
+func (p *pass) tellFound(pool *boursev1.GPUPool) {
+	switch {
+	case len(p.stocks) == 0 && p.shared > 0:
+		kube.Failed(pool, boursev1.PoolDiscovered, boursev1.ReasonNoGPUs, "The GPUs of all nodes are shared, and would be sold several times over")
+	case len(p.stocks) == 0:
+		kube.Failed(pool, boursev1.PoolDiscovered, boursev1.ReasonNoGPUs,
+			"No node has GPUs that can be sold: they need the labels of GPU Feature Discovery or an agent, and GPUs that are not shared")
+	case p.shared > 0:
+		kube.True(pool, boursev1.PoolDiscovered, boursev1.ReasonGPUsFound, "The pool's nodes have GPUs, some of which are shared and left out")
+	default:
+		kube.True(pool, boursev1.PoolDiscovered, boursev1.ReasonGPUsFound, "The pool's nodes have GPUs")
+	}
+}
+
+// facts are what wakes the pools when it changes on a node.
+type facts struct {
+	ready    bool // the kubelet reports, and says that it is well
+	unknown  bool // the kubelet does not report: nothing is known to be wrong
+	cordoned bool // no new pod may come
+	tainted  bool // a taint keeps the pods of leases away
+	gpus     [2]struct{ capacity, allocatable int32 }
+}
+
+// factsOf reads what a node says of itself.
+func factsOf(node *corev1.Node) facts {
+	says := facts{cordoned: node.Spec.Unschedulable, tainted: slices.ContainsFunc(node.Spec.Taints, repels)}
+	for i := range node.Status.Conditions {
+		if condition := &node.Status.Conditions[i]; condition.Type == corev1.NodeReady {
+			says.ready, says.unknown = condition.Status == corev1.ConditionTrue, condition.Status == corev1.ConditionUnknown
+		}
+	}
+	for v, from := range vendors() {
+		says.gpus[v].capacity = count(node.Status.Capacity, from.resource)
+		says.gpus[v].allocatable = count(node.Status.Allocatable, from.resource)
+	}
+	return says
 }
 
 // repels says whether a taint keeps the pods of leases away. Cordoning is told apart by itself.
@@ -126,67 +264,4 @@ func repels(taint corev1.Taint) bool {
 		return false
 	}
 	return taint.Effect != corev1.TaintEffectPreferNoSchedule
-}
-
-func count(resources corev1.ResourceList) int32 {
-	gpus := resources[ray.ResourceGPU]
-	return int32(min(max(0, gpus.Value()), 1<<20))
-}
-
-// holdings are the GPUs that pods hold.
-type holdings struct {
-	local   map[string]int32 // node to those of the supplier's own pods
-	leased  map[string]int32 // node to those of leases
-	leases  map[string]int32 // lease to those that its scheduled pods hold
-	waiting []corev1.Pod     // the supplier's own pods that found no place
-}
-
-// holdings sums up what all pods of the cluster hold, or are about to.
-func (r *Reconciler) holdings(ctx context.Context) (holdings, error) {
-	held := holdings{local: map[string]int32{}, leased: map[string]int32{}, leases: map[string]int32{}}
-	var pods corev1.PodList
-	if err := r.Local.List(ctx, &pods, client.UnsafeDisableDeepCopy); err != nil {
-		return held, fmt.Errorf("list pods: %w", err)
-	}
-	for i := range pods.Items {
-		pod := &pods.Items[i]
-		gpus := requests(pod)
-		if gpus == 0 || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-			continue
-		}
-		lease := pod.Labels[boursev1.LabelLease]
-		mine := lease != "" && strings.HasPrefix(pod.Namespace, leaseSpace)
-		switch node := cmp.Or(pod.Spec.NodeName, pod.Status.NominatedNodeName); {
-		case mine && pod.Spec.NodeName != "":
-			held.leased[node] += gpus
-			held.leases[lease] += gpus
-		case mine:
-		case node != "":
-			held.local[node] += gpus
-		case unplaced(pod):
-			held.waiting = append(held.waiting, *pod)
-		}
-	}
-	return held, nil
-}
-
-// requests is how many GPUs the scheduler counts for the pod.
-func requests(pod *corev1.Pod) int32 {
-	containers := make([]int32, 0, len(pod.Spec.Containers))
-	for _, container := range pod.Spec.Containers {
-		containers = append(containers, count(container.Resources.Requests))
-	}
-	inits := make([]gpu.Init, 0, len(pod.Spec.InitContainers))
-	for _, container := range pod.Spec.InitContainers {
-		sidecar := container.RestartPolicy != nil && *container.RestartPolicy == corev1.ContainerRestartPolicyAlways
-		inits = append(inits, gpu.Init{GPUs: count(container.Resources.Requests), Sidecar: sidecar})
-	}
-	return gpu.Requests(containers, inits)
-}
-
-// unplaced says whether the scheduler has looked for a place for the pod in vain.
-func unplaced(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable
-	})
 }

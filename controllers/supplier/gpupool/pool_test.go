@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -23,7 +24,12 @@ import (
 	"github.com/bourse-dev/bourse/test/fakehub"
 )
 
-const idleFor = 10 * time.Minute
+const (
+	idleFor = 10 * time.Minute
+	system  = "bourse-system"
+)
+
+var workloads = schema.GroupVersionKind{Group: "kueue.x-k8s.io", Version: "v1beta1", Kind: "WorkloadList"}
 
 // bench is a supplier with one pool of two nodes with eight H100 and one with four L4.
 type bench struct {
@@ -45,7 +51,10 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 
 // restart replaces the controller by one that remembers nothing.
 func (b *bench) restart() {
-	b.r = &Reconciler{Teller: b.hub.Teller(), Local: b.hub, Hub: b.hub, Namespace: builders.Supplier, Now: b.hub.Now}
+	b.r = &Reconciler{
+		Teller: b.hub.Teller(), Recorder: b.hub.Recorder, Local: b.hub, Hub: b.hub, Namespace: builders.Supplier, System: system, Now: b.hub.Now,
+		slices: true, queue: b.hub, queueKind: workloads,
+	}
 }
 
 func pool(name string, age time.Duration) *boursev1.GPUPool {
@@ -76,7 +85,7 @@ func node(name, product string, gpus int64) *corev1.Node {
 // pod holds GPUs of a node.
 func pod(namespace, name, on string, gpus int64, change func(*corev1.Pod)) *corev1.Pod {
 	p := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID("uid of " + namespace + "/" + name)},
 		Spec: corev1.PodSpec{NodeName: on, Containers: []corev1.Container{{Name: "c", Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{"nvidia.com/gpu": *resource.NewQuantity(gpus, resource.DecimalSI)},
 		}}}},
