@@ -78,6 +78,10 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s).
 bench: ## Run the core's benchmarks.
 	go test ./internal/... -run '^$$' -bench . -benchmem
 
+.PHONY: supply
+supply: ## Hold what a pool of NODES (1000) fake nodes offers against a recount, whatever happens to nodes, pods and GPUs; take GPUs back.
+	go test $(NOVET) ./test/e2e -count=1 -timeout 30m -v -run TestOffersAreWhatIsThere -nodes=$(or $(NODES),1000)
+
 .PHONY: bench-market
 bench-market: ## Let the real manager match JOBS (1000) jobs on NODES (1000) fake nodes: processor time and API writes for each, and waiting times.
 	go test $(NOVET) ./test/e2e -run '^$$' -bench '^BenchmarkMarket$$' -benchtime 1x -timeout 30m -v -jobs=$(or $(JOBS),1000) -market-nodes=$(or $(NODES),1000)
