@@ -66,6 +66,9 @@ func run(ctx context.Context, o options, now func() time.Time) error {
 		return err
 	}
 	setup.SystemNamespace = namespace
+	if o.roles.Has(controllers.Supplier) {
+		metrics.CollectSupply(ctrlmetrics.Registry, supplyOf(ctx, mgr.GetClient()))
+	}
 	if err := requireKinds(mgr, hub, o.roles); err != nil {
 		return err
 	}

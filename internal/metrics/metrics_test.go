@@ -23,6 +23,11 @@ func touched(t *testing.T) *prometheus.Registry {
 	m.Transition("ComputeJob", "Matched", "True", "OfferFound")
 	m.Conflict("ComputeJob")
 	m.ChainRequest("getAccountInfo", metrics.OutcomeOK, 0.01)
+	metrics.CollectSupply(reg, func() (metrics.Supply, error) {
+		return metrics.Supply{
+			GPUs: map[metrics.GPUState]int32{{Model: "l4", State: metrics.StateFree}: 8}, HeldBack: map[string]int32{"Budget": 4},
+		}, nil
+	})
 	return reg
 }
 

@@ -83,6 +83,7 @@ func (r *Reconciler) verify(ctx context.Context, of *boursev1.GPUNode) verdict {
 
 // devices are the GPUs of one vendor that the node's agent reports, and the pods that only the agent still knows.
 func (p *pass) devices(of *boursev1.GPUNode, class boursev1.DeviceClass) (devices []gpu.Device, ghosts []gpu.Holder) {
+	devices = make([]gpu.Device, 0, len(of.Status.Devices))
 	for d := range of.Status.Devices {
 		reported := &of.Status.Devices[d]
 		if reported.Class != class && (reported.Class != "" || class != boursev1.ClassNVIDIA) {
