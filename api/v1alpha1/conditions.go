@@ -245,8 +245,6 @@ const (
 	EndNotFunded = "NotFunded"
 	// EndTakenBack: the supplier took an interruptible lease back.
 	EndTakenBack = "TakenBack"
-	// EndBreached: the supplier ended a firm lease early.
-	EndBreached = "Breached"
 	// EndStartTimeout: the workers did not become ready in time.
 	EndStartTimeout = "StartTimeout"
 	// EndUnpaid: the buyer promised nothing for what was used.

@@ -340,7 +340,7 @@ const (
 type LeaseEnd struct {
 	// reason is one of a closed list.
 	// +required
-	// +kubebuilder:validation:Enum=Completed;TermReached;JobDeleted;JobFailed;NotAccepted;NotFunded;TakenBack;Breached;StartTimeout;Unpaid;Interrupted;Fault
+	// +kubebuilder:validation:Enum=Completed;TermReached;JobDeleted;JobFailed;NotAccepted;NotFunded;TakenBack;StartTimeout;Unpaid;Interrupted;Fault
 	Reason string `json:"reason,omitempty"`
 	// party is who brought the end about.
 	// +required

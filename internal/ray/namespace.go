@@ -5,7 +5,6 @@ package ray
 import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -36,7 +35,7 @@ func (p Plan) Space() *corev1.Namespace {
 
 // Walls returns what keeps the lease inside its namespace, in the order in which it must exist: before any pod.
 func (p Plan) Walls() []client.Object {
-	walls := []client.Object{
+	return []client.Object{
 		&networkingv1.NetworkPolicy{ObjectMeta: p.meta("default-deny"), Spec: networkingv1.NetworkPolicySpec{
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
 		}},
@@ -48,21 +47,6 @@ func (p Plan) Walls() []client.Object {
 		p.quota(),
 		&corev1.ServiceAccount{ObjectMeta: p.meta(AccountName), AutomountServiceAccountToken: new(false)},
 	}
-	if p.Firm {
-		walls = append(walls, p.unbroken())
-	}
-	return walls
-}
-
-// unbroken lets nobody evict a pod of the lease: kubectl drain waits, and says for what. Deleting a pod is still possible, as is
-// anything that happens to a node.
-func (p Plan) unbroken() *policyv1.PodDisruptionBudget {
-	return &policyv1.PodDisruptionBudget{ObjectMeta: p.meta("firm"), Spec: policyv1.PodDisruptionBudgetSpec{
-		MaxUnavailable: new(intstr.FromInt32(0)),
-		Selector:       &metav1.LabelSelector{},
-		// Pods that never became ready are no reason to keep a node from being drained.
-		UnhealthyPodEvictionPolicy: new(policyv1.AlwaysAllow),
-	}}
 }
 
 func ingress() []networkingv1.NetworkPolicyIngressRule {

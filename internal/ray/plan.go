@@ -63,7 +63,6 @@ type Plan struct {
 	HeadMemory   resource.Quantity
 
 	Priority     string            // the name of the PriorityClass
-	Firm         bool              // nobody may evict the lease's pods
 	Notice       int64             // the seconds between being told and being killed
 	NodeSelector map[string]string // the pool's nodes
 	Products     []string          // the labels of the nodes that have the model

@@ -313,7 +313,7 @@ func TestRead(t *testing.T) {
 		"one that the scheduler takes is lost": {
 			[]corev1.Pod{worker("a", nil), worker("b", func(pod *corev1.Pod) {
 				pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{
-					Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: string(TakerScheduler),
+					Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: preempted,
 				})
 			})}, nil, seen{Workers: 2, Ready: 2, Since: noon.Add(time.Minute), Lost: true},
 		},
@@ -331,7 +331,7 @@ func TestRead(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			state := Read(tc.pods, 2, tc.silent)
-			got := seen{state.Workers, state.Ready, state.Since, state.Lost != "", state.Silent}
+			got := seen{state.Workers, state.Ready, state.Since, state.Lost != nil, state.Silent}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("state (-want +got):\n%s", diff)
 			}

@@ -13,15 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Taker is who takes a pod off its node, as Kubernetes says it in the reason of DisruptionTarget.
-type Taker string
-
-// Those who act for the supplier: its scheduler for other pods, and its administrator through the eviction API, as kubectl drain does.
-// Other reasons (a node that is gone, under pressure, or not reachable) are no decision of anybody.
-const (
-	TakerScheduler Taker = corev1.PodReasonPreemptionByScheduler
-	TakerEviction  Taker = "EvictionByEvictionAPI"
-)
+// preempted is the reason that the scheduler gives a pod which it removes for another one.
+const preempted = "PreemptionByScheduler"
 
 // outOfMemory is the reason that a kubelet gives for a container which was ended for its memory.
 const outOfMemory = "OOMKilled"
@@ -33,8 +26,8 @@ type State struct {
 	Ready   int          // those of them that are ready
 	Holders []corev1.Pod // pods that hold the lease's place, and are not being deleted
 	Since   time.Time    // with all workers ready: since when; else since when not, or zero if that is not known
-	Lost    Taker        // who took a worker for the supplier; empty when nobody did
-	LostAt  time.Time    // when the worker was told
+	Lost    *corev1.Pod  // a worker that the scheduler removed for other work
+	LostAt  time.Time    // when it was told
 	Silent  bool         // a worker's node is not among those that report
 	Failing bool         // a worker was taken off its node, or a node says that it is not ready
 	// OutOfMemory says that a worker's container was ended for using more memory than it may.
@@ -63,8 +56,8 @@ func Read(pods []corev1.Pod, want int32, silent map[string]bool) State {
 
 func (s *State) worker(pod corev1.Pod, silent map[string]bool) {
 	s.workers = append(s.workers, pod)
-	if by, told := taken(pod); by != "" && (s.Lost == "" || told.Before(s.LostAt)) {
-		s.Lost, s.LostAt = by, told
+	if told, ok := disrupted(pod); ok && s.Lost == nil {
+		s.Lost, s.LostAt = &pod, told
 	}
 	s.Silent = s.Silent || silent[pod.Spec.NodeName]
 	s.blame(pod)
@@ -144,17 +137,13 @@ func readiness(pod corev1.Pod) (time.Time, bool) {
 	return told, false
 }
 
-// taken says who took a pod for the supplier, if somebody did, and when.
-func taken(pod corev1.Pod) (Taker, time.Time) {
+func disrupted(pod corev1.Pod) (time.Time, bool) {
 	for _, condition := range pod.Status.Conditions {
-		if condition.Type != corev1.DisruptionTarget || condition.Status != corev1.ConditionTrue {
-			continue
-		}
-		if by := Taker(condition.Reason); by == TakerScheduler || by == TakerEviction {
-			return by, condition.LastTransitionTime.Time
+		if condition.Type == corev1.DisruptionTarget && condition.Status == corev1.ConditionTrue && condition.Reason == preempted {
+			return condition.LastTransitionTime.Time, true
 		}
 	}
-	return "", time.Time{}
+	return time.Time{}, false
 }
 
 // Outcome is how a program ended.

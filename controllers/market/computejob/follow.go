@@ -183,7 +183,7 @@ func mirrorEnd(job *boursev1.ComputeJob, lease *boursev1.GPULease) bool {
 		kube.Failed(job, boursev1.JobFunded, boursev1.ReasonEnded, "The lease ended before its escrow was opened")
 	}
 	if meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning) != nil {
-		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, whyEnded(lease))
+		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The workers are gone")
 	}
 	if !over {
 		waiting(job, boursev1.ReasonSettling, "The last claim and the refund are under way")
@@ -195,14 +195,6 @@ func mirrorEnd(job *boursev1.ComputeJob, lease *boursev1.GPULease) bool {
 		kube.Failed(job, boursev1.Succeeded, succeeded.Reason, succeeded.Message)
 	}
 	return true
-}
-
-// whyEnded says in words why the workers are gone.
-func whyEnded(lease *boursev1.GPULease) string {
-	if end := lease.Status.End; end != nil && end.Message != "" {
-		return end.Message
-	}
-	return "The workers are gone"
 }
 
 // mirrorPromises says that the deposit is there, and warns when the buyer's own operator promises no more: the supplier ends a lease

@@ -126,9 +126,6 @@ func (r *Reconciler) refusal(ctx context.Context, lease *boursev1.GPULease, pool
 	if why := poolRefusal(lease, pool); why != "" {
 		return why, nil
 	}
-	if why := r.maintenanceRefusal(lease, pool); why != "" {
-		return why, nil
-	}
 	if lease.Spec.Supplier != r.Wallet {
 		return fmt.Sprintf("The lease pays %s instead of %s", lease.Spec.Supplier, r.Wallet), nil
 	}
@@ -173,7 +170,7 @@ func poolRefusal(lease *boursev1.GPULease, pool *boursev1.GPUPool) string {
 	switch {
 	case !pool.DeletionTimestamp.IsZero():
 		return "The pool is being deleted"
-	case pool.Spec.Mode == boursev1.PoolHold, pool.Spec.Mode == boursev1.PoolDrain:
+	case pool.Spec.Mode == boursev1.PoolHold:
 		return "The pool sells nothing now"
 	case errAsked != nil || errAgreed != nil || agreed < asked:
 		return fmt.Sprintf("The pool asks %s dollars, and the lease pays %s", asked, agreed)

@@ -14,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -69,7 +68,6 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=serviceaccounts;resourcequotas;configmaps,verbs=create
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=create
-// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=create
 // +kubebuilder:rbac:groups=ray.io,resources=rayclusters;rayjobs,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -83,7 +81,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, lease *boursev1.GPULease) (r
 	case lease.Status.End != nil:
 		return kube.Run(ctx, journal{r.Teller}, lease, r.lastRecord, r.clear, r.claim, r.refund, r.finish)
 	default:
-		return kube.Run(ctx, journal{r.Teller}, lease, r.recall, r.accept, r.takeBack, r.fund, r.launch, r.conclude, r.meter, r.claim, r.wait)
+		return kube.Run(ctx, journal{r.Teller}, lease, r.recall, r.accept, r.fund, r.launch, r.conclude, r.meter, r.claim, r.wait)
 	}
 }
 
@@ -99,9 +97,7 @@ func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error
 		For(&boursev1.GPULease{}).
 		WithOptions(kube.Money()).
 		Watches(&boursev1.Voucher{}, handler.EnqueueRequestsFromMapFunc(r.leaseOfVoucher)).
-		WatchesRawSource(source.Kind(r.LocalCache, client.Object(&corev1.Pod{}), handler.EnqueueRequestsFromMapFunc(r.leaseOfPart))).
-		WatchesRawSource(source.Kind(r.LocalCache, client.Object(&boursev1.GPUPool{}), handler.EnqueueRequestsFromMapFunc(r.leasesOfPool),
-			predicate.GenerationChangedPredicate{}))
+		WatchesRawSource(source.Kind(r.LocalCache, client.Object(&corev1.Pod{}), handler.EnqueueRequestsFromMapFunc(r.leaseOfPart)))
 	for _, kind := range ray.Kinds() {
 		builder = builder.WatchesRawSource(source.Kind(r.LocalCache, kind, handler.EnqueueRequestsFromMapFunc(r.leaseOfPart)))
 	}
@@ -116,22 +112,6 @@ func (r *Reconciler) leaseOfVoucher(_ context.Context, object client.Object) []r
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: voucher.Spec.Lease.Name}}}
 }
 
-// leasesOfPool names the leases of a pool whose spec has changed: it may be drained, or go into maintenance.
-func (r *Reconciler) leasesOfPool(ctx context.Context, pool client.Object) []reconcile.Request {
-	var leases boursev1.GPULeaseList
-	if err := r.Hub.List(ctx, &leases, client.InNamespace(r.Namespace)); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Did not list leases")
-		return nil
-	}
-	var requests []reconcile.Request
-	for i := range leases.Items {
-		if lease := &leases.Items[i]; lease.Spec.Pool == pool.GetName() && !over(lease) {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(lease)})
-		}
-	}
-	return requests
-}
-
 func (r *Reconciler) leaseOfPart(_ context.Context, object client.Object) []reconcile.Request {
 	name := object.GetLabels()[boursev1.LabelLease]
 	if name == "" {
@@ -141,7 +121,7 @@ func (r *Reconciler) leaseOfPart(_ context.Context, object client.Object) []reco
 }
 
 // wait says when time alone changes something: a usage record is due, a bound is reached, a transaction may have landed.
-func (r *Reconciler) wait(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+func (r *Reconciler) wait(_ context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
 	if lease.Status.End != nil {
 		return reconcile.Result{}, nil // the write wakes the next pass
 	}
@@ -163,13 +143,6 @@ func (r *Reconciler) wait(ctx context.Context, lease *boursev1.GPULease) (reconc
 			next = due
 		}
 		next = r.breaks(lease, next)
-	}
-	told, err := r.toldAt(ctx, lease)
-	if err != nil {
-		return reconcile.Result{}, err
-	}
-	if !told.IsZero() && told.Before(next) {
-		next = told
 	}
 	return reconcile.Result{RequeueAfter: max(pollChain, next.Sub(r.Now()))}, nil
 }

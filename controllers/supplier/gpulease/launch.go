@@ -48,7 +48,7 @@ func (r *Reconciler) launch(ctx context.Context, lease *boursev1.GPULease) (reco
 func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state ray.State) error {
 	hosts, placed := ray.Hosts(state.Holders)
 	if !placed || len(state.Holders) <= int(lease.Spec.Workers) {
-		r.endTaken(lease, r.Now(), "took the GPUs for other work before the lease began")
+		r.end(lease, boursev1.EndTakenBack, boursev1.PartySupplier, r.Now(), "The GPUs were taken for other work before the lease began")
 		return nil
 	}
 	plan := r.plan(lease)

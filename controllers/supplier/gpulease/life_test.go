@@ -154,7 +154,7 @@ func TestEnds(t *testing.T) {
 		"a worker that the scheduler takes ends the lease when it was told": {
 			nil, func(b *bench) {
 				b.hub.Step(10 * time.Second)
-				b.edit("ray-worker-1", func(pod *corev1.Pod) { raytest.Take(pod, ray.TakerScheduler, b.hub.Now()) })
+				b.edit("ray-worker-1", func(pod *corev1.Pod) { raytest.Preempt(pod, b.hub.Now()) })
 				b.hub.Step(10 * time.Second)
 			},
 			boursev1.EndTakenBack, boursev1.PartySupplier, metav1.ConditionFalse, 80_000,

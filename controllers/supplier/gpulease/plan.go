@@ -36,8 +36,8 @@ func space(lease *boursev1.GPULease) string {
 // plan says what the lease runs. It does not yet say where.
 func (r *Reconciler) plan(lease *boursev1.GPULease) ray.Plan {
 	program := lease.Spec.Ray
-	priority, firm := "bourse-interruptible", lease.Spec.Terms.Tier == boursev1.TierFirm
-	if firm {
+	priority := "bourse-interruptible"
+	if lease.Spec.Terms.Tier == boursev1.TierFirm {
 		priority = "bourse-firm"
 	}
 	env := make([]corev1.EnvVar, 0, len(program.Env))
@@ -55,7 +55,7 @@ func (r *Reconciler) plan(lease *boursev1.GPULease) ray.Plan {
 		Workers: lease.Spec.Workers, PerWorker: lease.Spec.PerWorker,
 		WorkerCPU: program.WorkerCPU, WorkerMemory: program.WorkerMemory,
 		HeadCPU: program.HeadCPU, HeadMemory: program.HeadMemory,
-		Priority: priority, Firm: firm, Notice: int64(lease.Spec.Terms.NoticeSeconds),
+		Priority: priority, Notice: int64(lease.Spec.Terms.NoticeSeconds),
 		Egress: lease.Spec.Terms.Egress, RegistryCIDRs: r.RegistryCIDRs,
 	}
 }

@@ -66,8 +66,8 @@ func (r *Reconciler) conclude(ctx context.Context, lease *boursev1.GPULease) (re
 		r.endProgram(lease, outcome)
 		return reconcile.Result{}, nil
 	}
-	if state.Lost != "" {
-		r.endTaken(lease, state.LostAt, takenFor(state.Lost))
+	if state.Lost != nil {
+		r.end(lease, boursev1.EndTakenBack, boursev1.PartySupplier, state.LostAt, "The supplier took the GPUs back for its own work")
 		return reconcile.Result{}, nil
 	}
 	return reconcile.Result{}, r.endInTime(lease, state)
@@ -146,7 +146,7 @@ func (r *Reconciler) end(lease *boursev1.GPULease, reason string, party boursev1
 		Reason: reason, Party: party, At: metav1.NewTime(at.Truncate(time.Second)), Message: clip(message, maxEndMessage),
 	}
 	if meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning) != nil {
-		kube.Failed(lease, boursev1.LeaseRunning, boursev1.ReasonEnded, lease.Status.End.Message)
+		kube.Failed(lease, boursev1.LeaseRunning, boursev1.ReasonEnded, "The lease has ended")
 	}
 	kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonSettling, "The lease has ended and is being settled")
 }

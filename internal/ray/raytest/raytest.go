@@ -14,8 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/bourse-dev/bourse/internal/ray"
 )
 
 // Pods returns the pods that KubeRay makes for a RayCluster or RayJob, not yet scheduled.
@@ -73,10 +71,10 @@ func SetReady(pod *corev1.Pod, ready bool, at time.Time) {
 	Set(pod, corev1.PodCondition{Type: corev1.PodReady, Status: status, LastTransitionTime: metav1.NewTime(at)})
 }
 
-// Take tells a pod that it must leave its node, by whom.
-func Take(pod *corev1.Pod, by ray.Taker, at time.Time) {
+// Preempt tells a pod that the scheduler needs its place.
+func Preempt(pod *corev1.Pod, at time.Time) {
 	Set(pod, corev1.PodCondition{
-		Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: string(by), LastTransitionTime: metav1.NewTime(at),
+		Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "PreemptionByScheduler", LastTransitionTime: metav1.NewTime(at),
 	})
 }
 
