@@ -26,6 +26,7 @@ import (
 	memberstake "github.com/bourse-dev/bourse/controllers/member/stakeposition"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpulease"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpupool"
+	"github.com/bourse-dev/bourse/controllers/supplier/mockrental"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/metrics"
@@ -122,6 +123,9 @@ func (o Options) supplier() []controller {
 			Teller: o.teller(o.Local), Recorder: o.Local.GetEventRecorder(eventSource),
 			Local: o.Local.GetClient(), Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(),
 			Namespace: o.MemberNamespace, System: o.SystemNamespace, Now: o.Now,
+		}},
+		{"mockrental", o.Local, &mockrental.Reconciler{
+			Local: o.Local.GetClient(), Recorder: o.Local.GetEventRecorder(eventSource), HoldImage: o.HoldImage, Now: o.Now,
 		}},
 		{"gpulease", o.Hub, &gpulease.Reconciler{
 			Teller: o.teller(o.Hub), Hub: o.Hub.GetClient(), Local: o.Local.GetClient(), LocalCache: o.Local.GetCache(),

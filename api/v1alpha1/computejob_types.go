@@ -286,6 +286,10 @@ type ComputeJobStatus struct {
 	// usage is what the job used and paid so far.
 	// +optional
 	Usage *JobUsage `json:"usage,omitempty"`
+
+	// notice says that the supplier takes the job's GPUs away, why, and until when they can be used.
+	// +optional
+	Notice *LeaseNotice `json:"notice,omitempty"`
 }
 
 // JobDecision is the record of a match.
@@ -381,6 +385,7 @@ type JobUsage struct {
 // +kubebuilder:printcolumn:name="Succeeded",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Usable-Until",type=string,priority=1,JSONPath=`.status.notice.until`
 // +kubebuilder:printcolumn:name="Lease",type=string,priority=1,JSONPath=`.status.lease.name`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Succeeded")].message`
 // +kubebuilder:validation:XValidation:rule="self.spec == oldSelf.spec || !has(oldSelf.status) || !has(oldSelf.status.lease)",message="spec is immutable once the job has a lease: delete the job and make another",fieldPath=".spec"

@@ -167,6 +167,9 @@ const (
 	ReasonMatching = "Matching"
 	// ReasonRunning (Succeeded) says that the job runs.
 	ReasonRunning = "Running"
+	// ReasonTakingBack (Succeeded, also of the lease) says that the supplier takes the GPUs away; status.notice says why and until when they
+	// can be used.
+	ReasonTakingBack = "TakingBack"
 	// ReasonSettling (Succeeded) waits for the last claim and the refund.
 	ReasonSettling = "Settling"
 	// ReasonRejected (Succeeded) says that the job was not admitted.
@@ -245,6 +248,8 @@ const (
 	EndNotFunded = "NotFunded"
 	// EndTakenBack: the supplier took an interruptible lease back.
 	EndTakenBack = "TakenBack"
+	// EndBreached: the supplier took a firm lease away, which it had promised not to do.
+	EndBreached = "Breached"
 	// EndStartTimeout: the workers did not become ready in time.
 	EndStartTimeout = "StartTimeout"
 	// EndUnpaid: the buyer promised nothing for what was used.

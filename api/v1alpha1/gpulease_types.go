@@ -288,10 +288,61 @@ type GPULeaseStatus struct {
 	// +optional
 	Transaction *Transaction `json:"transaction,omitempty"`
 
+	// notice says that the supplier takes the GPUs away, and until when they can be used. It is withdrawn if the supplier thinks otherwise in
+	// time.
+	// +optional
+	Notice *LeaseNotice `json:"notice,omitempty"`
+
 	// end says why the lease ended.
 	// +optional
 	End *LeaseEnd `json:"end,omitempty"`
 }
+
+// LeaseNotice tells a buyer that the GPUs of its lease are taken away.
+type LeaseNotice struct {
+	// cause is what takes them.
+	// +required
+	Cause NoticeCause `json:"cause,omitempty"`
+	// party is who takes them.
+	// +required
+	Party Party `json:"party,omitempty"`
+	// pod is the pod that is taken away first; absent where the supplier has only announced it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Pod string `json:"pod,omitempty"`
+	// since is when the lease was told.
+	// +required
+	Since metav1.Time `json:"since,omitzero"`
+	// until is when the GPUs are gone. It never moves to a later moment, and to an earlier one only if the supplier kills the pods sooner.
+	// +required
+	Until metav1.Time `json:"until,omitzero"`
+	// message explains it to a person.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Message string `json:"message,omitempty"`
+}
+
+// NoticeCause is what takes a lease's GPUs away.
+//
+// +kubebuilder:validation:Enum=Preempted;Evicted;Tainted;Deleted;Drain;Maintenance
+type NoticeCause string
+
+const (
+	// NoticePreempted is a pod that the supplier's scheduler removes for one of the supplier's own.
+	NoticePreempted NoticeCause = "Preempted"
+	// NoticeEvicted is a pod that was evicted through the API, as by kubectl drain.
+	NoticeEvicted NoticeCause = "Evicted"
+	// NoticeTainted is a pod that a taint puts off a node which is ready.
+	NoticeTainted NoticeCause = "Tainted"
+	// NoticeDeleted is a pod that somebody deletes. A new one may take its place: the lease goes on if all workers become ready again in time.
+	NoticeDeleted NoticeCause = "Deleted"
+	// NoticeDrain is a pool whose mode is Drain.
+	NoticeDrain NoticeCause = "Drain"
+	// NoticeMaintenance is a maintenance window of the pool.
+	NoticeMaintenance NoticeCause = "Maintenance"
+)
 
 // LeaseUsage is one usage record. Records are chained by digest, and cumulative: only the newest counts.
 type LeaseUsage struct {
@@ -340,7 +391,7 @@ const (
 type LeaseEnd struct {
 	// reason is one of a closed list.
 	// +required
-	// +kubebuilder:validation:Enum=Completed;TermReached;JobDeleted;JobFailed;NotAccepted;NotFunded;TakenBack;StartTimeout;Unpaid;Interrupted;Fault
+	// +kubebuilder:validation:Enum=Completed;TermReached;JobDeleted;JobFailed;NotAccepted;NotFunded;TakenBack;Breached;StartTimeout;Unpaid;Interrupted;Fault
 	Reason string `json:"reason,omitempty"`
 	// party is who brought the end about.
 	// +required
@@ -348,6 +399,10 @@ type LeaseEnd struct {
 	// at is when the pods stopped being used.
 	// +required
 	At metav1.Time `json:"at,omitzero"`
+	// noticeSeconds is how much notice the supplier gave who took the GPUs away; spec.terms.noticeSeconds is what was agreed.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	NoticeSeconds *int32 `json:"noticeSeconds,omitempty"`
 	// message explains it to a person.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -370,6 +425,8 @@ type LeaseEnd struct {
 // +kubebuilder:printcolumn:name="Succeeded",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Usable-Until",type=string,priority=1,JSONPath=`.status.notice.until`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Succeeded")].message`
 // +kubebuilder:printcolumn:name="Namespace",type=string,priority=1,JSONPath=`.status.namespace`
 // +kubebuilder:printcolumn:name="Escrow",type=string,priority=1,JSONPath=`.spec.escrow.address`
 // +kubebuilder:selectablefield:JSONPath=`.spec.pool`

@@ -14,3 +14,19 @@ const (
 	// LabelJobNamespace is the job's namespace.
 	LabelJobNamespace = "bourse.dev/job-namespace"
 )
+
+// AnnotationRecycle on a GPUPool asks for mock rentals of its free GPUs before they are sold again, once for each value. The operator
+// repeats it on the pool's GPUNodes, whose agents then read their devices anew and forget faults that are gone.
+const AnnotationRecycle = "bourse.dev/recycle"
+
+// AnnotationRecycled on a GPUPool is the value of AnnotationRecycle for which every mock rental has passed.
+const AnnotationRecycled = "bourse.dev/recycled"
+
+// LabelMockRental is on the pods of mock rentals and on their namespace; its value is the pool's name, cut where a label ends.
+const LabelMockRental = "bourse.dev/mock-rental"
+
+// Recycling says whether the pool's free GPUs must be kept from the market until mock rentals have passed.
+func (p *GPUPool) Recycling() bool {
+	asked := p.Annotations[AnnotationRecycle]
+	return asked != "" && p.Annotations[AnnotationRecycled] != asked
+}

@@ -5,6 +5,7 @@ package ray
 import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -33,9 +34,10 @@ func (p Plan) Space() *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.Namespace, Labels: labels}}
 }
 
-// Walls returns what keeps the lease inside its namespace, in the order in which it must exist: before any pod.
+// Walls returns what keeps the lease inside its namespace and others from evicting a firm one, in the order in which it must exist:
+// before any pod.
 func (p Plan) Walls() []client.Object {
-	return []client.Object{
+	walls := []client.Object{
 		&networkingv1.NetworkPolicy{ObjectMeta: p.meta("default-deny"), Spec: networkingv1.NetworkPolicySpec{
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
 		}},
@@ -47,6 +49,20 @@ func (p Plan) Walls() []client.Object {
 		p.quota(),
 		&corev1.ServiceAccount{ObjectMeta: p.meta(AccountName), AutomountServiceAccountToken: new(false)},
 	}
+	if p.Firm {
+		walls = append(walls, p.budget())
+	}
+	return walls
+}
+
+// budget lets nobody evict a pod of a firm lease: kubectl drain waits, and says why. It asks for more healthy pods than there ever are,
+// also while Ray pods and those that hold their places are both there; maxUnavailable would need the scale of the pods' owner, which
+// Ray's kinds do not have.
+func (p Plan) budget() *policyv1.PodDisruptionBudget {
+	return &policyv1.PodDisruptionBudget{ObjectMeta: p.meta(BudgetName), Spec: policyv1.PodDisruptionBudgetSpec{
+		MinAvailable: new(intstr.FromInt32((p.Workers + 1) * handOver)),
+		Selector:     &metav1.LabelSelector{MatchLabels: p.labels()},
+	}}
 }
 
 func ingress() []networkingv1.NetworkPolicyIngressRule {

@@ -27,12 +27,19 @@ const (
 	TaintPool = "bourse.dev/pool"
 )
 
+// The PriorityClasses that pods of leases run at: below the supplier's own pods, and above them.
+const (
+	PriorityInterruptible = "bourse-interruptible"
+	PriorityFirm          = "bourse-firm"
+)
+
 // The names of what a lease namespace holds.
 const (
 	Name           = "ray"     // the RayCluster or RayJob
 	ProgramName    = "program" // the ConfigMap with the program's text
 	AccountName    = "lease"   // the service account, which may do nothing
 	QuotaName      = "lease"
+	BudgetName     = "firm"
 	labelPart      = "bourse.dev/part"
 	partHold       = "hold"
 	programFolder  = "/bourse"
@@ -63,6 +70,7 @@ type Plan struct {
 	HeadMemory   resource.Quantity
 
 	Priority     string            // the name of the PriorityClass
+	Firm         bool              // the pods may not be evicted
 	Notice       int64             // the seconds between being told and being killed
 	NodeSelector map[string]string // the pool's nodes
 	Products     []string          // the labels of the nodes that have the model
@@ -134,6 +142,10 @@ func (p Plan) pod(container corev1.Container) corev1.PodSpec {
 		Tolerations: []corev1.Toleration{
 			{Key: TaintGPU, Operator: corev1.TolerationOpExists},
 			{Key: TaintPool, Operator: corev1.TolerationOpExists},
+			// A node that does not report may run its pods on, and one that reports trouble may recover: how long a lease waits for that is its
+			// own to decide, and by default Kubernetes would delete the pods after five minutes.
+			{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute},
+			{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute},
 		},
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsNonRoot:   new(true),

@@ -4,15 +4,19 @@ package ray
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	rayv1 "github.com/ray-project/kuberay/ray-operator/apis/ray/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -239,6 +243,62 @@ func TestDefaultIsDeny(t *testing.T) {
 	}
 }
 
+func TestOnlyFirmLeasesRefuseEviction(t *testing.T) {
+	budget := func(plan Plan) *policyv1.PodDisruptionBudget {
+		for _, wall := range plan.Walls() {
+			if found, ok := wall.(*policyv1.PodDisruptionBudget); ok {
+				return found
+			}
+		}
+		return nil
+	}
+	plan := testPlan()
+	if got := budget(plan); got != nil {
+		t.Errorf("an interruptible lease has the budget %+v", got.Spec)
+	}
+	plan.Firm = true
+	got := budget(plan)
+	if got == nil {
+		t.Fatal("a firm lease has no budget")
+	}
+	// The disruption controller looks up the scale of the pods' owner for anything but a number, and Ray's kinds have none.
+	most := 2 * len(plan.Holders()) // when each Ray pod and the one that held its place are there
+	if least := got.Spec.MinAvailable; least == nil || got.Spec.MaxUnavailable != nil || least.IntValue() < most {
+		t.Errorf("the budget is %+v", got.Spec)
+	}
+	selector, err := metav1.LabelSelectorAsSelector(got.Spec.Selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, holder := range plan.Holders() {
+		if !selector.Matches(labels.Set(holder.Labels)) {
+			t.Errorf("the budget does not cover %s", holder.Name)
+		}
+	}
+	cluster := plan.cluster()
+	for _, of := range []map[string]string{cluster.HeadGroupSpec.Template.Labels, cluster.WorkerGroupSpecs[0].Template.Labels} {
+		if !selector.Matches(labels.Set(of)) {
+			t.Errorf("the budget does not cover a Ray pod with the labels %v", of)
+		}
+	}
+}
+
+func TestANodeInTroubleDoesNotPutPodsOut(t *testing.T) {
+	for name, spec := range podSpecs(t, testPlan()) {
+		for _, key := range []string{corev1.TaintNodeUnreachable, corev1.TaintNodeNotReady} {
+			tolerated := func(effect corev1.TaintEffect) bool {
+				taint := corev1.Taint{Key: key, Effect: effect}
+				return slices.ContainsFunc(spec.Tolerations, func(of corev1.Toleration) bool {
+					return of.TolerationSeconds == nil && of.ToleratesTaint(logr.Discard(), &taint, false)
+				})
+			}
+			if !tolerated(corev1.TaintEffectNoExecute) || tolerated(corev1.TaintEffectNoSchedule) {
+				t.Errorf("%s: with %s it must stay, and nothing new may come", name, key)
+			}
+		}
+	}
+}
+
 func TestQuotaAdmitsHoldersAndRayPods(t *testing.T) {
 	plan := testPlan()
 	quota := plan.quota().Spec.Hard
@@ -283,17 +343,24 @@ func readyAt(at time.Time, status corev1.ConditionStatus) func(*corev1.Pod) {
 	}
 }
 
+// going lets a pod be deleted with a minute of grace, so that it is killed at that moment.
+func going(until time.Time) func(*corev1.Pod) {
+	return func(pod *corev1.Pod) {
+		pod.DeletionTimestamp, pod.DeletionGracePeriodSeconds = new(metav1.NewTime(until)), new(int64(60))
+	}
+}
+
 func TestRead(t *testing.T) {
 	type seen struct {
 		Workers, Ready int
 		Since          time.Time
-		Lost, Silent   bool
+		Silent         bool
 	}
 	two, three := noon.Add(2*time.Minute), noon.Add(3*time.Minute)
 	cases := map[string]struct {
-		pods   []corev1.Pod
-		silent map[string]bool
-		want   seen
+		pods  []corev1.Pod
+		nodes map[string]Node
+		want  seen
 	}{
 		"nothing is there": {nil, nil, seen{}},
 		"the last one to become ready counts": {
@@ -305,21 +372,18 @@ func TestRead(t *testing.T) {
 		"of a missing one it is not known when it went": {
 			[]corev1.Pod{worker("a", nil)}, nil, seen{Workers: 1, Ready: 1},
 		},
-		"one that is told to go ceases at that moment": {
-			[]corev1.Pod{worker("a", nil), worker("b", func(pod *corev1.Pod) {
-				pod.DeletionTimestamp, pod.DeletionGracePeriodSeconds = new(metav1.NewTime(three)), new(int64(60))
-			})}, nil, seen{Workers: 1, Ready: 1, Since: two},
+		"one in its notice is ready until it ceases to be": {
+			[]corev1.Pod{worker("a", nil), worker("b", going(three))}, nil, seen{Workers: 1, Ready: 2, Since: noon.Add(time.Minute)},
 		},
-		"one that the scheduler takes is lost": {
+		"one whose notice has ended it ceases when it says so": {
 			[]corev1.Pod{worker("a", nil), worker("b", func(pod *corev1.Pod) {
-				pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{
-					Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: preempted,
-				})
-			})}, nil, seen{Workers: 2, Ready: 2, Since: noon.Add(time.Minute), Lost: true},
+				going(three)(pod)
+				readyAt(two, "False")(pod)
+			})}, nil, seen{Workers: 1, Ready: 1, Since: two},
 		},
 		"one on a silent node is not seen": {
 			[]corev1.Pod{worker("a", nil), worker("b", readyAt(two, "False"))},
-			map[string]bool{"node-b": true},
+			map[string]Node{"node-b": {Silent: true}},
 			seen{Workers: 2, Ready: 1, Since: two, Silent: true},
 		},
 		"one that has ended is not ready": {
@@ -330,8 +394,8 @@ func TestRead(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			state := Read(tc.pods, 2, tc.silent)
-			got := seen{state.Workers, state.Ready, state.Since, state.Lost != nil, state.Silent}
+			state := Read(tc.pods, 2, tc.nodes)
+			got := seen{state.Workers, state.Ready, state.Since, state.Silent}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("state (-want +got):\n%s", diff)
 			}

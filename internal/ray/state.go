@@ -13,9 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// preempted is the reason that the scheduler gives a pod which it removes for another one.
-const preempted = "PreemptionByScheduler"
-
 // outOfMemory is the reason that a kubelet gives for a container which was ended for its memory.
 const outOfMemory = "OOMKilled"
 
@@ -23,30 +20,33 @@ const outOfMemory = "OOMKilled"
 type State struct {
 	Pods    int          // all that still exist
 	Workers int          // Ray workers that exist and are not being deleted
-	Ready   int          // those of them that are ready
+	Ready   int          // Ray workers that are ready, those in their notice too
 	Holders []corev1.Pod // pods that hold the lease's place, and are not being deleted
 	Since   time.Time    // with all workers ready: since when; else since when not, or zero if that is not known
-	Lost    *corev1.Pod  // a worker that the scheduler removed for other work
-	LostAt  time.Time    // when it was told
+	Rays    []corev1.Pod // the pods of the Ray cluster, those that are being deleted too
+	Removed *Removal     // what somebody removes of the Ray cluster on purpose, or nil
 	Silent  bool         // a worker's node is not among those that report
-	Failing bool         // a worker was taken off its node, or a node says that it is not ready
+	Failing bool         // a worker is taken off its node, or a node says that it is not ready
 	// OutOfMemory says that a worker's container was ended for using more memory than it may.
 	OutOfMemory bool
 	workers     []corev1.Pod
 }
 
-// Read sums up the pods of one lease's namespace. silent names the nodes that do not report.
-func Read(pods []corev1.Pod, want int32, silent map[string]bool) State {
+// Read sums up the pods of one lease's namespace, and what is known of their nodes.
+func Read(pods []corev1.Pod, want int32, nodes map[string]Node) State {
 	state := State{Pods: len(pods)}
 	for i := range pods {
 		pod := pods[i]
-		switch {
-		case pod.Labels[labelPart] == partHold:
-			if pod.DeletionTimestamp.IsZero() {
+		switch pod.Labels[labelNodeType] {
+		case string(rayv1.WorkerNode):
+			state.worker(pod, nodes[pod.Spec.NodeName].Silent)
+			fallthrough
+		case string(rayv1.HeadNode):
+			state.ray(pod, nodes[pod.Spec.NodeName])
+		default:
+			if pod.Labels[labelPart] == partHold && pod.DeletionTimestamp.IsZero() {
 				state.Holders = append(state.Holders, pod)
 			}
-		case pod.Labels[labelNodeType] == string(rayv1.WorkerNode):
-			state.worker(pod, silent)
 		}
 	}
 	slices.SortFunc(state.Holders, func(a, b corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
@@ -54,27 +54,34 @@ func Read(pods []corev1.Pod, want int32, silent map[string]bool) State {
 	return state
 }
 
-func (s *State) worker(pod corev1.Pod, silent map[string]bool) {
+func (s *State) worker(pod corev1.Pod, silent bool) {
 	s.workers = append(s.workers, pod)
-	if told, ok := disrupted(pod); ok && s.Lost == nil {
-		s.Lost, s.LostAt = &pod, told
-	}
-	s.Silent = s.Silent || silent[pod.Spec.NodeName]
+	s.Silent = s.Silent || silent
 	s.blame(pod)
-	if !pod.DeletionTimestamp.IsZero() {
-		return
+	if pod.DeletionTimestamp.IsZero() {
+		s.Workers++
 	}
-	s.Workers++
 	if _, ready := readiness(pod); ready {
 		s.Ready++
 	}
 }
 
+// ray takes in the head or a worker: without its head a Ray cluster is nothing.
+func (s *State) ray(pod corev1.Pod, on Node) {
+	s.Rays = append(s.Rays, pod)
+	found, ok := removalOf(pod, on)
+	switch {
+	case !ok:
+	case s.Removed == nil:
+		s.Removed = &found
+	default:
+		*s.Removed = s.Removed.and(found)
+	}
+}
+
 // blame notes what the cluster itself says of who stopped a worker.
 func (s *State) blame(pod corev1.Pod) {
-	for _, condition := range pod.Status.Conditions {
-		s.Failing = s.Failing || condition.Type == corev1.DisruptionTarget && condition.Status == corev1.ConditionTrue
-	}
+	s.Failing = s.Failing || disruption(pod) != nil
 	for _, container := range pod.Status.ContainerStatuses {
 		for _, ended := range []*corev1.ContainerStateTerminated{container.State.Terminated, container.LastTerminationState.Terminated} {
 			s.OutOfMemory = s.OutOfMemory || ended != nil && ended.Reason == outOfMemory
@@ -84,6 +91,21 @@ func (s *State) blame(pod corev1.Pod) {
 
 // AllReady says whether every one of the wanted workers is ready.
 func (s State) AllReady(want int32) bool { return want > 0 && s.Ready >= int(want) }
+
+// Whole says whether the head and every one of the wanted workers are ready.
+func (s State) Whole(want int32) bool {
+	return s.AllReady(want) && slices.ContainsFunc(s.Rays, func(pod corev1.Pod) bool {
+		_, ready := readiness(pod)
+		return ready && pod.Labels[labelNodeType] == string(rayv1.HeadNode)
+	})
+}
+
+// Stands says whether the Ray pod of that name is still the one that it was at a moment, and is not being deleted.
+func (s State) Stands(name string, at time.Time) bool {
+	return slices.ContainsFunc(s.Rays, func(pod corev1.Pod) bool {
+		return pod.Name == name && pod.DeletionTimestamp.IsZero() && !pod.CreationTimestamp.After(at)
+	})
+}
 
 // Began says whether a pod among the workers is younger than a moment, so that what stood in its place then is not known.
 func (s State) Began(after time.Time) bool {
@@ -112,36 +134,18 @@ func (s State) since(want int32) time.Time {
 	}
 }
 
-// readiness says whether a pod is ready and since when that is so. One that is being deleted is not, since it was told to go.
+// readiness says whether a pod is ready and since when that is so. One that is being deleted may be until it is killed: its notice runs,
+// and its kubelet still asks it.
 func readiness(pod corev1.Pod) (time.Time, bool) {
-	var changed time.Time
-	var ready bool
 	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodReady {
-			changed, ready = condition.LastTransitionTime.Time, condition.Status == corev1.ConditionTrue
+		if condition.Type != corev1.PodReady {
+			continue
 		}
-	}
-	if ready && pod.Status.Phase != corev1.PodRunning {
-		return time.Time{}, false // it has ended, and nobody said when
-	}
-	if pod.DeletionTimestamp.IsZero() {
-		return changed, ready
-	}
-	told := pod.DeletionTimestamp.Time
-	if pod.DeletionGracePeriodSeconds != nil {
-		told = told.Add(-time.Duration(*pod.DeletionGracePeriodSeconds) * time.Second)
-	}
-	if !ready && !changed.IsZero() && changed.Before(told) {
-		return changed, false
-	}
-	return told, false
-}
-
-func disrupted(pod corev1.Pod) (time.Time, bool) {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.DisruptionTarget && condition.Status == corev1.ConditionTrue && condition.Reason == preempted {
-			return condition.LastTransitionTime.Time, true
+		ready := condition.Status == corev1.ConditionTrue
+		if ready && pod.Status.Phase != corev1.PodRunning {
+			return time.Time{}, false // it has ended, and nobody said when
 		}
+		return condition.LastTransitionTime.Time, ready
 	}
 	return time.Time{}, false
 }

@@ -157,6 +157,7 @@ func mirror(job *boursev1.ComputeJob, lease *boursev1.GPULease, voucher *boursev
 	if err := mirrorUsage(job, lease); err != nil {
 		return err
 	}
+	job.Status.Notice = lease.Status.Notice.DeepCopy()
 	switch {
 	case mirrorEnd(job, lease):
 	case !kube.IsTrue(lease, boursev1.LeaseAccepted):
@@ -186,7 +187,7 @@ func mirrorEnd(job *boursev1.ComputeJob, lease *boursev1.GPULease) bool {
 		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The workers are gone")
 	}
 	if !over {
-		waiting(job, boursev1.ReasonSettling, "The last claim and the refund are under way")
+		waiting(job, boursev1.ReasonSettling, settlingMessage(lease.Status.End))
 		return true
 	}
 	if succeeded.Status == metav1.ConditionTrue {
@@ -195,6 +196,15 @@ func mirrorEnd(job *boursev1.ComputeJob, lease *boursev1.GPULease) bool {
 		kube.Failed(job, boursev1.Succeeded, succeeded.Reason, succeeded.Message)
 	}
 	return true
+}
+
+// settlingMessage says at once why the lease ended: the last claim may take a while.
+func settlingMessage(end *boursev1.LeaseEnd) string {
+	const message = "The last claim and the refund are under way"
+	if end == nil || end.Message == "" {
+		return message
+	}
+	return end.Message + "; the last claim and the refund are under way"
 }
 
 // mirrorPromises says that the deposit is there, and warns when the buyer's own operator promises no more: the supplier ends a lease
@@ -234,12 +244,22 @@ func mirrorRunning(job *boursev1.ComputeJob, lease *boursev1.GPULease) {
 	case running.Status == metav1.ConditionTrue:
 		kube.True(job, boursev1.JobRunning, running.Reason, running.Message)
 		waiting(job, boursev1.ReasonRunning, "The job runs")
+		mirrorNotice(job, lease)
 	case running.Status == metav1.ConditionFalse:
 		kube.Failed(job, boursev1.JobRunning, running.Reason, running.Message)
 		waiting(job, running.Reason, running.Message)
 	default:
 		kube.Waiting(job, boursev1.JobRunning, running.Reason, running.Message)
 		waiting(job, running.Reason, running.Message)
+		mirrorNotice(job, lease)
+	}
+}
+
+// mirrorNotice tells the job that its supplier takes the GPUs away, in the supplier's words.
+func mirrorNotice(job *boursev1.ComputeJob, lease *boursev1.GPULease) {
+	succeeded := meta.FindStatusCondition(lease.Status.Conditions, boursev1.Succeeded)
+	if lease.Status.Notice != nil && succeeded != nil && succeeded.Reason == boursev1.ReasonTakingBack {
+		waiting(job, succeeded.Reason, succeeded.Message)
 	}
 }
 

@@ -123,7 +123,7 @@ func (r *Reconciler) create(ctx context.Context, objects ...client.Object) error
 
 // refusal says why the supplier does not accept the terms, or nothing. The hub is not trusted with any of it.
 func (r *Reconciler) refusal(ctx context.Context, lease *boursev1.GPULease, pool *boursev1.GPUPool) (string, error) {
-	if why := poolRefusal(lease, pool); why != "" {
+	if why := poolRefusal(lease, pool, r.Now()); why != "" {
 		return why, nil
 	}
 	if lease.Spec.Supplier != r.Wallet {
@@ -164,7 +164,7 @@ func (r *Reconciler) versionRefusal(lease *boursev1.GPULease, market *boursev1.M
 }
 
 // poolRefusal compares the lease with what the pool's admin allows.
-func poolRefusal(lease *boursev1.GPULease, pool *boursev1.GPUPool) string {
+func poolRefusal(lease *boursev1.GPULease, pool *boursev1.GPUPool, now time.Time) string {
 	asked, errAsked := money.ParseUSD(string(poolPrice(pool, lease.Spec.Model)))
 	agreed, errAgreed := money.ParseUSD(string(lease.Spec.Payment.PriceUSD))
 	switch {
@@ -172,12 +172,34 @@ func poolRefusal(lease *boursev1.GPULease, pool *boursev1.GPUPool) string {
 		return "The pool is being deleted"
 	case pool.Spec.Mode == boursev1.PoolHold:
 		return "The pool sells nothing now"
+	case pool.Spec.Mode == boursev1.PoolDrain:
+		return "The pool is being drained"
 	case errAsked != nil || errAgreed != nil || agreed < asked:
 		return fmt.Sprintf("The pool asks %s dollars, and the lease pays %s", asked, agreed)
 	case !slices.Contains(pool.Spec.Tokens, lease.Spec.Payment.Token):
 		return fmt.Sprintf("The pool does not take %s", lease.Spec.Payment.Token)
 	}
+	if why := windowRefusal(lease, pool, now); why != "" {
+		return why
+	}
 	return termsRefusal(lease, &pool.Spec.Terms)
+}
+
+// windowRefusal names the first maintenance window that the lease could run into if it used all of its time.
+func windowRefusal(lease *boursev1.GPULease, pool *boursev1.GPUPool, now time.Time) string {
+	var first *boursev1.MaintenanceWindow
+	for i := range pool.Spec.Maintenance {
+		window := &pool.Spec.Maintenance[i]
+		hit := now.Before(closes(*window)) && window.Start.Time.Before(latestEnd(lease))
+		if hit && (first == nil || window.Start.Before(&first.Start)) {
+			first = window
+		}
+	}
+	if first == nil {
+		return ""
+	}
+	return fmt.Sprintf("The lease could last until %s, and the pool has maintenance from %s until %s",
+		moment(latestEnd(lease)), moment(first.Start.Time), moment(closes(*first)))
 }
 
 // termsRefusal compares the lease's terms with the pool's.

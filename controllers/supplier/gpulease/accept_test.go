@@ -19,8 +19,18 @@ func TestRefusesTermsThatAreNotItsOwn(t *testing.T) {
 		change func(*boursev1.GPULease, *boursev1.GPUPool)
 		want   string
 	}{
-		"no such pool":          {func(_ *boursev1.GPULease, p *boursev1.GPUPool) { p.Name = "another" }, "no pool"},
-		"a pool on hold":        {func(_ *boursev1.GPULease, p *boursev1.GPUPool) { p.Spec.Mode = boursev1.PoolHold }, "sells nothing"},
+		"no such pool":           {func(_ *boursev1.GPULease, p *boursev1.GPUPool) { p.Name = "another" }, "no pool"},
+		"a pool on hold":         {func(_ *boursev1.GPULease, p *boursev1.GPUPool) { p.Spec.Mode = boursev1.PoolHold }, "sells nothing"},
+		"a pool that is drained": {func(_ *boursev1.GPULease, p *boursev1.GPUPool) { p.Spec.Mode = boursev1.PoolDrain }, "being drained"},
+		"a term that would run into maintenance": {func(_ *boursev1.GPULease, p *boursev1.GPUPool) {
+			p.Spec.Maintenance = []boursev1.MaintenanceWindow{
+				{Start: metav1.NewTime(builders.Start.Add(24 * time.Hour)), DurationSeconds: 3600},
+				{Start: metav1.NewTime(builders.Start.Add(69 * time.Minute)), DurationSeconds: 3600},
+			}
+		}, "could last until 2027-03-01T13:10:00Z, and the pool has maintenance from 2027-03-01T13:09:00Z until 2027-03-01T14:09:00Z"},
+		"maintenance that is under way": {func(_ *boursev1.GPULease, p *boursev1.GPUPool) {
+			p.Spec.Maintenance = []boursev1.MaintenanceWindow{{Start: metav1.NewTime(builders.Start.Add(-time.Minute)), DurationSeconds: 120}}
+		}, "maintenance from 2027-03-01T11:59:00Z"},
 		"a price below the own": {func(_ *boursev1.GPULease, p *boursev1.GPUPool) { p.Spec.PriceUSD = "1.86" }, "asks 1.86"},
 		"a model's own price": {func(_ *boursev1.GPULease, p *boursev1.GPUPool) {
 			p.Spec.ModelPrices = []boursev1.ModelPrice{{Model: "h100", PriceUSD: "9"}}
@@ -73,6 +83,17 @@ func TestRefusesTermsThatAreNotItsOwn(t *testing.T) {
 			b.nothingLeft()
 		})
 	}
+}
+
+// TestMaintenanceThatTheTermDoesNotReachHindersNobody has one window that is over, and one that begins when the lease has ended.
+func TestMaintenanceThatTheTermDoesNotReachHindersNobody(t *testing.T) {
+	b := newBench(t, func(_ *boursev1.GPULease, p *boursev1.GPUPool) {
+		p.Spec.Maintenance = []boursev1.MaintenanceWindow{
+			{Start: metav1.NewTime(builders.Start.Add(-2 * time.Minute)), DurationSeconds: 120},
+			{Start: metav1.NewTime(builders.Start.Add(70 * time.Minute)), DurationSeconds: 3600},
+		}
+	})
+	b.accepted()
 }
 
 // readdress makes the escrow's address that of the terms, so that only what the test changed is wrong.

@@ -46,6 +46,7 @@ type bench struct {
 	in    bool // a pass is being made
 
 	wallet signer.Signer // the supplier's
+	going  leaving       // pods that are being deleted
 }
 
 // newBench lets the test change the lease and the pool before anybody sees them.
@@ -79,7 +80,7 @@ func newBench(t *testing.T, change func(*boursev1.GPULease, *boursev1.GPUPool)) 
 		market.Spec.Arbitration = nil
 	}
 	hub := fakehub.New(t, nil, lease, pool, market, node("n1"), node("n2"))
-	return &bench{t: t, hub: hub, chain: on, lease: lease, wallet: builders.Wallet(builders.Supplier)}
+	return &bench{t: t, hub: hub, chain: on, lease: lease, wallet: builders.Wallet(builders.Supplier), going: leaving{}}
 }
 
 func node(name string) *corev1.Node {
@@ -87,14 +88,16 @@ func node(name string) *corev1.Node {
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
 			"pool": "a", "nvidia.com/gpu.product": "NVIDIA-H100", "nvidia.com/gpu.memory": "81559",
 		}},
-		Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}},
+		Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{
+			Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(builders.Start.Add(-time.Hour)),
+		}}},
 	}
 }
 
 // controller is one that was started just now.
 func (b *bench) controller() *Reconciler {
 	return &Reconciler{
-		Teller: b.hub.Teller(), Hub: b.hub, Local: b.hub, Ledger: OnChain{Chain: b.chain, Signer: b.wallet},
+		Teller: b.hub.Teller(), Hub: b.hub, Local: local{Client: b.hub, going: b.going}, Ledger: OnChain{Chain: b.chain, Signer: b.wallet},
 		Wallet: boursev1.SolanaAddress(b.wallet.PublicKey().String()), Namespace: builders.Supplier, HoldImage: "pause:1", Now: b.hub.Now,
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -68,6 +69,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=serviceaccounts;resourcequotas;configmaps,verbs=create
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=create
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=create
 // +kubebuilder:rbac:groups=ray.io,resources=rayclusters;rayjobs,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -81,7 +83,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, lease *boursev1.GPULease) (r
 	case lease.Status.End != nil:
 		return kube.Run(ctx, journal{r.Teller}, lease, r.lastRecord, r.clear, r.claim, r.refund, r.finish)
 	default:
-		return kube.Run(ctx, journal{r.Teller}, lease, r.recall, r.accept, r.fund, r.launch, r.conclude, r.meter, r.claim, r.wait)
+		return kube.Run(ctx, journal{r.Teller}, lease, r.recall, r.accept, r.fund, r.launch, r.warn, r.conclude, r.meter, r.claim, r.wait)
 	}
 }
 
@@ -90,14 +92,17 @@ func over(lease *boursev1.GPULease) bool {
 	return kube.IsTrue(lease, boursev1.Succeeded) || kube.IsFalse(lease, boursev1.Succeeded)
 }
 
-// SetupWithManager watches leases and vouchers in the hub, and in the supplier's cluster the pods and Ray objects of leases.
+// SetupWithManager watches leases and vouchers in the hub, and in the supplier's cluster the pods and Ray objects of leases, and what
+// its pools are to do.
 func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error {
 	builder := ctrl.NewControllerManagedBy(mgr).
 		Named("supplier-gpulease").
 		For(&boursev1.GPULease{}).
 		WithOptions(kube.Money()).
 		Watches(&boursev1.Voucher{}, handler.EnqueueRequestsFromMapFunc(r.leaseOfVoucher)).
-		WatchesRawSource(source.Kind(r.LocalCache, client.Object(&corev1.Pod{}), handler.EnqueueRequestsFromMapFunc(r.leaseOfPart)))
+		WatchesRawSource(source.Kind(r.LocalCache, client.Object(&corev1.Pod{}), handler.EnqueueRequestsFromMapFunc(r.leaseOfPart))).
+		WatchesRawSource(source.Kind(r.LocalCache, client.Object(&boursev1.GPUPool{}), handler.EnqueueRequestsFromMapFunc(r.leasesOfPool),
+			predicate.TypedGenerationChangedPredicate[client.Object]{}))
 	for _, kind := range ray.Kinds() {
 		builder = builder.WatchesRawSource(source.Kind(r.LocalCache, kind, handler.EnqueueRequestsFromMapFunc(r.leaseOfPart)))
 	}
@@ -120,8 +125,24 @@ func (r *Reconciler) leaseOfPart(_ context.Context, object client.Object) []reco
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: name}}}
 }
 
+// leasesOfPool are the leases that run on a pool whose admin thinks otherwise.
+func (r *Reconciler) leasesOfPool(ctx context.Context, object client.Object) []reconcile.Request {
+	var leases boursev1.GPULeaseList
+	if err := r.Hub.List(ctx, &leases, client.InNamespace(r.Namespace)); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Did not list leases")
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range leases.Items {
+		if lease := &leases.Items[i]; lease.Spec.Pool == object.GetName() && lease.Status.End == nil {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(lease)})
+		}
+	}
+	return requests
+}
+
 // wait says when time alone changes something: a usage record is due, a bound is reached, a transaction may have landed.
-func (r *Reconciler) wait(_ context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+func (r *Reconciler) wait(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
 	if lease.Status.End != nil {
 		return reconcile.Result{}, nil // the write wakes the next pass
 	}
@@ -143,6 +164,10 @@ func (r *Reconciler) wait(_ context.Context, lease *boursev1.GPULease) (reconcil
 			next = due
 		}
 		next = r.breaks(lease, next)
+	}
+	next, err := r.notices(ctx, lease, next)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: max(pollChain, next.Sub(r.Now()))}, nil
 }

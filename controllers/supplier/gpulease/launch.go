@@ -48,7 +48,11 @@ func (r *Reconciler) launch(ctx context.Context, lease *boursev1.GPULease) (reco
 func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state ray.State) error {
 	hosts, placed := ray.Hosts(state.Holders)
 	if !placed || len(state.Holders) <= int(lease.Spec.Workers) {
-		r.end(lease, boursev1.EndTakenBack, boursev1.PartySupplier, r.Now(), "The GPUs were taken for other work before the lease began")
+		message := "The GPUs were taken for other work before the lease began"
+		if meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning) != nil {
+			message = "What the lease ran was removed from the supplier's cluster"
+		}
+		r.end(lease, taken(lease), boursev1.PartySupplier, r.Now(), message)
 		return nil
 	}
 	plan := r.plan(lease)

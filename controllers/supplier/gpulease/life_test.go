@@ -151,14 +151,6 @@ func TestEnds(t *testing.T) {
 			program, func(b *bench) { b.hub.Step(10 * time.Second); b.deleteJob() },
 			boursev1.EndJobDeleted, boursev1.PartyBuyer, metav1.ConditionFalse, 80_000,
 		},
-		"a worker that the scheduler takes ends the lease when it was told": {
-			nil, func(b *bench) {
-				b.hub.Step(10 * time.Second)
-				b.edit("ray-worker-1", func(pod *corev1.Pod) { raytest.Preempt(pod, b.hub.Now()) })
-				b.hub.Step(10 * time.Second)
-			},
-			boursev1.EndTakenBack, boursev1.PartySupplier, metav1.ConditionFalse, 80_000,
-		},
 		"a worker that stays away is a fault, and not paid": {
 			nil, func(b *bench) {
 				b.hub.Step(10 * time.Second)
@@ -231,6 +223,20 @@ func TestEndsBeforeTheWorkersAreReady(t *testing.T) {
 		"GPUs that are taken before the lease begins": {
 			func(b *bench) { b.accepted(); b.vanish(); b.deposit() }, func(*bench) {},
 			boursev1.EndTakenBack, boursev1.PartySupplier,
+		},
+		"firm GPUs that are taken before the lease begins": {
+			func(b *bench) {
+				b.lease.Spec.Terms.Tier = boursev1.TierFirm
+				b.hub.Edit(b.lease)
+				pool := &boursev1.GPUPool{ObjectMeta: metav1.ObjectMeta{Name: b.lease.Spec.Pool}}
+				b.hub.Read(pool)
+				pool.Spec.Terms.Tiers = []boursev1.Tier{boursev1.TierFirm}
+				b.hub.Edit(pool)
+				b.accepted()
+				b.vanish()
+				b.deposit()
+			}, func(*bench) {},
+			boursev1.EndBreached, boursev1.PartySupplier,
 		},
 		"workers that do not become ready in time": {
 			(*bench).launched, func(b *bench) { b.hub.Step(10 * time.Minute) },

@@ -36,9 +36,9 @@ func space(lease *boursev1.GPULease) string {
 // plan says what the lease runs. It does not yet say where.
 func (r *Reconciler) plan(lease *boursev1.GPULease) ray.Plan {
 	program := lease.Spec.Ray
-	priority := "bourse-interruptible"
-	if lease.Spec.Terms.Tier == boursev1.TierFirm {
-		priority = "bourse-firm"
+	priority := ray.PriorityInterruptible
+	if firm(lease) {
+		priority = ray.PriorityFirm
 	}
 	env := make([]corev1.EnvVar, 0, len(program.Env))
 	for _, variable := range program.Env {
@@ -55,7 +55,7 @@ func (r *Reconciler) plan(lease *boursev1.GPULease) ray.Plan {
 		Workers: lease.Spec.Workers, PerWorker: lease.Spec.PerWorker,
 		WorkerCPU: program.WorkerCPU, WorkerMemory: program.WorkerMemory,
 		HeadCPU: program.HeadCPU, HeadMemory: program.HeadMemory,
-		Priority: priority, Notice: int64(lease.Spec.Terms.NoticeSeconds),
+		Priority: priority, Firm: firm(lease), Notice: int64(lease.Spec.Terms.NoticeSeconds),
 		Egress: lease.Spec.Terms.Egress, RegistryCIDRs: r.RegistryCIDRs,
 	}
 }
@@ -87,28 +87,35 @@ func (r *Reconciler) state(ctx context.Context, lease *boursev1.GPULease) (ray.S
 	if err := r.Local.List(ctx, &pods, client.InNamespace(space(lease))); err != nil {
 		return ray.State{}, fmt.Errorf("list pods: %w", err)
 	}
-	silent, failing := map[string]bool{}, false
+	nodes, failing := map[string]ray.Node{}, false
 	for i := range pods.Items {
 		name := pods.Items[i].Spec.NodeName
-		if _, known := silent[name]; known || name == "" {
+		if _, known := nodes[name]; known || name == "" {
 			continue
 		}
-		silent[name] = false
 		var node corev1.Node
 		if err := r.Local.Get(ctx, client.ObjectKey{Name: name}, &node); client.IgnoreNotFound(err) != nil {
 			return ray.State{}, fmt.Errorf("get node: %w", err)
 		}
+		nodes[name] = ray.Node{}
 		for _, condition := range node.Status.Conditions {
-			if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionUnknown {
-				silent[name] = true
+			if condition.Type != corev1.NodeReady {
+				continue
 			}
-			failing = failing || condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionFalse
+			failing = failing || condition.Status == corev1.ConditionFalse
+			nodes[name] = ray.Node{Silent: condition.Status == corev1.ConditionUnknown}
+			if condition.Status == corev1.ConditionTrue {
+				nodes[name] = ray.Node{Ready: condition.LastTransitionTime.Time}
+			}
 		}
 	}
-	state := ray.Read(pods.Items, lease.Spec.Workers, silent)
+	state := ray.Read(pods.Items, lease.Spec.Workers, nodes)
 	state.Failing = state.Failing || failing
 	return state, nil
 }
+
+// firm says whether the supplier has promised not to take the lease back.
+func firm(lease *boursev1.GPULease) bool { return lease.Spec.Terms.Tier == boursev1.TierFirm }
 
 // gpus is how many GPUs the lease is for.
 func gpus(lease *boursev1.GPULease) int64 {

@@ -48,7 +48,7 @@ func (r *Reconciler) recall(_ context.Context, lease *boursev1.GPULease) (reconc
 	return reconcile.Result{}, nil
 }
 
-// conclude ends the lease when its end is seen: the program has ended, the scheduler took a worker, or a bound in time is reached.
+// conclude ends the lease when its end is seen: the program has ended, the GPUs were taken away, or a bound in time is reached.
 // Pods on a node that does not report are not seen, so they end nothing.
 func (r *Reconciler) conclude(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
 	if lease.Status.End != nil || !kube.IsTrue(lease, boursev1.LeaseFunded) {
@@ -62,15 +62,19 @@ func (r *Reconciler) conclude(ctx context.Context, lease *boursev1.GPULease) (re
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if outcome, ended := ray.OutcomeOf(object); ended {
+	outcome, ended := ray.OutcomeOf(object)
+	gone, over := r.noticeOver(lease, state)
+	switch {
+	case ended && felled(lease, outcome):
+		r.endTaken(lease, outcome.At)
+	case ended:
 		r.endProgram(lease, outcome)
-		return reconcile.Result{}, nil
+	case over:
+		r.endTaken(lease, gone)
+	default:
+		return reconcile.Result{}, r.endInTime(lease, state)
 	}
-	if state.Lost != nil {
-		r.end(lease, boursev1.EndTakenBack, boursev1.PartySupplier, state.LostAt, "The supplier took the GPUs back for its own work")
-		return reconcile.Result{}, nil
-	}
-	return reconcile.Result{}, r.endInTime(lease, state)
+	return reconcile.Result{}, nil
 }
 
 // endInTime ends the lease when a bound in time is reached.
@@ -85,7 +89,7 @@ func (r *Reconciler) endInTime(lease *boursev1.GPULease, state ray.State) error 
 	case over:
 		r.end(lease, boursev1.EndJobFailed, boursev1.PartyBuyer, r.Now(), "The program ran past its term")
 	case !state.AllReady(lease.Spec.Workers) && !state.Silent:
-		r.endLate(lease)
+		r.endLate(lease, state)
 	}
 	if lost, most := r.broken(lease); lost >= most {
 		r.endBroken(lease, state)
@@ -124,7 +128,7 @@ func (r *Reconciler) termOver(lease *boursev1.GPULease) (bool, error) {
 }
 
 // endLate ends a lease whose workers were not ready for too long.
-func (r *Reconciler) endLate(lease *boursev1.GPULease) {
+func (r *Reconciler) endLate(lease *boursev1.GPULease, state ray.State) {
 	if lease.Status.Usage == nil {
 		if !r.Now().Before(lease.CreationTimestamp.Add(startAllowance)) {
 			r.end(lease, boursev1.EndStartTimeout, boursev1.PartySupplier, r.Now(), "The workers did not become ready in time")
@@ -133,6 +137,18 @@ func (r *Reconciler) endLate(lease *boursev1.GPULease) {
 	}
 	running := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning)
 	if running != nil && running.Status != metav1.ConditionTrue && !r.Now().Before(running.LastTransitionTime.Add(lostAllowance)) {
+		r.endFault(lease, state)
+	}
+}
+
+// endFault ends a lease with a worker that was away for too long. A pod that somebody deleted, and that none replaced, was taken away.
+func (r *Reconciler) endFault(lease *boursev1.GPULease, state ray.State) {
+	switch notice := lease.Status.Notice; {
+	case notice != nil && notice.Cause == boursev1.NoticeDeleted:
+		r.endTaken(lease, r.Now())
+	case state.Failing:
+		r.end(lease, boursev1.EndFault, boursev1.PartySupplier, r.Now(), "A worker was not ready for too long: its node failed, or put it out")
+	default:
 		r.end(lease, boursev1.EndFault, boursev1.PartySupplier, r.Now(), "A worker was not ready for too long")
 	}
 }
@@ -148,7 +164,7 @@ func (r *Reconciler) end(lease *boursev1.GPULease, reason string, party boursev1
 	if meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning) != nil {
 		kube.Failed(lease, boursev1.LeaseRunning, boursev1.ReasonEnded, "The lease has ended")
 	}
-	kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonSettling, "The lease has ended and is being settled")
+	kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonSettling, lease.Status.End.Message+"; the lease is being settled")
 }
 
 // clear removes what the lease runs and whatever holds its place. By now the last usage record is written.
@@ -173,7 +189,7 @@ func (r *Reconciler) clear(ctx context.Context, lease *boursev1.GPULease) (recon
 			return reconcile.Result{}, fmt.Errorf("delete %T: %w", object, err)
 		}
 	}
-	return reconcile.Result{}, nil
+	return reconcile.Result{}, r.hurry(ctx, lease, state)
 }
 
 // refund closes the escrow once everything owed is claimed, or the buyer has had its time to promise it.
