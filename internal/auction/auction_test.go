@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -118,7 +119,7 @@ func TestAnAuctionDependsOnTheSetAlone(t *testing.T) {
 func TestATieIsDrawnByTheJob(t *testing.T) {
 	wins := map[string]int{}
 	for i := range 1000 {
-		award, _ := Second(fmt.Sprint(i), 200, []Ask{ask("oslo", 100), ask("rome", 100)})
+		award, _ := Second(strconv.Itoa(i), 200, []Ask{ask("oslo", 100), ask("rome", 100)})
 		wins[award.Offer]++
 	}
 	if n := wins["oslo/h100"]; n < 420 || n > 580 { // five standard deviations
@@ -218,7 +219,7 @@ func TestEvictionIsEnoughAndNoMore(t *testing.T) {
 	for range 5000 {
 		running := make([]SpotBid, rng.IntN(8))
 		for i := range running {
-			running[i] = SpotBid{Job: fmt.Sprint(i), GPUs: 1 + rng.IntN(4), Price: money.USD(1 + rng.IntN(5)), Since: start.Add(time.Duration(rng.IntN(3)))}
+			running[i] = SpotBid{Job: strconv.Itoa(i), GPUs: 1 + rng.IntN(4), Price: money.USD(1 + rng.IntN(5)), Since: start.Add(time.Duration(rng.IntN(3)))}
 		}
 		free, bid := rng.IntN(4), SpotBid{GPUs: 1 + rng.IntN(8), Price: money.USD(1 + rng.IntN(6))}
 		evicted, ok := Evict(running, free, bid)

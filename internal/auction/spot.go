@@ -31,7 +31,7 @@ type SpotRules struct {
 
 // SpotBid is what a job pays for GPUs that a higher bid may take.
 type SpotBid struct {
-	Job   string
+	Job   string // unique among bids
 	GPUs  int
 	Price money.USD // of one GPU for one hour
 	Since time.Time // when it was placed or last changed
@@ -80,11 +80,12 @@ func Evict(running []SpotBid, free int, bid SpotBid) ([]SpotBid, bool) {
 		return nil, false
 	}
 	// A large one that came last may make those before it needless: the dearest of these stay.
-	for i := len(evicted) - 1; i >= 0; i-- {
-		if free-evicted[i].GPUs >= bid.GPUs {
-			free -= evicted[i].GPUs
-			evicted = slices.Delete(evicted, i, i+1)
+	kept := map[string]bool{}
+	for _, one := range slices.Backward(evicted) {
+		if free-one.GPUs >= bid.GPUs {
+			free -= one.GPUs
+			kept[one.Job] = true
 		}
 	}
-	return evicted, true
+	return slices.DeleteFunc(evicted, func(one SpotBid) bool { return kept[one.Job] }), true
 }

@@ -193,7 +193,7 @@ func classOf(largest, total int) (class int, ok bool) {
 	return min(log2(largest), nodeClasses-1)*totalClasses + min(log2(total), totalClasses-1), true
 }
 
-func log2(n int) int { return bits.Len(uint(n)) - 1 } //nolint:gosec // n is at least 1
+func log2(n int) int { return bits.Len(uint(n)) - 1 }
 
 // classesFor returns, as a bit set, the classes that can hold an offer for the demand.
 func classesFor(d *Demand) uint64 {

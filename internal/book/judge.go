@@ -100,45 +100,49 @@ func judge(d *Demand, offers iter.Seq2[*Offer, uint64]) Decision {
 
 // settle decides among the offers that meet every rule.
 func (d *Decision) settle(fit []ranked) {
-	refused := func(r *ranked) bool { return d.demand.Refused != "" && d.demand.Refused == r.offer.Name }
+	if d.demand.Workers < 1 {
+		return
+	}
 	slices.SortFunc(fit, func(a, b ranked) int {
-		if refused(&a) != refused(&b) {
-			if refused(&a) {
-				return 1
-			}
-			return -1
-		}
-		return a.order(&b)
+		return cmp.Or(cmp.Compare(flag(d.refused(a.offer)), flag(d.refused(b.offer))), a.order(&b))
 	})
 	if d.demand.Split {
 		fit = d.splitAmong(fit)
 	}
-	if len(fit) == 0 || d.demand.Workers < 1 {
+	if len(fit) == 0 {
 		return
-	}
-	d.cheapest = fit[0]
-	for i := range fit {
-		if fit[i].offer.Price < d.cheapest.offer.Price && !refused(&fit[i]) {
-			d.cheapest = fit[i]
-		}
 	}
 	if !d.demand.Split {
 		d.Fills = []Fill{{Offer: fit[0].offer, Workers: d.demand.Workers, Score: fit[0].score}}
 	}
-	if len(fit) == 1 {
-		d.By = Alone
-		return
+	d.cheapest = fit[0]
+	for i := range fit {
+		if fit[i].offer.Price < d.cheapest.offer.Price && !d.refused(fit[i].offer) {
+			d.cheapest = fit[i]
+		}
 	}
-	next := &fit[1]
+	d.By = Alone
+	if len(fit) > 1 {
+		d.compare(&fit[0], &fit[1])
+	}
+}
+
+// compare says what told the best offer from the next.
+func (d *Decision) compare(best, next *ranked) {
 	d.Next, d.NextScore = next.offer.Name, next.score
 	switch {
-	case refused(next):
+	case d.refused(next.offer):
 		d.By = ByRefusal
-	case next.score != fit[0].score:
+	case next.score != best.score:
 		d.By = ByScore
 	default:
 		d.By = ByDraw
 	}
+}
+
+// refused says whether the offer refused the job last.
+func (d *Decision) refused(o *Offer) bool {
+	return d.demand.Refused != "" && d.demand.Refused == o.Name
 }
 
 // splitAmong fills the gang from the offers of one model, and returns those of it; none when no model has room for the whole gang.

@@ -192,9 +192,9 @@ func (m *merge) weighRegions(speed uint32) {
 			s.factors[number] = place(0, speed)
 		}
 	}
-	for i := len(d.Penalties) - 1; i >= 0; i-- { // the first of a region counts
-		if number, ok := m.book.regions[d.Penalties[i].Region]; ok && s.factors[number] != 0 {
-			s.factors[number] = place(d.Penalties[i].PPM, speed)
+	for _, penalty := range slices.Backward(d.Penalties) { // the first of a region counts
+		if number, ok := m.book.regions[penalty.Region]; ok && s.factors[number] != 0 {
+			s.factors[number] = place(penalty.PPM, speed)
 		}
 	}
 }

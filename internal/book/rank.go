@@ -137,7 +137,7 @@ func brokenShare(o *Offer, perWorker, workers int) uint64 {
 	if broken == 0 {
 		return 0
 	}
-	return uint64(left) * PPM / uint64(broken) //nolint:gosec // neither is negative
+	return uint64(left) * PPM / uint64(broken)
 }
 
 // brokenBy returns how many GPUs of whole nodes are gone when some of a node's free GPUs are taken, and how many of those are not used.
@@ -180,7 +180,7 @@ func hashOf(name string) uint64 {
 // divided by the offer's free GPUs: each GPU is one lot, so that neither splitting an offer nor merging several changes a supplier's
 // chances. Nobody knows the key before the job exists.
 func (s *scorer) draw(hash uint64, free int) uint64 {
-	return negLog2(sipHash(s.key, hash)) / uint64(max(free, 1)) //nolint:gosec // not negative
+	return negLog2(sipHash(s.key, hash)) / uint64(max(free, 1))
 }
 
 // logBits is how many fractional bits negLog2 has.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/bourse-dev/bourse/internal/money"
@@ -25,8 +26,9 @@ func TestSipHash(t *testing.T) {
 
 func TestNegLog2(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	values := []uint64{0, 1, 2, 3, 1 << 32, 1<<63 - 1, 1 << 63, math.MaxUint64 - 1, math.MaxUint64}
-	for range 1000 {
+	const random = 1000
+	values := append(make([]uint64, 0, random+9), 0, 1, 2, 3, 1<<32, 1<<63-1, 1<<63, math.MaxUint64-1, math.MaxUint64)
+	for range random {
 		values = append(values, rng.Uint64()>>rng.IntN(64))
 	}
 	for _, u := range values {
@@ -96,6 +98,7 @@ func TestBrokenShare(t *testing.T) {
 // whole8 returns how many of 40 nodes with 8 GPUs stay whole, and what is paid, when jobs of one and two GPUs come and go. Prices move by
 // up to 3 %.
 func whole8(t *testing.T, choose func(*Book, *Demand) string) (whole int, paid money.USD) {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(9, 9))
 	b, free := New(), map[string]int{}
 	update := func(name string, by int) {
@@ -119,7 +122,7 @@ func whole8(t *testing.T, choose func(*Book, *Demand) string) (whole int, paid m
 			update(running[j].node, running[j].gpus)
 			running = slices.Delete(running, j, j+1)
 		}
-		d := demand(t, func(d *Demand) { d.Workers, d.PerWorker, d.UID = 1, 1+rng.IntN(2), fmt.Sprint(i) })
+		d := demand(t, func(d *Demand) { d.Workers, d.PerWorker, d.UID = 1, 1+rng.IntN(2), strconv.Itoa(i) })
 		name := choose(b, d)
 		paid += b.Get(name).Price * money.USD(d.PerWorker)
 		update(name, -d.PerWorker)

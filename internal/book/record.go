@@ -54,7 +54,7 @@ func (d *Decision) filters() string {
 	var parts []string
 	for r, n := range d.Rejected {
 		if n > 0 {
-			parts = append(parts, Rule(r).String()+" "+strconv.Itoa(n)) //nolint:gosec // fewer rules than a byte counts
+			parts = append(parts, Rule(r).String()+" "+strconv.Itoa(n))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -13,6 +13,7 @@ import (
 
 // worked is the example of the documentation: what it says there is checked here.
 func worked(t *testing.T) (*Demand, []Offer) {
+	t.Helper()
 	d := demand(t, func(d *Demand) {
 		d.UID, d.Penalties = "5c0e7a52-8d1c-4c5e-9a57-0a3f5ab0c111", []Penalty{{Region: "us-east", PPM: 100_000}}
 		d.Models[1].Speed = 450_000

@@ -135,7 +135,7 @@ func (m *market) epoch(now int, next func(index uint32, leased, free, queued int
 
 func run(epochs, perEpoch int, next func(index uint32, leased, free, queued int) uint32) (*market, []uint32) {
 	m := &market{rng: rand.New(rand.NewPCG(7, 7)), gpus: 100, index: PPM, perDay: perEpoch * 1000}
-	var indexes []uint32
+	indexes := make([]uint32, 0, epochs)
 	for now := range epochs {
 		m.epoch(now, next)
 		indexes = append(indexes, m.index)

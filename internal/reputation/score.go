@@ -158,7 +158,7 @@ func (e Evidence) lower() uint32 {
 	}
 	high, low = bits.Mul64(centre-root, PPM)
 	share, _ := bits.Div64(high, low, n+z2)
-	return uint32(min(share, PPM)) //nolint:gosec // at most PPM
+	return uint32(min(share, PPM))
 }
 
 // sqrt returns the whole part of the square root of a number of 128 bits.

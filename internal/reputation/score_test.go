@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -238,10 +239,10 @@ func TestBetterNewsNeverLowersAScore(t *testing.T) {
 		more := Event{Day: rng.IntN(200), Part: Part(rng.IntN(int(parts))), Weight: rng.Uint64N(10 * PPM), Counterparty: "a"}
 		good, bad := more, more
 		good.Good = true
-		if got := Of(append(events[:len(events):len(events)], good), day).Parts[more.Part]; got+1 < before.Parts[more.Part] {
+		if got := Of(append(slices.Clip(events), good), day).Parts[more.Part]; got+1 < before.Parts[more.Part] {
 			t.Fatalf("a good event lowered %s from %d to %d", more.Part, before.Parts[more.Part], got)
 		}
-		if got := Of(append(events[:len(events):len(events)], bad), day).Parts[more.Part]; got > before.Parts[more.Part]+1 {
+		if got := Of(append(slices.Clip(events), bad), day).Parts[more.Part]; got > before.Parts[more.Part]+1 {
 			t.Fatalf("a bad event raised %s from %d to %d", more.Part, before.Parts[more.Part], got)
 		}
 	}
@@ -290,7 +291,7 @@ func TestAScoreOfNothingRecovers(t *testing.T) {
 
 func TestRanked(t *testing.T) {
 	good := func(n int) []Event {
-		var events []Event
+		events := make([]Event, 0, n)
 		for range n {
 			events = append(events, Event{Part: Completion, Good: true, Weight: PPM})
 		}

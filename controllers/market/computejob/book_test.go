@@ -68,7 +68,7 @@ func (b *bench) snapshot() []book.Offer {
 	if err := b.hub.List(b.t.Context(), &list); err != nil {
 		b.t.Fatal(err)
 	}
-	var offers []book.Offer
+	offers := make([]book.Offer, 0, len(list.Items))
 	for i := range list.Items {
 		entry, err := bookOffer(&list.Items[i])
 		if err != nil {
@@ -309,11 +309,15 @@ func TestWhatAJobSaysOfItsRanking(t *testing.T) {
 			}, rome(func(o *boursev1.GPUOffer) { o.Spec.Model = "a100" }), builders.Supplier,
 		},
 		"or the job would break its whole nodes": {
-			func(s *boursev1.ComputeJobSpec) { s.GPUs.Workers, s.GPUs.PerWorker, s.Ranking.PackingPercent = 1, 7, new(int32(100)) },
+			func(s *boursev1.ComputeJobSpec) {
+				s.GPUs.Workers, s.GPUs.PerWorker, s.Ranking.PackingPercent = 1, 7, new(int32(100))
+			},
 			rome(func(o *boursev1.GPUOffer) { o.Spec.Shapes[0].FreeGPUs = 9 }), builders.Supplier,
 		},
 		"which a job may count for nothing": {
-			func(s *boursev1.ComputeJobSpec) { s.GPUs.Workers, s.GPUs.PerWorker, s.Ranking.PackingPercent = 1, 7, new(int32(0)) },
+			func(s *boursev1.ComputeJobSpec) {
+				s.GPUs.Workers, s.GPUs.PerWorker, s.Ranking.PackingPercent = 1, 7, new(int32(0))
+			},
 			rome(func(o *boursev1.GPUOffer) { o.Spec.Shapes[0].FreeGPUs = 9 }), "rome-dc",
 		},
 		"or its GPUs are needed back too soon": {

@@ -65,7 +65,7 @@ func weights(ranking *boursev1.Ranking) book.Weights {
 	return chosen
 }
 
-func ppm(percent int32) uint32 { return uint32(max(0, percent)) * perPercent } //nolint:gosec // at most 10 000 percent
+func ppm(percent int32) uint32 { return uint32(max(0, percent)) * perPercent }
 
 // bookOffer is what an offer says to the book. Nothing computes suppliers' reputations yet, so all have the same: that of a newcomer.
 func bookOffer(offer *boursev1.GPUOffer) (book.Offer, error) {

@@ -18,7 +18,6 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/book"
 	"github.com/bourse-dev/bourse/internal/kube"
-	"github.com/bourse-dev/bourse/internal/money"
 )
 
 const (
@@ -110,9 +109,9 @@ func (r *Reconciler) take(ctx context.Context, job *boursev1.ComputeJob, wanted 
 	if err := r.Hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &offer); client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("get offer: %w", err)
 	}
-	if price, err := money.ParseUSD(string(offer.Spec.PriceUSD)); err != nil || price != won.Price { // the book is about to hear of it
+	if entry, err := bookOffer(&offer); err != nil || entry.Price != won.Price { // the book is about to hear of it
 		r.feed.offer(client.ObjectKey{Namespace: namespace, Name: name})
-		return reconcile.Result{RequeueAfter: journalled}, nil
+		return reconcile.Result{RequeueAfter: journalled}, nil //nolint:nilerr // the book logs what it leaves out
 	}
 	before := job.ResourceVersion
 	if err := kube.Hold(ctx, r.Hub, job, Finalizer); err != nil {
