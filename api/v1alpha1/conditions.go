@@ -76,6 +76,8 @@ const (
 	ReasonOnHold = "OnHold"
 	// ReasonDraining (Advertised) says that the pool's mode is Drain.
 	ReasonDraining = "Draining"
+	// ReasonRecycling (Advertised, Ready) waits until mock rentals have passed, as the annotation bourse.dev/recycle asks.
+	ReasonRecycling = "Recycling"
 	// ReasonMaintenance (Advertised, Ready) says that a window of spec.maintenance is open.
 	ReasonMaintenance = "Maintenance"
 	// ReasonDistinct (Identified) says that no GPU is reported by two nodes.

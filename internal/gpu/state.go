@@ -49,6 +49,7 @@ const (
 	HostProcess      Reason = "HostProcess"      // a process outside of all pods uses it
 	NotClean         Reason = "Cleaning"         // its lease has ended, and it was not found empty since
 	PowerLimited     Reason = "PowerLimited"     // its power limit makes it less than its model says
+	Recycling        Reason = "Recycling"        // a mock rental tries the nodes before they are sold again
 	StillCooling     Reason = "Cooling"          // it was not free for long enough
 	Reserved         Reason = "Reserved"         // kept for local work that may come
 	PendingPods      Reason = "PendingPods"      // kept for local work that waits
@@ -62,7 +63,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		Unhealthy, IdentityConflict, RecordRefused, AgentSilent, NodeNotReady, Cordoned, Tainted, Unplaceable, LocalPods, HostProcess, NotClean,
-		PowerLimited, StillCooling, Reserved, PendingPods, OverBudget, OnHold, InDrain, Maintenance,
+		PowerLimited, Recycling, StillCooling, Reserved, PendingPods, OverBudget, OnHold, InDrain, Maintenance,
 	}
 }
 

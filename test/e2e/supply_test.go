@@ -18,7 +18,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -322,8 +321,8 @@ func (s *supply) wholeNode() *story.Job {
 	return job
 }
 
-// isTold says whether the job's buyer can read that its workers must go, and why.
+// isTold says whether the job's buyer can read that its GPUs are taken back, why, and until when they can be used.
 func isTold(job *story.Job) bool {
-	running := meta.FindStatusCondition(job.Object.Status.Conditions, boursev1.JobRunning)
-	return running != nil && running.Status == metav1.ConditionFalse && strings.Contains(running.Message, "took the GPUs back")
+	notice := job.Object.Status.Notice
+	return notice != nil && notice.Cause == boursev1.NoticePreempted && !notice.Until.IsZero()
 }

@@ -81,6 +81,9 @@ func (p *pass) conclude(pool *boursev1.GPUPool, admitted bool) {
 	case p.maintenance:
 		say(kube.Waiting, boursev1.ReasonMaintenance, "A window of spec.maintenance is open")
 		return
+	case pool.Recycling():
+		say(kube.Waiting, boursev1.ReasonRecycling, "Mock rentals try the nodes before they are sold again")
+		return
 	case p.report.Total.Offered > 0:
 		kube.True(pool, boursev1.PoolAdvertised, boursev1.ReasonOffered, "The market knows what is idle")
 	case p.report.Cooling:

@@ -120,6 +120,8 @@ func stop(pool *boursev1.GPUPool, maintained bool) gpu.Reason {
 		return gpu.InDrain
 	case maintained:
 		return gpu.Maintenance
+	case pool.Recycling():
+		return gpu.Recycling
 	default:
 		return ""
 	}
