@@ -209,6 +209,7 @@ type pair struct {
 }
 
 func newPair(t *testing.T, seed uint64) *pair {
+	t.Helper()
 	return &pair{
 		t: t, rng: rand.New(rand.NewPCG(seed, 11)), book: New(), now: start,
 		twin: twin{offers: map[string]Offer{}, held: map[string]twinHold{}},

@@ -54,8 +54,13 @@ func (d *Decision) why() string {
 	case won.Price == d.cheapest.offer.Price:
 		return fmt.Sprintf("the cheapest of %d that fit, at %s", d.Fit, price)
 	default:
-		return fmt.Sprintf("the best of %d that fit, at %s: its %s outweighs the cheapest, at %s",
-			d.Fit, price, strings.Join(d.merits(won, d.cheapest.offer), ", "), d.cheapest.offer.Price)
+		merits := d.merits(won, d.cheapest.offer)
+		outweigh := "outweigh"
+		if len(merits) == 1 {
+			outweigh = "outweighs"
+		}
+		return fmt.Sprintf("the best of %d that fit, at %s: its %s %s the cheapest, at %s",
+			d.Fit, price, enumerate(merits), outweigh, d.cheapest.offer.Price)
 	}
 }
 
@@ -90,7 +95,7 @@ func (d *Decision) nearest() string {
 			names[i] = r.String()
 		}
 		return fmt.Sprintf("None of %s fits: the nearest fails on %s: it %s",
-			plural(d.Offers, "offer", "offers"), strings.Join(names, ", "), strings.Join(fix.Has, ", it "))
+			plural(d.Offers, "offer", "offers"), enumerate(names), strings.Join(fix.Has, ", it "))
 	}
 	r := fix.Rules[0]
 	subject := "the cheapest"
@@ -117,6 +122,15 @@ func (d *Decision) rejected() string {
 		return ""
 	}
 	return " (rejected: " + strings.Join(counts, ", ") + ")"
+}
+
+// enumerate joins names as people do.
+func enumerate(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 func plural(n int, one, more string) string {

@@ -257,7 +257,7 @@ func TestMatchSaysWhyNothingFits(t *testing.T) {
 		"the nearest offer is named when every offer breaks several rules": {
 			demand: func(d *Demand) { d.Token, d.Tier = "USDT", "Firm" },
 			offers: []Offer{offer(t, "oslo", "1.85", nil), offer(t, "lima", "1.84", nil), offer(t, "far", "9", func(o *Offer) { o.Model = "t4" })},
-			explain: "None of 3 offers fits: the nearest fails on token, tier: it takes IO or USDC, it is Interruptible " +
+			explain: "None of 3 offers fits: the nearest fails on token and tier: it takes IO or USDC, it is Interruptible " +
 				"(rejected: 1 on model, 2 on token)",
 		},
 		"a gang that may be split says how much of it finds room": {

@@ -3,6 +3,8 @@
 package book
 
 import (
+	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -39,9 +41,11 @@ func TestARecordHoldsTheDecision(t *testing.T) {
 	if diff := cmp.Diff(want, decision.Record(book)); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)
 	}
-	if got, want := decision.Explain(), "the cheapest of 4 that fit, at 1.70 USD per GPU-hour"; got == want || !strings.Contains(got, "1.70") {
-		t.Errorf("explanation %q", got)
+	explanation := "the best of 4 that fit, at 1.70 USD per GPU-hour: its reputation and speed outweigh the cheapest, at 0.80"
+	if got := decision.Explain(); got != explanation {
+		t.Errorf("explanation %q, want %q", got, explanation)
 	}
+	checkPage(t, explanation, "1.9635", "2.035", "2.52", "2.1333")
 	if differences := Replay(decision.Record(book), d, offers); differences != nil {
 		t.Errorf("the replay differs: %v", differences)
 	}
@@ -81,6 +85,36 @@ func TestAReplayTellsWhatDiffers(t *testing.T) {
 				t.Errorf("differences %q, want %q", differences, tc.want)
 			}
 		})
+	}
+}
+
+// checkPage looks for what the example comes to in the documentation.
+func checkPage(t *testing.T, texts ...string) {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/matching.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range texts {
+		if !strings.Contains(string(page), text) {
+			t.Errorf("docs/matching.md does not say %q", text)
+		}
+	}
+}
+
+func TestThePageListsTheRulesInOrder(t *testing.T) {
+	page, err := os.ReadFile("../../docs/matching.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := string(page)
+	for r := range ruleCount {
+		row := fmt.Sprintf("| %d | %s | ", r+1, r)
+		_, after, found := strings.Cut(rest, row)
+		if !found {
+			t.Fatalf("docs/matching.md has no row %q after the one before", row)
+		}
+		rest = after
 	}
 }
 

@@ -247,7 +247,10 @@ func TestAutoFollowsWithinItsLimits(t *testing.T) {
 		t.Errorf("a price of %d, want it rounded down to a millionth of a dollar", got)
 	}
 	for _, wrong := range []Auto{
-		{}, {Reference: 0, Max: 1}, {Reference: dollar, Min: dollar, Max: dollar - 1}, {Reference: dollar, Min: dollar/2 - 1, Max: dollar},
+		{},
+		{Reference: 0, Max: 1},
+		{Reference: dollar, Min: dollar, Max: dollar - 1},
+		{Reference: dollar, Min: dollar/2 - 1, Max: dollar},
 		{Reference: dollar, Min: dollar, Max: 4*dollar + 1},
 	} {
 		if err := wrong.Validate(); !errors.Is(err, ErrLimits) {

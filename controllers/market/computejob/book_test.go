@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -232,6 +233,20 @@ func TestAJobThatIsNotTriedAnyMoreIsForgotten(t *testing.T) {
 	cheap.ValidUntil = b.hub.Now().Add(time.Hour)
 	if got := b.r.feed.served(&cheap, b.hub.Now()); len(got) != 0 || len(b.r.feed.waiting) != 0 {
 		t.Errorf("%v was brought back, %d jobs are remembered", got, len(b.r.feed.waiting))
+	}
+}
+
+func TestManyWaitingJobsAreTriedLessOften(t *testing.T) {
+	var f feed
+	var every time.Duration
+	for i := range 3000 {
+		every = f.wait(client.ObjectKey{Name: strconv.Itoa(i)}, &book.Demand{At: builders.Start}, 1)
+		if i == 0 && every != rematchEvery {
+			t.Errorf("one job is tried every %s, want %s", every, rematchEvery)
+		}
+	}
+	if want := 2999 * spacing; every != want {
+		t.Errorf("the last of 3000 jobs is tried every %s, want %s", every, want)
 	}
 }
 

@@ -24,8 +24,12 @@ import (
 	"github.com/bourse-dev/bourse/internal/kube"
 )
 
-// forgotten is after how many rematches a waiting job that is not tried any more counts as gone.
-const forgotten = 4
+const (
+	// forgotten is after how many rematches a waiting job that is not tried any more counts as gone.
+	forgotten = 4
+	// spacing is the least time between two rematches of any waiting jobs: telling a job why no offer fits means to look at all of them.
+	spacing = 20 * time.Millisecond
+)
 
 // feed carries what the watches see to the one worker that owns the book: which offers and leases changed. The worker reads them anew,
 // so that it does not matter how often or in what order it is told. The feed also knows the jobs that wait, and so which of them an
@@ -40,7 +44,7 @@ type feed struct {
 // waiter is a job that found no offer.
 type waiter struct {
 	demand book.Demand
-	last   time.Time // when it was tried
+	until  time.Time // when it counts as gone, unless it is tried again
 	on     uint64    // the version of the book that it was tried on
 }
 
@@ -83,14 +87,17 @@ func inOrder(set map[types.NamespacedName]bool) []types.NamespacedName {
 	return keys
 }
 
-// wait remembers a job that found no offer on a version of the book.
-func (f *feed) wait(job types.NamespacedName, demand *book.Demand, on uint64) {
+// wait remembers a job that found no offer on a version of the book, and returns how long it waits for its next try: the longer, the more
+// jobs wait.
+func (f *feed) wait(job types.NamespacedName, demand *book.Demand, on uint64) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.waiting == nil {
 		f.waiting = map[types.NamespacedName]waiter{}
 	}
-	f.waiting[job] = waiter{demand: *demand, last: demand.At, on: on}
+	every := max(rematchEvery, time.Duration(len(f.waiting))*spacing)
+	f.waiting[job] = waiter{demand: *demand, until: demand.At.Add(forgotten * every), on: on}
+	return every
 }
 
 // waited returns the version of the book that a waiting job was last tried on.
@@ -114,7 +121,7 @@ func (f *feed) served(offer *book.Offer, now time.Time) []reconcile.Request {
 	defer f.mu.Unlock()
 	found := map[types.NamespacedName]bool{}
 	for key, one := range f.waiting {
-		if now.Sub(one.last) > forgotten*rematchEvery {
+		if now.After(one.until) {
 			delete(f.waiting, key)
 			continue
 		}

@@ -85,8 +85,7 @@ func (r *Reconciler) keepWaiting(job *boursev1.ComputeJob, wanted *book.Demand) 
 		decision := r.book.Judge(wanted)
 		noOffer(job, &decision)
 	}
-	r.feed.wait(key, wanted, version)
-	return reconcile.Result{RequeueAfter: rematchEvery}
+	return reconcile.Result{RequeueAfter: r.feed.wait(key, wanted, version)}
 }
 
 // told says whether the job as it is now was told why no offer fits.

@@ -131,8 +131,8 @@ func (p *pass) stocksOf(node *corev1.Node, from vendor) []gpu.Stock {
 		Node: node.Name, Kind: string(from.resource), Allocatable: count(node.Status.Allocatable, from.resource),
 		Holders: p.held.on[shelf{node.Name, from.resource}],
 	}
-	report := p.reports[node.Name]
-	if report != nil {
+	report, refused := p.reports[node.Name], p.refused(node.Name)
+	if report != nil && !refused {
 		var ghosts []gpu.Holder
 		stock.Devices, ghosts = p.devices(report, from.class)
 		stock.Holders = append(stock.Holders, ghosts...)
@@ -154,7 +154,7 @@ func (p *pass) stocksOf(node *corev1.Node, from vendor) []gpu.Stock {
 		p.shared++
 		return nil
 	}
-	stock.Down, stock.Hold = p.block(node, watched)
+	stock.Down, stock.Hold = p.block(node, watched, refused)
 	others.Down, others.Hold = stock.Down, cmp.Or(stock.Hold, gpu.Unplaceable)
 	if placeable(&stock, says, from) {
 		p.placeable[says.model.Name] = true
@@ -191,12 +191,18 @@ func apart(stock *gpu.Stock, says description) gpu.Stock {
 	return others
 }
 
+// refused says whether the node's agent reports devices and does not sign for them. What it reports counts for nothing then.
+func (p *pass) refused(node string) bool {
+	report := p.reports[node]
+	return report != nil && len(report.Status.Devices) > 0 && p.verdicts[report.UID].err != nil
+}
+
 // block is the first reason that keeps leases away from the whole node, and whether the node is not well at all.
-func (p *pass) block(node *corev1.Node, watched bool) (down bool, hold gpu.Reason) {
+func (p *pass) block(node *corev1.Node, watched, refused bool) (down bool, hold gpu.Reason) {
 	says := factsOf(node)
 	down = !says.ready && !says.unknown
 	switch {
-	case watched && p.verdicts[p.reports[node.Name].UID].err != nil:
+	case refused:
 		return down, gpu.RecordRefused
 	case watched && p.silent(node.Name):
 		return down, gpu.AgentSilent

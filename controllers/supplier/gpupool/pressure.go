@@ -11,11 +11,12 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/bourse-dev/bourse/internal/gpu"
 )
 
-// workload is what is read of a Workload of Kueue: the same in v1beta1 and v1beta2.
+// workload is what is read of a Workload of Kueue that waits: the same in v1beta1 and v1beta2.
 type workload struct {
 	Spec struct {
 		Active  *bool `json:"active"`
@@ -24,12 +25,6 @@ type workload struct {
 			Template corev1.PodTemplateSpec `json:"template"`
 		} `json:"podSets"`
 	} `json:"spec"`
-	Status struct {
-		Conditions []struct {
-			Type   string `json:"type"`
-			Status string `json:"status"`
-		} `json:"conditions"`
-	} `json:"status"`
 }
 
 // queued lists what waits in Kueue's queues, if there is a Kueue. Its pods do not exist yet, or are gated, so they are not counted twice.
@@ -39,11 +34,14 @@ func (r *Reconciler) queued(ctx context.Context) ([]demand, error) {
 	}
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(r.queueKind)
-	if err := r.queue.List(ctx, list); err != nil {
+	if err := r.queue.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list workloads: %w", err)
 	}
 	var waiting []demand
 	for i := range list.Items {
+		if settled(list.Items[i].Object) {
+			continue
+		}
 		var work workload
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(list.Items[i].Object, &work); err != nil {
 			return nil, fmt.Errorf("read workload %s/%s: %w", list.Items[i].GetNamespace(), list.Items[i].GetName(), err)
@@ -53,15 +51,20 @@ func (r *Reconciler) queued(ctx context.Context) ([]demand, error) {
 	return waiting, nil
 }
 
-// demands is what the workload waits for: nothing once it has its quota, has ended, or was stopped.
+// settled says whether a workload has its quota, or has ended. Most have: they are told apart without being converted.
+func settled(object map[string]any) bool {
+	status, _ := object["status"].(map[string]any)
+	conditions, _ := status["conditions"].([]any)
+	return slices.ContainsFunc(conditions, func(entry any) bool {
+		condition, _ := entry.(map[string]any)
+		return condition["status"] == "True" && (condition["type"] == "QuotaReserved" || condition["type"] == "Finished")
+	})
+}
+
+// demands is what a workload waits for: nothing if it was stopped.
 func (w *workload) demands() []demand {
 	if w.Spec.Active != nil && !*w.Spec.Active {
 		return nil
-	}
-	for _, condition := range w.Status.Conditions {
-		if condition.Status == "True" && (condition.Type == "QuotaReserved" || condition.Type == "Finished") {
-			return nil
-		}
 	}
 	var waiting []demand
 	for i := range w.Spec.PodSets {

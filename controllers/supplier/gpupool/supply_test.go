@@ -99,7 +99,7 @@ func (b *bench) editNode(name string, change func(*corev1.Node)) {
 	b.hub.EditStatus(status)
 }
 
-// lasting leaves out what has nothing to do with why a GPU is kept back.
+// heldBack is the pool's count of what is kept back, by reason.
 func heldBack(of *boursev1.GPUPool) map[boursev1.HoldReason]int32 {
 	held := map[boursev1.HoldReason]int32{}
 	for _, h := range of.Status.HeldBack {
@@ -163,7 +163,11 @@ var sights = map[string]struct {
 			}
 			return nil
 		}
-		b.reports("h2", func(d []boursev1.GPUDevice) { d[0].UUID = "GPU-h1-0" })
+		of := report("h2")
+		b.hub.Read(of)
+		of.Status.Devices[0].UUID = "GPU-h1-0"
+		of.Status.Devices = append(of.Status.Devices, boursev1.GPUDevice{UUID: "GPU-more", Model: h100, MemoryMiB: 1, Health: boursev1.DeviceHealthy})
+		b.hub.EditStatus(of)
 	}, 8, held{boursev1.HoldRecordRefused: 8}},
 	"an agent that was never heard of": {func(b *bench) {
 		if err := b.hub.Delete(b.t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: agentLease + "h1"}}); err != nil {
