@@ -70,7 +70,8 @@ type pass struct {
 	nodes       map[string]*corev1.Node
 	held        holdings
 	reports     map[string]*boursev1.GPUNode
-	twice       map[string]bool // the UUIDs that several nodes report
+	owners      map[string]string // UUIDs to nodes that have them
+	twice       map[string]bool   // the UUIDs that several nodes have
 	beating     map[string]*coordinationv1.Lease
 	sliced      map[string][]gpu.Device
 	placeable   map[string]bool // the models that leases can ask for

@@ -41,8 +41,7 @@ func (p *pass) agents(ctx context.Context, exists map[string]*corev1.Node) error
 	}
 	verdicts := make(map[types.UID]verdict, len(list.Items))
 	p.reports = make(map[string]*boursev1.GPUNode, len(list.Items))
-	owner := map[string]string{}
-	p.twice = map[string]bool{}
+	p.owners, p.twice = map[string]string{}, map[string]bool{}
 	for i := range list.Items {
 		of := &list.Items[i]
 		if exists[of.Name] == nil {
@@ -54,15 +53,19 @@ func (p *pass) agents(ctx context.Context, exists map[string]*corev1.Node) error
 			continue
 		}
 		for d := range of.Status.Devices {
-			uuid := of.Status.Devices[d].UUID
-			if other, taken := owner[uuid]; taken && other != of.Name {
-				p.twice[uuid] = true
-			}
-			owner[uuid] = of.Name
+			p.claim(of.Name, of.Status.Devices[d].UUID)
 		}
 	}
 	p.verdicts = verdicts
 	return nil
+}
+
+// claim notes on which node a GPU is.
+func (p *pass) claim(node, uuid string) {
+	if other, taken := p.owners[uuid]; taken && other != node {
+		p.twice[uuid] = true
+	}
+	p.owners[uuid] = node
 }
 
 // verify checks the agent's signature, once for each version of a record.

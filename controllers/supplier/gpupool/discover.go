@@ -101,8 +101,20 @@ func (p *pass) read(ctx context.Context, all map[string]*corev1.Node) error {
 	if p.beating, err = p.listen(ctx); err != nil {
 		return err
 	}
-	p.sliced, err = p.slicesOf(ctx)
-	return err
+	if p.sliced, err = p.slicesOf(ctx); err != nil {
+		return err
+	}
+	for node, devices := range p.sliced {
+		for d := range devices {
+			p.claim(node, devices[d].ID)
+		}
+	}
+	for _, devices := range p.sliced {
+		for d := range devices {
+			devices[d].Conflict = p.twice[devices[d].ID]
+		}
+	}
+	return nil
 }
 
 // stock sums up what each node has, in the order of the nodes' names.

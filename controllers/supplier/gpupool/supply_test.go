@@ -470,6 +470,14 @@ func TestResourceSlicesNameWhatLabelsDoNot(t *testing.T) {
 	if heldBack(got)[boursev1.HoldUnplaceable] != 2 {
 		t.Errorf("held back %v", got.Status.HeldBack)
 	}
+	elsewhere := slice("elsewhere", 1, of("gpu", "GPU-a"))
+	elsewhere.Spec.NodeName, elsewhere.Spec.Pool.Name = new("h1"), "h1"
+	b.create(elsewhere)
+	got, _ = b.rest("pool")
+	wantCondition(t, got, boursev1.PoolIdentified, metav1.ConditionFalse, boursev1.ReasonIdentityConflict)
+	if diff := cmp.Diff(held{boursev1.HoldUnplaceable: 1, boursev1.HoldIdentityConflict: 1}, heldBack(got)); diff != "" {
+		t.Errorf("held back (-want +got):\n%s", diff)
+	}
 }
 
 // queuedWork is a Workload of Kueue: two pods with three GPUs each.
