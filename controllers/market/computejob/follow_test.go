@@ -4,6 +4,7 @@ package computejob
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -42,6 +43,14 @@ func no(reason string) state { return state{metav1.ConditionFalse, reason} }
 func end(reason string) func(*boursev1.GPULeaseStatus) {
 	return func(status *boursev1.GPULeaseStatus) {
 		status.End = &boursev1.LeaseEnd{Reason: reason, Party: boursev1.PartyBuyer, At: metav1.NewTime(builders.Start)}
+	}
+}
+
+// notified tells the lease that its supplier drains the pool.
+func notified(status *boursev1.GPULeaseStatus) {
+	status.Notice = &boursev1.LeaseNotice{
+		Cause: boursev1.NoticeDrain, Party: boursev1.PartySupplier, Since: metav1.NewTime(builders.Start),
+		Until: metav1.NewTime(builders.Start.Add(30 * time.Second)), Message: "The supplier drains pool oslo",
 	}
 }
 
@@ -106,6 +115,26 @@ var followCases = map[string]followCase{
 		funded: yes(boursev1.ReasonDeposited), running: unknown(boursev1.ReasonWorkersNotReady),
 		succeeded: unknown(boursev1.ReasonWorkersNotReady),
 	},
+	"a lease whose GPUs are taken away": {
+		conditions: []metav1.Condition{
+			accepted(), funded, running, builders.Condition(boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonTakingBack),
+		},
+		change: notified,
+		funded: yes(boursev1.ReasonDeposited), running: yes(boursev1.ReasonWorkersReady), succeeded: unknown(boursev1.ReasonTakingBack),
+	},
+	"a lease whose notice was withdrawn": {
+		conditions: []metav1.Condition{
+			accepted(), funded, running, builders.Condition(boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonRunning),
+		},
+		funded: yes(boursev1.ReasonDeposited), running: yes(boursev1.ReasonWorkersReady), succeeded: unknown(boursev1.ReasonRunning),
+	},
+	"a firm lease that was broken": {
+		conditions: []metav1.Condition{
+			accepted(), funded, running, builders.Condition(boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndBreached),
+		},
+		change: func(status *boursev1.GPULeaseStatus) { notified(status); end(boursev1.EndBreached)(status) },
+		funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: no(boursev1.EndBreached),
+	},
 	"a lease that is being settled": {
 		conditions: []metav1.Condition{accepted(), funded, running}, change: end(boursev1.EndCompleted),
 		funded: yes(boursev1.ReasonDeposited), running: no(boursev1.ReasonEnded), succeeded: unknown(boursev1.ReasonSettling),
@@ -156,6 +185,9 @@ func TestFollow(t *testing.T) {
 				}
 			}
 			expect(t, job, boursev1.Succeeded, tc.succeeded.status, tc.succeeded.reason)
+			if diff := cmp.Diff(b.lease(job).Status.Notice, job.Status.Notice); diff != "" {
+				t.Errorf("notice (-lease +job):\n%s", diff)
+			}
 			if wrote := b.hub.Writes(func() { b.pass("train") }); len(wrote) != 0 {
 				t.Errorf("the second pass wrote %v", wrote)
 			}
