@@ -110,4 +110,3 @@ func TestAKubeletThatRestarts(t *testing.T) {
 		t.Errorf("allocation %+v, %v", got, err)
 	}
 }
-

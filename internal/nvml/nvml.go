@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bourse-dev/bourse/internal/device"
@@ -26,7 +27,7 @@ type Driver struct {
 	mu     sync.RWMutex // held for writing while the library is loaded or unloaded
 	lib    *calls       // nil while it is not loaded
 	events *listener    // nil if the driver tells of no events
-	known  map[handle]string
+	known  atomic.Pointer[map[handle]string]
 	opened chan struct{} // closed when the library is loaded
 }
 
@@ -42,19 +43,27 @@ func New(path string) *Driver {
 // part of the driver is not there, and any other error if it is there and does not answer; the next call then loads it again.
 func (d *Driver) Read(ctx context.Context) (device.Reading, error) {
 	if err := ctx.Err(); err != nil {
-		return device.Reading{}, fmt.Errorf("read GPUs: %w", err)
+		return device.Reading{Class: device.NVIDIA}, fmt.Errorf("read GPUs: %w", err)
 	}
 	if err := d.open(); err != nil {
-		return device.Reading{}, err
+		return device.Reading{Class: device.NVIDIA}, err
 	}
-	d.mu.Lock()
-	reading, known, err := read(d.lib)
-	if known != nil {
-		d.known = known
-	}
-	d.mu.Unlock()
+	reading, err := d.read()
 	if err != nil {
 		d.Close()
+	}
+	return reading, err
+}
+
+func (d *Driver) read() (device.Reading, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.lib == nil {
+		return device.Reading{Class: device.NVIDIA}, errors.New("the library was unloaded meanwhile")
+	}
+	reading, known, err := read(d.lib)
+	if err == nil {
+		d.known.Store(&known)
 	}
 	return reading, err
 }
@@ -97,10 +106,18 @@ func (d *Driver) next(ctx context.Context) (device.Event, bool) {
 		pause(ctx, waitStep)
 		return device.Event{}, false
 	case raw.kind&eventXID != 0:
-		return device.Event{UUID: d.known[raw.of], XID: xid(raw.data)}, true
+		return device.Event{UUID: d.uuidOf(raw.of), XID: xid(raw.data)}, true
 	default:
-		return device.Event{UUID: d.known[raw.of]}, true
+		return device.Event{UUID: d.uuidOf(raw.of)}, true
 	}
+}
+
+// uuidOf is what the last reading called the GPU: one that has fallen off its bus cannot be asked.
+func (d *Driver) uuidOf(of handle) string {
+	if known := d.known.Load(); known != nil {
+		return (*known)[of]
+	}
+	return ""
 }
 
 func pause(ctx context.Context, long time.Duration) {
@@ -133,7 +150,8 @@ func (d *Driver) Close() {
 		d.events.free()
 	}
 	d.lib.shutdown()
-	d.lib, d.events, d.known, d.opened = nil, nil, nil, make(chan struct{})
+	d.lib, d.events, d.opened = nil, nil, make(chan struct{})
+	d.known.Store(nil)
 }
 
 // open loads the library and begins to listen for events.
