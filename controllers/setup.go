@@ -28,6 +28,7 @@ import (
 	"github.com/bourse-dev/bourse/controllers/supplier/gpupool"
 	"github.com/bourse-dev/bourse/controllers/supplier/mockrental"
 	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/gpunode"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/metrics"
 	"github.com/bourse-dev/bourse/internal/signer"
@@ -122,7 +123,7 @@ func (o Options) supplier() []controller {
 		{"gpupool", o.Local, &gpupool.Reconciler{
 			Teller: o.teller(o.Local), Recorder: o.Local.GetEventRecorder(eventSource),
 			Local: o.Local.GetClient(), Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(),
-			Namespace: o.MemberNamespace, System: o.SystemNamespace, Now: o.Now,
+			Namespace: o.MemberNamespace, System: o.SystemNamespace, Verified: gpunode.Verify, Now: o.Now,
 		}},
 		{"mockrental", o.Local, &mockrental.Reconciler{
 			Local: o.Local.GetClient(), Recorder: o.Local.GetEventRecorder(eventSource), HoldImage: o.HoldImage, Now: o.Now,

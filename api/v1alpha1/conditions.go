@@ -110,6 +110,22 @@ const (
 	ReasonMemberNotReady = "MemberNotReady"
 )
 
+// The reasons of a GPUNode's Ready.
+const (
+	// ReasonReading says that the agent reads the node's devices, and knows which pods have them.
+	ReasonReading = "Reading"
+	// ReasonKubeletUnreachable (Unknown) says that the devices are read, but that the kubelet does not say which pods have them; those that
+	// had them last are still named.
+	ReasonKubeletUnreachable = "KubeletUnreachable"
+	// ReasonDriverMissing says that the node has no driver. Devices that were read before are still listed.
+	ReasonDriverMissing = "DriverMissing"
+	// ReasonDriverFailed says that a driver is there and does not answer; the message says how. Devices that were read before are still
+	// listed.
+	ReasonDriverFailed = "DriverFailed"
+	// ReasonGPUsShared says that the kubelet hands out more GPUs than there are, so that one would be sold several times.
+	ReasonGPUsShared = "GPUsShared"
+)
+
 // The conditions of a ComputeJob besides Succeeded.
 const (
 	// JobAdmitted is True when the market can serve such a job.

@@ -28,6 +28,18 @@ type GPUNodeStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	BootID string `json:"bootID,omitempty"`
 
+	// gpus counts the devices below.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=64
+	GPUs *int32 `json:"gpus,omitempty"`
+
+	// healthy counts those of them that can run work.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=64
+	Healthy *int32 `json:"healthy,omitempty"`
+
 	// devices are the node's GPUs, and their partitions instead where they are partitioned.
 	// +optional
 	// +listType=map
@@ -35,7 +47,14 @@ type GPUNodeStatus struct {
 	// +kubebuilder:validation:MaxItems=64
 	Devices []GPUDevice `json:"devices,omitempty"`
 
-	// record is the agent's signature over the devices above.
+	// recycled is the value of the annotation bourse.dev/recycle that the agent last acted on: it read the devices again and forgot the
+	// faults of those that are well.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Recycled string `json:"recycled,omitempty"`
+
+	// record is the agent's signature over the node's name, the driver, the boot and the devices above.
 	// +optional
 	Record NodeRecord `json:"record,omitzero"`
 }
@@ -101,10 +120,11 @@ type GPUDevice struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1024
 	XID *int32 `json:"xid,omitempty"`
-	// pod is the pod that the kubelet gave the device to.
+	// pod is the pod that the kubelet gave the device to, as far as the kubelet says: it does not for devices that are claimed.
 	// +optional
 	Pod DevicePod `json:"pod,omitzero"`
-	// processes counts the processes on the device that belong to no pod.
+	// processes counts the processes on the device that belong to no pod, and, while no pod has the device, those of pods that use it
+	// without having asked for it. It is missing where nobody can tell.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Processes *int32 `json:"processes,omitempty"`
@@ -210,14 +230,25 @@ const (
 	FaultRowRemap DeviceFault = "RowRemap"
 )
 
+// AnnotationRecycle, on a GPUNode, asks its agent to read the devices again and to forget the faults of those that are well. A value counts
+// once.
+const AnnotationRecycle = "bourse.dev/recycle"
+
+// LabelOutside, on a GPUNode, says that the machine is no node of the cluster: its agent runs as a plain process.
+const LabelOutside = "bourse.dev/outside"
+
 // GPUNode is what the agent of one node sees of its GPUs. It has the node's name and no spec.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=gn,categories=bourse
 // +kubebuilder:printcolumn:name="Model",type=string,JSONPath=`.status.devices[0].model`
+// +kubebuilder:printcolumn:name="GPUs",type=integer,JSONPath=`.status.gpus`
+// +kubebuilder:printcolumn:name="Healthy",type=integer,JSONPath=`.status.healthy`
 // +kubebuilder:printcolumn:name="Driver",type=string,JSONPath=`.status.driverVersion`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type GPUNode struct {
 	metav1.TypeMeta `json:",inline"`

@@ -648,6 +648,16 @@ func (in *GPUNodeStatus) DeepCopyInto(out *GPUNodeStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.GPUs != nil {
+		in, out := &in.GPUs, &out.GPUs
+		*out = new(int32)
+		**out = **in
+	}
+	if in.Healthy != nil {
+		in, out := &in.Healthy, &out.Healthy
+		*out = new(int32)
+		**out = **in
+	}
 	if in.Devices != nil {
 		in, out := &in.Devices, &out.Devices
 		*out = make([]GPUDevice, len(*in))

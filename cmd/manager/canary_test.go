@@ -43,6 +43,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/meter"
 	"github.com/bourse-dev/bourse/internal/metrics"
+	"github.com/bourse-dev/bourse/internal/process"
 	"github.com/bourse-dev/bourse/internal/signer"
 	"github.com/bourse-dev/bourse/internal/signer/signertest"
 	"github.com/bourse-dev/bourse/test/builders"
@@ -131,7 +132,7 @@ func keygen(name string) string {
 
 func (c *canary) log(format, level string) {
 	c.t.Helper()
-	logger, err := newLogger(&c.out, level, format)
+	logger, err := process.NewLogger(&c.out, level, format)
 	if err != nil {
 		c.t.Fatal(err)
 	}

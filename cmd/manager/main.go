@@ -14,7 +14,12 @@ import (
 
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/bourse-dev/bourse/internal/process"
 )
+
+// release is set by the linker when a release is built.
+var release = "" //nolint:gochecknoglobals // the linker can only set a variable
 
 func main() {
 	ctx := ctrl.SetupSignalHandler()
@@ -34,16 +39,16 @@ func start(ctx context.Context, args []string) error {
 		return err
 	}
 	if o.version {
-		_, err := fmt.Fprintln(os.Stdout, "bourse-manager", version())
+		_, err := fmt.Fprintln(os.Stdout, "bourse-manager", process.Version(release))
 		return err
 	}
-	logger, err := newLogger(os.Stderr, o.logLevel, o.logFormat)
+	logger, err := process.NewLogger(os.Stderr, o.logLevel, o.logFormat)
 	if err != nil {
 		return err
 	}
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
-	logger.Info("Started manager", "version", version(), "roles", o.roles.String())
+	logger.Info("Started manager", "version", process.Version(release), "roles", o.roles.String())
 	if err := run(ctx, o, time.Now); err != nil {
 		return err
 	}

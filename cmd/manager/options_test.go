@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bourse-dev/bourse/controllers"
+	"github.com/bourse-dev/bourse/internal/process"
 )
 
 const rpc = "--chain-rpc=https://one.example"
@@ -87,7 +88,7 @@ func TestParseReadsLists(t *testing.T) {
 
 func TestLoggerWritesLevelsThatPeopleKnow(t *testing.T) {
 	var output bytes.Buffer
-	logger, err := newLogger(&output, "debug", "json")
+	logger, err := process.NewLogger(&output, "debug", "json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,10 +109,10 @@ func TestLoggerWritesLevelsThatPeopleKnow(t *testing.T) {
 }
 
 func TestLoggerRefusesWhatItDoesNotKnow(t *testing.T) {
-	if _, err := newLogger(io.Discard, "loud", "json"); err == nil || !strings.Contains(err.Error(), "--log-level") {
+	if _, err := process.NewLogger(io.Discard, "loud", "json"); err == nil || !strings.Contains(err.Error(), "--log-level") {
 		t.Errorf("err = %v, want --log-level refused", err)
 	}
-	if _, err := newLogger(io.Discard, "info", "xml"); err == nil || !strings.Contains(err.Error(), "--log-format") {
+	if _, err := process.NewLogger(io.Discard, "info", "xml"); err == nil || !strings.Contains(err.Error(), "--log-format") {
 		t.Errorf("err = %v, want --log-format refused", err)
 	}
 }

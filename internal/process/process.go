@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package process says how every process of Bourse shows itself: its log and its version.
+package process
 
 import (
 	"fmt"
@@ -11,8 +12,8 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// newLogger returns a logger of JSON lines, or of text for people. Debug shows logr's V(1), which controllers keep for debugging.
-func newLogger(output io.Writer, level, format string) (logr.Logger, error) {
+// NewLogger returns a logger of JSON lines, or of text for people. Debug shows logr's V(1), which controllers keep for debugging.
+func NewLogger(output io.Writer, level, format string) (logr.Logger, error) {
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "error": slog.LevelError}
 	least, known := levels[level]
 	if !known {
@@ -45,11 +46,8 @@ func nameLevel(groups []string, attribute slog.Attr) slog.Attr {
 	}
 }
 
-// release is set by the linker when a release is built.
-var release = "" //nolint:gochecknoglobals // the linker can only set a variable
-
-// version names this build: the release, else the module's version and the commit.
-func version() string {
+// Version names this build: the release, else the module's version and the commit.
+func Version(release string) string {
 	if release != "" {
 		return release
 	}
