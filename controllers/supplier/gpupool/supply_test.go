@@ -657,7 +657,6 @@ func TestAPoolThatIsRecycledSellsAfterwards(t *testing.T) {
 	wantCondition(t, of, boursev1.Ready, metav1.ConditionTrue, boursev1.ReasonSelling)
 }
 
-
 func TestAPoolThatDoesNotSellSaysSo(t *testing.T) {
 	for mode, want := range map[boursev1.PoolMode]struct {
 		reason string
