@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -56,6 +57,8 @@ func (p *pass) look(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Resu
 
 // clear removes what a try has left, and the answer to a question that is asked no more.
 func (p *pass) clear(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Result, error) {
+	delete(pool.Annotations, annotationBegan)
+	delete(pool.Annotations, annotationTries)
 	if pool.Annotations[boursev1.AnnotationRecycle] == "" {
 		delete(pool.Annotations, boursev1.AnnotationRecycled)
 	}
@@ -88,7 +91,10 @@ func (p *pass) begin(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Res
 		}
 		return reconcile.Result{RequeueAfter: pollGone}, nil
 	}
-	if left := p.began().Sub(p.Now()); left > 0 {
+	if began(pool).IsZero() { // the namespace was made, and that was not written down
+		metav1.SetMetaDataAnnotation(&pool.ObjectMeta, annotationBegan, stamp(p.Now()))
+	}
+	if left := began(pool).Sub(p.Now()); left > 0 {
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	return reconcile.Result{}, nil
@@ -99,19 +105,23 @@ func (p *pass) open(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Resu
 	space := p.trial(pool, "", 0).Space()[0]
 	space.SetAnnotations(map[string]string{
 		annotationPool: pool.Name, boursev1.AnnotationRecycle: pool.Annotations[boursev1.AnnotationRecycle],
-		annotationBegan: stamp(p.Now()), annotationTries: "0",
 	})
-	if err := p.Local.Create(ctx, space); err != nil && !apierrors.IsAlreadyExists(err) {
-		return reconcile.Result{}, fmt.Errorf("create namespace: %w", err)
-	} else if err == nil {
-		p.tell = &event{corev1.EventTypeNormal, reasonStarted, "Mock rentals of the pool's free GPUs begin, and nothing is sold until they pass"}
+	err := p.Local.Create(ctx, space)
+	if apierrors.IsAlreadyExists(err) { // the cache does not have it yet
+		return reconcile.Result{RequeueAfter: pollGone}, nil
 	}
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("create namespace: %w", err)
+	}
+	metav1.SetMetaDataAnnotation(&pool.ObjectMeta, annotationBegan, stamp(p.Now()))
+	delete(pool.Annotations, annotationTries)
+	p.tell = &event{corev1.EventTypeNormal, reasonStarted, "Mock rentals of the pool's free GPUs begin, and nothing is sold until they pass"}
 	return reconcile.Result{RequeueAfter: pollGone}, nil
 }
 
-// began is when the attempt began, or is to begin. What cannot be read began long ago.
-func (p *pass) began() time.Time {
-	at, err := time.Parse(time.RFC3339, p.space.Annotations[annotationBegan])
+// began is when the attempt began, or is to begin; the zero time if that is not known.
+func began(pool *boursev1.GPUPool) time.Time {
+	at, err := time.Parse(time.RFC3339, pool.Annotations[annotationBegan])
 	if err != nil {
 		return time.Time{}
 	}
@@ -119,13 +129,13 @@ func (p *pass) began() time.Time {
 }
 
 // tries is how many attempts have failed.
-func (p *pass) tries() int {
+func tries(pool *boursev1.GPUPool) int {
 	const most = 1000
-	tries, err := strconv.Atoi(p.space.Annotations[annotationTries])
+	count, err := strconv.Atoi(pool.Annotations[annotationTries])
 	if err != nil {
 		return 0
 	}
-	return min(max(0, tries), most)
+	return min(max(0, count), most)
 }
 
 // stamp is a moment as an annotation holds it.

@@ -31,11 +31,11 @@ const (
 	pollGone     = 2 * time.Second // how often a namespace is looked for that is to go
 )
 
-// The annotations of the namespace, which is all that an attempt remembers.
+// What an attempt remembers: the first on the namespace of the mock rentals, the others on the pool.
 const (
-	annotationPool  = "bourse.dev/pool"     // the pool's name
-	annotationBegan = "bourse.dev/began"    // when the attempt began, or is to begin
-	annotationTries = "bourse.dev/attempts" // how many attempts have failed
+	annotationPool  = "bourse.dev/pool"             // the pool's name
+	annotationBegan = "bourse.dev/recycle-began"    // when the attempt began, or is to begin
+	annotationTries = "bourse.dev/recycle-attempts" // how many attempts have failed
 )
 
 // Reconciler tries the pools whose admins ask for it.
@@ -50,7 +50,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpunodes,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch;create;delete;patch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=create
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=create
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch

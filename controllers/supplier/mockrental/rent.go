@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -93,7 +92,7 @@ func (p *pass) remove(ctx context.Context, pod *corev1.Pod) error {
 
 // judge lets the pool's GPUs be sold again, waits, or gives the attempt up until the next one.
 func (p *pass) judge(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Result, error) {
-	left := p.began().Add(attemptLimit).Sub(p.Now())
+	left := began(pool).Add(attemptLimit).Sub(p.Now())
 	switch {
 	case p.trouble == "":
 		var gpus int32
@@ -107,12 +106,12 @@ func (p *pass) judge(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Res
 	case left > 0 && !p.hopeless:
 		return reconcile.Result{RequeueAfter: left}, nil
 	default:
-		return p.fail(ctx)
+		return p.fail(ctx, pool)
 	}
 }
 
 // fail ends the attempt, says why, and lets the next one begin later each time.
-func (p *pass) fail(ctx context.Context) (reconcile.Result, error) {
+func (p *pass) fail(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Result, error) {
 	pods, err := p.pods(ctx)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -122,17 +121,12 @@ func (p *pass) fail(ctx context.Context) (reconcile.Result, error) {
 			return reconcile.Result{}, err
 		}
 	}
-	wait, tries := firstRetry, p.tries()
-	for range tries {
+	wait, failed := firstRetry, tries(pool)
+	for range failed {
 		wait = min(wait+wait, lastRetry)
 	}
-	base := p.space.DeepCopy()
-	p.space.Annotations[annotationTries] = strconv.Itoa(tries + 1)
-	p.space.Annotations[annotationBegan] = stamp(p.Now().Add(wait))
-	lock := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
-	if err := p.Local.Patch(ctx, p.space, lock); err != nil {
-		return reconcile.Result{}, fmt.Errorf("note attempt: %w", err)
-	}
+	metav1.SetMetaDataAnnotation(&pool.ObjectMeta, annotationTries, strconv.Itoa(failed+1))
+	metav1.SetMetaDataAnnotation(&pool.ObjectMeta, annotationBegan, stamp(p.Now().Add(wait)))
 	p.tell = &event{corev1.EventTypeWarning, reasonFailed, fmt.Sprintf("%s; the next mock rental is in %s", p.trouble, wait)}
-	return reconcile.Result{RequeueAfter: max(wait, time.Second)}, nil
+	return reconcile.Result{RequeueAfter: wait}, nil
 }
