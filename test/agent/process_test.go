@@ -76,7 +76,9 @@ func newMachine(t testing.TB, kubelet *fakeKubelet) *machine {
 }
 
 // boot sets which boot of the kernel it is.
-func (m *machine) boot(t testing.TB, id string) { m.write(t, "proc/sys/kernel/random/boot_id", id+"\n") }
+func (m *machine) boot(t testing.TB, id string) {
+	m.write(t, "proc/sys/kernel/random/boot_id", id+"\n")
+}
 
 // process adds a process with its control groups.
 func (m *machine) process(t testing.TB, pid int, cgroup string) {
