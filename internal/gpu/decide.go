@@ -281,9 +281,9 @@ func (d *decision) sum(order []*shelf) Report {
 func (c *card) counts() Counts {
 	return Counts{
 		Total:   1,
-		Healthy: int32(asInt(c.well)),
-		Idle:    int32(asInt(c.idle())),
-		Offered: int32(asInt(c.state == Offered || c.leased())),
-		Leased:  int32(asInt(c.leased())),
+		Healthy: number(c.well),
+		Idle:    number(c.idle()),
+		Offered: number(c.state == Offered || c.leased()),
+		Leased:  number(c.leased()),
 	}
 }

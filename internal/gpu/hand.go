@@ -75,22 +75,7 @@ func (s *shelf) hand(holders []Holder) {
 		if holder.Gone && holder.Lease != "" {
 			continue
 		}
-		left := int(max(0, holder.GPUs))
-		for c := range s.cards {
-			if s.cards[c].holder == holder.UID && s.cards[c].Holder == holder.UID {
-				left--
-			}
-		}
-		for c := range s.cards {
-			entry := &s.cards[c]
-			if entry.holder != holder.UID || entry.Holder == holder.UID {
-				continue
-			}
-			if left--; left < 0 {
-				entry.holder, entry.lease, entry.ending = "", "", false
-			}
-		}
-		for ; left > 0; left-- {
+		for left := s.lacks(holder); left > 0; left-- {
 			best := s.best(holder)
 			if best == nil {
 				break
@@ -98,6 +83,26 @@ func (s *shelf) hand(holders []Holder) {
 			best.give(holder)
 		}
 	}
+}
+
+// lacks is how many more cards the pod is to get. What it has too much of, for want of better knowledge, it loses.
+func (s *shelf) lacks(holder Holder) int {
+	left := int(max(0, holder.GPUs))
+	for c := range s.cards {
+		if s.cards[c].holder == holder.UID && s.cards[c].Holder == holder.UID {
+			left--
+		}
+	}
+	for c := range s.cards {
+		entry := &s.cards[c]
+		if entry.holder != holder.UID || entry.Holder == holder.UID {
+			continue
+		}
+		if left--; left < 0 {
+			entry.holder, entry.lease, entry.ending = "", "", false
+		}
+	}
+	return left
 }
 
 // best returns the free card that the pod most likely has, or nil if none is free.
@@ -115,15 +120,15 @@ func (s *shelf) best(holder Holder) *card {
 // likelier compares two free cards: GPUs that are well before others, then those that the pod's own lease has just left, then by their
 // clocks.
 func likelier(holder Holder, a, b *card) int {
-	sick := func(c *card) int { return asInt(c.Fault != "" || c.withdrawn) }
-	left := func(c *card) int { return asInt(!c.dirty || c.lease != holder.Lease) }
+	sick := func(c *card) int32 { return number(c.Fault != "" || c.withdrawn) }
+	left := func(c *card) int32 { return number(!c.dirty || c.lease != holder.Lease) }
 	if holder.Lease == "" {
 		return cmp.Or(cmp.Compare(sick(a), sick(b)), freshest(*a, *b))
 	}
 	return cmp.Or(cmp.Compare(sick(a), sick(b)), cmp.Compare(left(a), left(b)), freshest(*b, *a))
 }
 
-func asInt(yes bool) int {
+func number(yes bool) int32 {
 	if yes {
 		return 1
 	}

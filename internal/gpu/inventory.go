@@ -64,7 +64,6 @@ type shelf struct {
 	place
 	known   bool // its GPUs have identities
 	cards   []card
-	stamp   int // when it was last looked at
 	holders map[string]Holder
 }
 
@@ -312,33 +311,36 @@ func (s *shelf) withdraw(allocatable int32) {
 // judge decides whether the market could have the card, and keeps its clock.
 func (c *card) judge(stock *Stock, holders map[string]Holder, now time.Time) {
 	c.well = c.Fault == "" && !c.withdrawn && !stock.Down
-	holder := holders[c.holder]
-	c.ending = holder.Ending
+	c.ending = holders[c.holder].Ending
 	if c.dirty && (stock.Report == "" || stock.Report != c.mark && c.Processes == 0) {
 		c.dirty, c.lease = false, ""
 	}
-	leased := c.holder != "" && c.lease != ""
-	switch {
-	case c.Fault != "" || c.withdrawn:
-		c.block = Unhealthy
-	case c.Conflict:
-		c.block = IdentityConflict
-	case stock.Hold != "":
-		c.block = stock.Hold
-	case stock.Down:
-		c.block = NodeNotReady
-	case c.holder != "" && !leased:
-		c.block = LocalPods
-	case c.Processes > 0 && !leased && !c.dirty:
-		c.block = HostProcess
-	case c.Limited && !c.dirty:
-		c.block = PowerLimited
-	default:
-		c.block = ""
-	}
+	c.block = c.blocked(stock)
 	open := c.block == ""
 	if open && !c.open {
 		c.since = now
 	}
 	c.open = open
+}
+
+// blocked is the first reason why the market could not have the card, were it not for its lease and for the policy.
+func (c *card) blocked(stock *Stock) Reason {
+	leased := c.holder != "" && c.lease != ""
+	for _, rule := range [...]struct {
+		applies bool
+		reason  Reason
+	}{
+		{c.Fault != "" || c.withdrawn, Unhealthy},
+		{c.Conflict, IdentityConflict},
+		{stock.Hold != "", stock.Hold},
+		{stock.Down, NodeNotReady},
+		{c.holder != "" && !leased, LocalPods},
+		{c.Processes > 0 && !leased && !c.dirty, HostProcess},
+		{c.Limited && !c.dirty, PowerLimited},
+	} {
+		if rule.applies {
+			return rule.reason
+		}
+	}
+	return ""
 }

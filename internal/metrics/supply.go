@@ -30,39 +30,47 @@ type GPUState struct {
 
 // supply collects what is read when it is scraped.
 type supply struct {
-	read     func() (Supply, error)
-	gpus     *prometheus.Desc
-	heldBack *prometheus.Desc
+	read func() (Supply, error)
 }
 
 // CollectSupply registers the supplier's GPUs, which are read whenever they are scraped. While they cannot be read there is no series of
 // them: a number that nobody knows is not zero. It panics when reg has metrics of the same names already.
 func CollectSupply(reg prometheus.Registerer, read func() (Supply, error)) {
-	reg.MustRegister(&supply{
-		read: read,
-		gpus: prometheus.NewDesc("bourse_gpus",
-			"GPUs of the supplier's pools, by model and state (leased, free, withheld, unhealthy).", []string{"model", "state"}, nil),
-		heldBack: prometheus.NewDesc("bourse_gpus_held_back",
-			"GPUs of the supplier's pools that are not with the market, by the first reason that applies.", []string{"reason"}, nil),
-	})
+	reg.MustRegister(supply{read: read})
+}
+
+func gauges() (gpus, heldBack *prometheus.GaugeVec) {
+	gpus = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "bourse_gpus",
+		Help: "GPUs of the supplier's pools, by model and state (leased, free, withheld, unhealthy).",
+	}, []string{"model", "state"})
+	heldBack = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "bourse_gpus_held_back",
+		Help: "GPUs of the supplier's pools that are not with the market, by the first reason that applies.",
+	}, []string{"reason"})
+	return gpus, heldBack
 }
 
 // Describe says which metrics there are.
-func (s *supply) Describe(descs chan<- *prometheus.Desc) {
-	descs <- s.gpus
-	descs <- s.heldBack
+func (s supply) Describe(descs chan<- *prometheus.Desc) {
+	gpus, heldBack := gauges()
+	gpus.Describe(descs)
+	heldBack.Describe(descs)
 }
 
 // Collect reads them.
-func (s *supply) Collect(series chan<- prometheus.Metric) {
+func (s supply) Collect(series chan<- prometheus.Metric) {
 	now, err := s.read()
 	if err != nil {
 		return
 	}
-	for of, gpus := range now.GPUs {
-		series <- prometheus.MustNewConstMetric(s.gpus, prometheus.GaugeValue, float64(gpus), of.Model, of.State)
+	gpus, heldBack := gauges()
+	for of, number := range now.GPUs {
+		gpus.WithLabelValues(of.Model, of.State).Set(float64(number))
 	}
-	for reason, gpus := range now.HeldBack {
-		series <- prometheus.MustNewConstMetric(s.heldBack, prometheus.GaugeValue, float64(gpus), reason)
+	for reason, number := range now.HeldBack {
+		heldBack.WithLabelValues(reason).Set(float64(number))
 	}
+	gpus.Collect(series)
+	heldBack.Collect(series)
 }

@@ -53,7 +53,7 @@ func manyNodes(nodes int) *bulk {
 	for n := range nodes {
 		name := fmt.Sprintf("node-%04d", n)
 		b.nodes = append(b.nodes, *node(name, "NVIDIA-H100-80GB-HBM3", 8))
-		pods := []*corev1.Pod{pod("team-a", name, name, 1, nil), pod("team-b", name, name, 1, nil), leased("train", name, 2)}
+		pods := []*corev1.Pod{pod("team-a", name, name, 1, nil), pod("team-b", name, name, 1, nil), leased("train-"+name, name, 2)}
 		of := report("h1")
 		of.Name, of.UID = name, types.UID(name)
 		for d := range of.Status.Devices {

@@ -84,12 +84,11 @@ func share(text string, total int32) int32 {
 	value, err := strconv.ParseInt(hundredths, 10, 32)
 	switch {
 	case err != nil: // the API server refuses it
-		return 0
+		value = 0
 	case isPart:
-		return int32(int64(total) * value / 100)
-	default:
-		return int32(value)
+		value = int64(total) * value / 100
 	}
+	return int32(min(value, int64(gpu.Unlimited)))
 }
 
 // maintained says whether a maintenance window is open, and when the next one begins; the zero time if none is announced.

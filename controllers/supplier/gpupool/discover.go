@@ -19,8 +19,11 @@ import (
 	"github.com/bourse-dev/bourse/internal/ray"
 )
 
-// maxNodes is more nodes than a cluster has.
-const maxNodes = 1 << 20
+// There are more nodes in no cluster, and more devices in no node.
+const (
+	maxNodes   = 1 << 20
+	maxDevices = 1 << 10
+)
 
 // discover reads the pool's nodes, what their agents report, and what pods hold of their GPUs. A node belongs to the oldest pool that
 // selects it.
@@ -139,34 +142,16 @@ func (p *pass) stocksOf(node *corev1.Node, from vendor) []gpu.Stock {
 		return nil
 	}
 	says := from.describe(node.Labels)
-	stock := gpu.Stock{
-		Node: node.Name, Kind: string(from.resource), Allocatable: count(node.Status.Allocatable, from.resource),
-		Holders: p.held.on[shelf{node.Name, from.resource}],
-	}
-	report, refused := p.reports[node.Name], p.refused(node.Name)
-	if report != nil && !refused {
-		var ghosts []gpu.Holder
-		stock.Devices, ghosts = p.devices(report, from.class)
-		stock.Holders = append(stock.Holders, ghosts...)
-	}
-	watched := len(stock.Devices) > 0
-	switch {
-	case watched:
-		stock.Report = p.sign(node.Name, report.Status.Record.Sequence)
-	case says.known:
-		stock.Slots, stock.Model = capacity, says.model
-	case from.class == boursev1.ClassNVIDIA:
-		stock.Devices = p.sliced[node.Name]
-	}
+	stock := p.inspect(node, from, says, capacity)
 	if len(stock.Devices) == 0 && stock.Slots == 0 && !says.shared {
 		return nil
 	}
 	others := apart(&stock, says)
-	if says.shared || says.most > 0 && capacity > says.most || stock.Slots == 0 && capacity > int32(len(stock.Devices)) {
+	if oversold(&stock, says, capacity) {
 		p.shared++
 		return nil
 	}
-	stock.Down, stock.Hold = p.block(node, watched, refused)
+	stock.Down, stock.Hold = p.block(node, stock.Report != "")
 	others.Down, others.Hold = stock.Down, cmp.Or(stock.Hold, gpu.Unplaceable)
 	if placeable(&stock, says, from) {
 		p.placeable[says.model.Name] = true
@@ -177,6 +162,38 @@ func (p *pass) stocksOf(node *corev1.Node, from vendor) []gpu.Stock {
 		return []gpu.Stock{stock}
 	}
 	return []gpu.Stock{stock, others}
+}
+
+// inspect asks whoever knows best what the node has: its agent, then its labels, then its driver for dynamic resource allocation.
+func (p *pass) inspect(node *corev1.Node, from vendor, says description, capacity int32) gpu.Stock {
+	stock := gpu.Stock{
+		Node: node.Name, Kind: string(from.resource), Allocatable: count(node.Status.Allocatable, from.resource),
+		Holders: p.held.on[shelf{node.Name, from.resource}],
+	}
+	if report := p.reports[node.Name]; report != nil && !p.refused(node.Name) {
+		var ghosts []gpu.Holder
+		stock.Devices, ghosts = p.devices(report, from.class)
+		stock.Holders = append(stock.Holders, ghosts...)
+		if len(stock.Devices) > 0 {
+			stock.Report = p.sign(node.Name, report.Status.Record.Sequence)
+			return stock
+		}
+	}
+	switch {
+	case says.known:
+		stock.Slots, stock.Model = capacity, says.model
+	case from.class == boursev1.ClassNVIDIA:
+		stock.Devices = p.sliced[node.Name]
+	}
+	return stock
+}
+
+// oversold says whether the scheduler hands out more GPUs than there are.
+func oversold(stock *gpu.Stock, says description, capacity int32) bool {
+	if says.shared || says.most > 0 && capacity > says.most {
+		return true
+	}
+	return stock.Slots == 0 && int(capacity) > len(stock.Devices)
 }
 
 // apart takes those devices out of the stock that pods do not get by its resource: partitions where the node's label speaks of whole GPUs,
@@ -199,7 +216,7 @@ func apart(stock *gpu.Stock, says description) gpu.Stock {
 			stock.Devices = append(stock.Devices, device)
 		}
 	}
-	others.Allocatable = int32(len(others.Devices))
+	others.Allocatable = int32(min(len(others.Devices), maxDevices))
 	return others
 }
 
@@ -210,11 +227,11 @@ func (p *pass) refused(node string) bool {
 }
 
 // block is the first reason that keeps leases away from the whole node, and whether the node is not well at all.
-func (p *pass) block(node *corev1.Node, watched, refused bool) (down bool, hold gpu.Reason) {
+func (p *pass) block(node *corev1.Node, watched bool) (down bool, hold gpu.Reason) {
 	says := factsOf(node)
 	down = !says.ready && !says.unknown
 	switch {
-	case refused:
+	case p.refused(node.Name):
 		return down, gpu.RecordRefused
 	case watched && p.silent(node.Name):
 		return down, gpu.AgentSilent

@@ -108,11 +108,11 @@ func (p *pass) models() []string {
 
 // total counts all GPUs.
 func (p *pass) total() int32 {
-	var total int32
+	var total int
 	for i := range p.stocks {
-		total += p.stocks[i].Slots + int32(len(p.stocks[i].Devices))
+		total += int(p.stocks[i].Slots) + len(p.stocks[i].Devices)
 	}
-	return total
+	return int32(min(total, maxNodes*maxDevices))
 }
 
 // promises are what accepted leases are to have beyond what their pods hold: pods that hold a place are exchanged for those that work.
@@ -135,11 +135,12 @@ func (p *pass) promises(ctx context.Context, pool *boursev1.GPUPool) ([]gpu.Prom
 
 // tell writes the counts into the status.
 func tell(pool *boursev1.GPUPool, report gpu.Report) {
-	var rows []boursev1.PoolModel
-	for _, holding := range report.Models[:min(len(report.Models), maxModels)] {
+	models := report.Models[:min(len(report.Models), maxModels)]
+	rows := make([]boursev1.PoolModel, 0, len(models))
+	for _, holding := range models {
 		rows = append(rows, boursev1.PoolModel{Model: boursev1.GPUModel(holding.Name), GPUs: countsOf(holding.Counts)})
 	}
-	var held []boursev1.HeldBack
+	held := make([]boursev1.HeldBack, 0, len(report.HeldBack))
 	for _, h := range report.HeldBack {
 		held = append(held, boursev1.HeldBack{Reason: boursev1.HoldReason(h.Reason), GPUs: h.GPUs})
 	}
