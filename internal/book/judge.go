@@ -77,12 +77,12 @@ func Judge(d *Demand, offers []Offer) Decision {
 
 func judge(d *Demand, offers iter.Seq2[*Offer, uint64]) Decision {
 	decision := Decision{demand: d}
-	near := nearest{demand: d}
+	near := nearest{demand: d, enough: int(ruleCount)}
 	s := newScorer(d)
 	var fit []ranked
 	for offer, hash := range offers {
 		decision.Offers++
-		set, first := broken(d, offer)
+		set, first := broken(d, offer, near.enough)
 		if first != ruleCount {
 			decision.Rejected[first]++
 			near.add(set, first, offer)
@@ -203,10 +203,16 @@ type nearest struct {
 	other  *Offer            // the nearest that breaks more
 	breaks uint16            // what other breaks
 	alike  int               // how many offers break just that
+	enough int               // an offer that breaks more rules is not the nearest
 }
 
 func (n *nearest) add(set uint16, first Rule, offer *Offer) {
-	if bits.OnesCount16(set) != 1 {
+	count := bits.OnesCount16(set)
+	if count > n.enough {
+		return
+	}
+	n.enough = count
+	if count > 1 {
 		n.addOther(set, offer)
 		return
 	}

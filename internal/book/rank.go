@@ -63,13 +63,14 @@ func (s *scorer) reputed(o *Offer) uint64 {
 }
 
 // reputedFrom returns the least that reputed can be for any offer of the given rank. With a weight of 1 or more, reputed is never less
-// than the rank; with less, (1 + w·x) / (1 + x) is least at x = 1, and a unit is lost to rounding.
+// than the rank; with less, (1 + w·x) / (1 + x) is least at x = 1. Rounding w·x loses less than a ppm of the price, which is not more than
+// the rank, and rounding the price a unit.
 func (s *scorer) reputedFrom(rank uint64) uint64 {
 	w := uint64(s.demand.Weights.Reputation)
 	if w >= PPM {
 		return rank
 	}
-	bound := times(rank, (PPM+w)/2)
+	bound := times(rank, (PPM+w)/2-1)
 	return bound - min(bound, 1)
 }
 

@@ -47,7 +47,8 @@ func TestABoundIsNeverAboveAScore(t *testing.T) {
 		d := randomDemand(rng)
 		o := randomOffer(rng, "oslo")
 		o.Price = money.USD(rng.Uint64N(1 << (1 + rng.IntN(60))))
-		o.Reputation = rng.Uint32N(PPM + 1)
+		o.Reputation = pick(rng, rng.Uint32N(PPM+1), rng.Uint32N(4), PPM-rng.Uint32N(4)) // what is lost to rounding shows at the ends
+		d.Weights.Reputation = pick(rng, d.Weights.Reputation, rng.Uint32N(4), PPM/2, PPM-rng.Uint32N(4))
 		s := newScorer(d)
 		factor := s.factorOf(&o)
 		if bound, score := s.scoreFrom(rankOf(o.Price, o.Reputation), factor), s.score(&o, factor); bound > score {

@@ -89,15 +89,19 @@ func fits(d *Demand, o *Offer) bool {
 	return true
 }
 
-// broken returns the rules that the offer breaks, as a bit set, and the first of them.
-func broken(d *Demand, o *Offer) (set uint16, first Rule) {
+// broken returns the rules that the offer breaks, as a bit set, and the first of them. It stops looking when there are more than enough.
+func broken(d *Demand, o *Offer, enough int) (set uint16, first Rule) {
 	first = ruleCount
+	count := 0
 	for r := range ruleCount {
 		if rules[r].met(d, o) {
 			continue
 		}
 		set |= 1 << r
 		first = min(first, r)
+		if count++; count > enough {
+			break
+		}
 	}
 	return set, first
 }
