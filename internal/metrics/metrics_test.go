@@ -23,6 +23,7 @@ func touched(t *testing.T) *prometheus.Registry {
 	m.Transition("ComputeJob", "Matched", "True", "OfferFound")
 	m.Conflict("ComputeJob")
 	m.ChainRequest("getAccountInfo", metrics.OutcomeOK, 0.01)
+	touch(reg)
 	return reg
 }
 

@@ -28,7 +28,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "bourse-agent")
-	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", path, "./cmd/agent")
+	cmd := exec.Command("go", "build", "-tags=grpcnotrace", "-ldflags=-s -w", "-o", path, "./cmd/agent")
 	cmd.Dir = filepath.Join("..", "..")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := cmd.CombinedOutput(); err != nil {
@@ -76,7 +76,9 @@ func newMachine(t testing.TB, kubelet *fakeKubelet) *machine {
 }
 
 // boot sets which boot of the kernel it is.
-func (m *machine) boot(t testing.TB, id string) { m.write(t, "proc/sys/kernel/random/boot_id", id+"\n") }
+func (m *machine) boot(t testing.TB, id string) {
+	m.write(t, "proc/sys/kernel/random/boot_id", id+"\n")
+}
 
 // process adds a process with its control groups.
 func (m *machine) process(t testing.TB, pid int, cgroup string) {
