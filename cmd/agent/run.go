@@ -36,7 +36,7 @@ func run(ctx context.Context, o options, logger logr.Logger, now func() time.Tim
 	if err != nil {
 		return fmt.Errorf("--key: %w", err)
 	}
-	config, err := nodeapi.Config(o.kubeconfig)
+	access, err := accessOf(o.kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -44,14 +44,10 @@ func run(ctx context.Context, o options, logger logr.Logger, now func() time.Tim
 	if o.kubeletSocket == "" {
 		labels = map[string]string{boursev1.LabelOutside: "true"}
 	}
-	board, err := nodeapi.New(config, o.node, o.namespace, labels)
-	if err != nil {
-		return err
-	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a := &agent.Agent{
-		Machine: machine(o), Board: board, Key: key, Metrics: metrics.NewAgent(registry), Now: now, Interval: o.interval, Beat: o.heartbeat,
+		Machine: machine(o), Board: nodeapi.New(access, o.node, o.namespace, labels), Key: key, Metrics: metrics.NewAgent(registry), Now: now, Interval: o.interval, Beat: o.heartbeat,
 	}
 	if o.kubeletSocket != "" {
 		a.Kubelet = kubelet.New(o.kubeletSocket)
@@ -76,6 +72,17 @@ func run(ctx context.Context, o options, logger logr.Logger, now func() time.Tim
 	}
 	a.Run(logr.NewContext(ctx, logger))
 	return stop()
+}
+
+func accessOf(kubeconfig string) (nodeapi.Access, error) {
+	if kubeconfig == "" {
+		return nodeapi.InPod()
+	}
+	access, err := nodeapi.FromFile(kubeconfig)
+	if err != nil {
+		return access, fmt.Errorf("--kubeconfig: %w", err)
+	}
+	return access, nil
 }
 
 // serve answers /healthz, which says that the process does, and /metrics. The function it returns ends that.

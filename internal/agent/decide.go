@@ -115,13 +115,14 @@ func (a *Agent) attribute(of *device.Device) {
 	of.Processes = &foreign
 }
 
-// sign signs what has changed since the last record, with the next number.
+// sign signs what has changed since the last record, with the next number. The numbers grow on when the object was deleted.
 func (a *Agent) sign(node *boursev1.GPUNode) {
-	if gpunode.Verify(node) == nil && node.Status.Record.PublicKey == a.Key.PublicKey() {
+	record := &node.Status.Record
+	a.sequence = max(a.sequence, record.Sequence)
+	if gpunode.Verify(node) == nil && record.PublicKey == a.Key.PublicKey() {
 		return
 	}
-	record := &node.Status.Record
-	a.sequence = max(a.sequence, record.Sequence) + 1 // it grows on when the object was deleted
+	a.sequence++
 	record.Sequence = a.sequence
 	record.PublicKey = a.Key.PublicKey()
 	record.Signature = a.Key.Sign(gpunode.Record(node).Encode())

@@ -28,6 +28,7 @@ func touched(t *testing.T) *prometheus.Registry {
 			GPUs: map[metrics.GPUState]int32{{Model: "l4", State: metrics.StateFree}: 8}, HeldBack: map[string]int32{"Budget": 4},
 		}, nil
 	})
+	touch(reg)
 	return reg
 }
 

@@ -10,23 +10,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 )
 
 const (
 	timeout   = 10 * time.Second
-	mostBytes = 1 << 20 // a GPUNode with every device it may have takes a tenth of it
+	idle      = 90 * time.Second // longer than two readings are apart
+	mostBytes = 1 << 20          // a GPUNode with every device it may have takes a tenth of it
 
 	jsonType  = "application/json"
 	patchType = "application/merge-patch+json"
@@ -39,42 +38,23 @@ const (
 
 // Client is for one node.
 type Client struct {
+	access          Access
 	server          *http.Client
-	address         string
 	node, namespace string
 	labels          map[string]string
 }
 
 // New returns a client for the node's object and for its Lease in the namespace. A GPUNode that it creates has the labels.
-func New(config *rest.Config, node, namespace string, labels map[string]string) (*Client, error) {
-	config = rest.CopyConfig(config)
-	config.Timeout = timeout
-	server, err := rest.HTTPClientFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("reach API server: %w", err)
+func New(access Access, node, namespace string, labels map[string]string) *Client {
+	transport := &http.Transport{
+		TLSClientConfig: access.tls, Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: timeout, MaxIdleConns: 1, IdleConnTimeout: idle,
+		DialContext: (&net.Dialer{Timeout: timeout}).DialContext,
 	}
-	address, _, err := rest.DefaultServerUrlFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("reach API server: %w", err)
-	}
-	return &Client{server, strings.TrimSuffix(address.String(), "/"), node, namespace, labels}, nil
+	return &Client{access, &http.Client{Transport: transport, Timeout: timeout, CheckRedirect: stay}, node, namespace, labels}
 }
 
-// Config is the access of the pod that this process runs in, or that of a kubeconfig.
-func Config(kubeconfig string) (*rest.Config, error) {
-	if kubeconfig == "" {
-		config, err := rest.InClusterConfig()
-		if err != nil {
-			return nil, fmt.Errorf("find a cluster: %w; run the agent in a pod, or give --kubeconfig", err)
-		}
-		return config, nil
-	}
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("--kubeconfig: %w", err)
-	}
-	return config, nil
-}
+// stay follows no redirection: the token is for the API server alone.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Get returns the node's object, and creates it if there is none.
 func (c *Client) Get(ctx context.Context) (*boursev1.GPUNode, error) {
@@ -162,9 +142,16 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body,
 		}
 		content = bytes.NewReader(encoded)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, c.address+path, content)
+	request, err := http.NewRequestWithContext(ctx, method, c.access.address+path, content)
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
+	}
+	token, err := c.access.token()
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	request.Header.Set("Accept", jsonType)
 	request.Header.Set("User-Agent", "bourse-agent")
