@@ -316,6 +316,35 @@ func TestADeletedPodMayBeReplaced(t *testing.T) {
 	}
 }
 
+// TestAnEvictedHeadIsGoneThoughAnotherHasItsName has no pass between the head's end and its successor, which KubeRay calls the same.
+func TestAnEvictedHeadIsGoneThoughAnotherHasItsName(t *testing.T) {
+	b := newBench(t, nil)
+	b.running()
+	b.disrupt("ray-head", "EvictionByEvictionAPI")
+	b.rest()
+	b.hub.Step(5 * time.Second)
+	b.replace("ray-head", "ray-head")
+	b.rest()
+	b.wantEnd(boursev1.EndTakenBack, boursev1.PartySupplier)
+}
+
+// TestAMomentThatWasToldDoesNotMoveAway evicts a pod, with all of its grace, in the notice that a drained pool has given.
+func TestAMomentThatWasToldDoesNotMoveAway(t *testing.T) {
+	b := newBench(t, nil)
+	b.running()
+	b.pool(mode(boursev1.PoolDrain))
+	b.rest()
+	told := b.hub.Now()
+	b.wantNotice(boursev1.NoticeDrain, told, told.Add(notice))
+	b.hub.Step(10 * time.Second)
+	b.disrupt("ray-worker-1", "EvictionByEvictionAPI")
+	b.rest()
+	b.wantNotice(boursev1.NoticeEvicted, told, told.Add(notice))
+	b.hub.Step(20 * time.Second)
+	b.rest()
+	b.wantTaken(boursev1.EndTakenBack, told.Add(notice), 30, 30*8_000)
+}
+
 // replace lets KubeRay put a pod in the place of one that is gone.
 func (b *bench) replace(old, name string) {
 	b.t.Helper()
