@@ -39,14 +39,20 @@ func (s *supply) faultOnOneGPU() {
 		return err == nil && len(found.Status.Devices) == gpusPerNode, err
 	})
 	s.agrees("beside an agent")
-	before := s.free()
+	before, err := s.free(ctx)
+	s.must(err)
 	machine.Events = append(machine.Events, nvmltest.Event{GPU: gpusPerNode - 1, XID: 79})
 	library.Set(s.t, machine)
 	began := time.Now()
-	s.await("the GPU that failed to leave the market", func(context.Context) (bool, error) { return s.free() < before, nil })
+	s.await("the GPU that failed to leave the market", func(ctx context.Context) (bool, error) {
+		free, err := s.free(ctx)
+		return free < before, err
+	})
 	took := time.Since(began)
 	s.teller.Say("XID 79 on one GPU of %s: it left the market after %s", node, took.Round(10*time.Millisecond))
-	if lost := before - s.free(); lost != 1 || took > fallenWithin {
+	after, err := s.free(ctx)
+	s.must(err)
+	if lost := before - after; lost != 1 || took > fallenWithin {
 		s.t.Errorf("%d GPUs left the market within %s, want one within %s", lost, took, fallenWithin)
 	}
 	s.must(s.teller.Table(ctx, s.lab, "get", "gpunodes,gpupools"))
@@ -54,20 +60,18 @@ func (s *supply) faultOnOneGPU() {
 	if got := identities(ctx, s.t, s.lab, job); job.Lease.Status.End != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		s.t.Errorf("the lease did not run on: %+v, pods %v, want %v", job.Lease.Status.End, got, want)
 	}
-	_, err := s.lab.Kubectl(ctx, "delete", "computejob", "-n", job.Namespace, job.Name, "--wait=false")
+	_, err = s.lab.Kubectl(ctx, "delete", "computejob", "-n", job.Namespace, job.Name, "--wait=false")
 	s.must(err)
 }
 
 // free is how many GPUs are on offer.
-func (s *supply) free() int32 {
-	s.t.Helper()
-	shapes, err := s.offered(s.t.Context())
-	s.must(err)
+func (s *supply) free(ctx context.Context) (int32, error) {
+	shapes, err := s.offered(ctx)
 	var free int32
 	for gpus, nodes := range shapes {
 		free += gpus * nodes
 	}
-	return free
+	return free, err
 }
 
 // agent builds the agent as its image has it, and runs it for one of the fake nodes until the test ends.

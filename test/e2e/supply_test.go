@@ -236,7 +236,7 @@ func (s *supply) withdrawnAtOnce() {
 	s.t.Helper()
 	const times = 10
 	names := s.nodes()
-	var all []time.Duration
+	all := make([]time.Duration, 0, times)
 	for i := range times {
 		node := names[len(names)-2-2*i] // one of those without local work
 		before, err := s.offered(s.t.Context())
