@@ -19,7 +19,7 @@ import (
 const Library = "libnvidia-ml.so.1"
 
 // waitStep is how long one call waits for an event, and so how long a stop may take.
-const waitStep = 2 * time.Second
+const waitStep = time.Second
 
 // Driver reads through one library. It may be used by several goroutines.
 type Driver struct {
@@ -154,8 +154,14 @@ func (d *Driver) Close() {
 	d.known.Store(nil)
 }
 
-// open loads the library and begins to listen for events.
+// open loads the library and begins to listen for events, unless that was done: then it waits for nobody who waits for an event.
 func (d *Driver) open() error {
+	d.mu.RLock()
+	loaded := d.lib != nil
+	d.mu.RUnlock()
+	if loaded {
+		return nil
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.lib != nil {

@@ -154,6 +154,12 @@ func TestTheSchemaRefusesByName(t *testing.T) {
 		"a signer for no wallet":          {"buyer.signer.url=https://signer.example", []string{"/buyer/signer/wallet"}},
 		"a password in a signer's URL":    {"supplier.signer.url=https://a:b@signer.example", []string{"/supplier/signer/url"}},
 		"a word among the flags":          {"extraArgs={help}", []string{"/extraArgs/0"}},
+		"a misspelt value of the agents":  {"agent.enable=true", []string{"/agent", "enable"}},
+		"a device that does not exist":    {"agent.devices={tpu}", []string{"/agent/devices/0"}},
+		"a device of a machine outside":   {"agent.devices={apple}", []string{"/agent/devices/0"}},
+		"an interval without a unit":      {"agent.interval=30", []string{"/agent/interval"}},
+		"a folder that is none":           {"agent.keyFolder=bourse", []string{"/agent/keyFolder"}},
+		"a tag of the agents that moves":  {"agent.image.tag=latest", []string{"/agent/image/tag"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

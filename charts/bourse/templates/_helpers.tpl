@@ -121,3 +121,26 @@ helm.sh/resource-policy: keep
 {{- define "bourse.hasAuthority" -}}
 {{- if and (has "market" .Values.roles) (or .Values.authority.keypair.secretName .Values.authority.signer.url) }}true{{ end }}
 {{- end }}
+
+{{- /* Whether agents run on this cluster's nodes: only a supplier has use for them. */ -}}
+{{- define "bourse.hasAgent" -}}
+{{- if and (has "supplier" .Values.roles) .Values.agent.enabled }}true{{ end }}
+{{- end }}
+
+{{- define "bourse.agentSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "bourse.name" . | trunc 57 }}-agent
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "bourse.agentLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "bourse.agentSelectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: bourse
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "bourse.agentImage" -}}
+{{- $tag := default .Chart.AppVersion .Values.agent.image.tag -}}
+{{ .Values.agent.image.repository }}:{{ $tag }}{{ with .Values.agent.image.digest }}@{{ . }}{{ end }}
+{{- end }}
