@@ -230,7 +230,7 @@ const (
 	FaultRowRemap DeviceFault = "RowRemap"
 )
 
-// LabelOutside, on a GPUNode, says that the machine is no node of the cluster: its agent runs as a plain process.
+// LabelOutside says, on a GPUNode, that the machine is no node of the cluster: its agent runs as a plain process.
 const LabelOutside = "bourse.dev/outside"
 
 // GPUNode is what the agent of one node sees of its GPUs. It has the node's name and no spec.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func (f *fakeBoard) Write(_ context.Context, node *boursev1.GPUNode) error {
 	f.writes++
 	f.version++
 	f.node.Status = node.DeepCopy().Status
-	f.node.ResourceVersion = fmt.Sprint(f.version)
+	f.node.ResourceVersion = strconv.Itoa(f.version)
 	return nil
 }
 

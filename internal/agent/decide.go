@@ -49,15 +49,20 @@ func (a *Agent) decide(node *boursev1.GPUNode, seen sight, boot, recycle string)
 		a.sign(node)
 	}
 	if len(status.Devices) > 0 || len(seen.readings) > 0 {
-		healthy := 0
-		for i := range status.Devices {
-			if status.Devices[i].Health == boursev1.DeviceHealthy {
-				healthy++
-			}
-		}
-		status.GPUs, status.Healthy = new(int32(len(status.Devices))), new(int32(healthy)) //nolint:gosec // few
+		count(status)
 	}
 	a.judge(node, seen)
+}
+
+// count says how many devices there are, and how many of them are well.
+func count(status *boursev1.GPUNodeStatus) {
+	healthy := 0
+	for i := range status.Devices {
+		if status.Devices[i].Health == boursev1.DeviceHealthy {
+			healthy++
+		}
+	}
+	status.GPUs, status.Healthy = new(int32(len(status.Devices))), new(int32(healthy)) //nolint:gosec // few
 }
 
 // recycled are the devices without their faults, and without those that no driver has any more.

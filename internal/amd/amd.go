@@ -96,7 +96,7 @@ func (d *Driver) gpu(busID string) (device.Device, bool, error) {
 	if err != nil {
 		return read, false, fmt.Errorf("read product of %s: %w", busID, err)
 	}
-	read.Named(product, int32(min(total/mebi, math.MaxInt32))) //nolint:gosec // bounded in the same expression
+	read.Named(product, int32(min(total/mebi, math.MaxInt32)))
 	unique, err := d.text(folder, "unique_id")
 	if err == nil && strings.Trim(unique, "0") != "" {
 		read.UUID = "AMD-" + strings.ToLower(unique)
@@ -109,7 +109,7 @@ func (d *Driver) gpu(busID string) (device.Device, bool, error) {
 	if speed, err := d.text(folder, "max_link_speed"); err == nil {
 		read.PCI.Generation = generation(speed)
 	}
-	if errors, err := d.ras(folder); err == nil && errors {
+	if broken, err := d.ras(folder); err == nil && broken {
 		read.Fault = device.ECC
 	}
 	d.state(folder, &read)
@@ -176,6 +176,11 @@ func (d *Driver) state(folder string, into *device.Device) {
 	if err != nil {
 		return
 	}
+	d.sensor(sensor, into)
+}
+
+// sensor reads the card's sensors, where it has them.
+func (d *Driver) sensor(sensor string, into *device.Device) {
 	if millidegrees, err := d.number(sensor, "temp1_input"); err == nil {
 		into.Load.Celsius = new(float64(millidegrees) / 1000)
 	}

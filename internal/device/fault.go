@@ -40,16 +40,7 @@ func Merge(before []Device, reading Reading, events []Event, sameBoot bool) []De
 				merged[i].Fault, merged[i].XID = before[at].Fault, before[at].XID
 			}
 		}
-		for i := range before {
-			if gone(&before[i], reading) {
-				lost := before[i]
-				lost.Pod, lost.Processes, lost.PIDs, lost.Load = Pod{}, nil, nil, Load{}
-				if lost.Fault == "" {
-					lost.Fault = Lost
-				}
-				merged = append(merged, lost)
-			}
-		}
+		merged = append(merged, lost(before, reading)...)
 	}
 	for _, event := range events {
 		for i := range merged {
@@ -61,6 +52,23 @@ func Merge(before []Device, reading Reading, events []Event, sameBoot bool) []De
 	}
 	Sort(merged)
 	return merged
+}
+
+// lost are the devices that were there and are missing, as they are to be reported.
+func lost(before []Device, reading Reading) []Device {
+	var missing []Device
+	for i := range before {
+		if !gone(&before[i], reading) {
+			continue
+		}
+		entry := before[i]
+		entry.Pod, entry.Processes, entry.PIDs, entry.Load = Pod{}, nil, nil, Load{}
+		if entry.Fault == "" {
+			entry.Fault = Lost
+		}
+		missing = append(missing, entry)
+	}
+	return missing
 }
 
 // gone says whether a device that was reported is missing. A partition whose device still answers was removed by the administrator, and

@@ -34,7 +34,7 @@ func load(path string) (*calls, error) {
 		}
 		return false
 	}
-	c := &calls{shutdown: func() { lib.Shutdown() }}
+	c := &calls{shutdown: func() { _ = lib.Shutdown() }}
 	bindSystem(c, lib, has)
 	bindIdentity(c, has)
 	bindState(c, has)
@@ -181,7 +181,7 @@ func listen(lib nvml.Interface, to []handle) *listener {
 		}
 	}
 	if !registered {
-		set.Free()
+		_ = set.Free() // nothing was registered with it
 		return nil
 	}
 	return &listener{
@@ -189,7 +189,7 @@ func listen(lib nvml.Interface, to []handle) *listener {
 			data, result := set.Wait(uint32(most.Milliseconds())) //nolint:gosec // a constant
 			return event{of: data.Device, kind: data.EventType, data: data.EventData}, code(result)
 		},
-		free: func() { set.Free() },
+		free: func() { _ = set.Free() },
 	}
 }
 

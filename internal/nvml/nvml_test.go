@@ -147,7 +147,7 @@ func TestEightH100s(t *testing.T) {
 
 func TestFourA100s(t *testing.T) {
 	got := start(t, nvmltest.Build(t, nvmltest.A100s()).Path).read()
-	var limits []int32
+	limits := make([]int32, 0, len(got.Devices))
 	for _, d := range got.Devices {
 		limits = append(limits, *d.PowerLimitPercent)
 		if d.Model != "a100-pcie-80gb" || d.Links != nil || d.Fabric != "" || d.Fault != "" {

@@ -58,18 +58,7 @@ func removalOf(pod corev1.Pod, on Node) (Removal, bool) {
 // or its failing, and nobody's will.
 func told(pod corev1.Pod, on Node) (boursev1.NoticeCause, time.Time) {
 	if condition := disruption(pod); condition != nil {
-		since := condition.LastTransitionTime.Time
-		switch condition.Reason {
-		case preempted:
-			return boursev1.NoticePreempted, since
-		case evicted:
-			return boursev1.NoticeEvicted, since
-		case tainted:
-			if !on.Silent && !on.Ready.IsZero() && !since.Before(on.Ready) {
-				return boursev1.NoticeTainted, since
-			}
-		}
-		return "", time.Time{}
+		return willOf(condition, on)
 	}
 	if pod.DeletionTimestamp.IsZero() || on.Silent || pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
 		return "", time.Time{}
@@ -82,6 +71,22 @@ func told(pod corev1.Pod, on Node) (boursev1.NoticeCause, time.Time) {
 		return "", time.Time{}
 	}
 	return boursev1.NoticeDeleted, since
+}
+
+// willOf is the cause that Kubernetes' reason stands for, if it is somebody's will.
+func willOf(condition *corev1.PodCondition, on Node) (boursev1.NoticeCause, time.Time) {
+	since := condition.LastTransitionTime.Time
+	switch condition.Reason {
+	case preempted:
+		return boursev1.NoticePreempted, since
+	case evicted:
+		return boursev1.NoticeEvicted, since
+	case tainted:
+		if !on.Silent && !on.Ready.IsZero() && !since.Before(on.Ready) {
+			return boursev1.NoticeTainted, since
+		}
+	}
+	return "", time.Time{}
 }
 
 // disruption is what Kubernetes says of who removes the pod, or nil.

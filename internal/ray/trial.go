@@ -96,7 +96,7 @@ func Requested(pod *corev1.Pod) int32 {
 // Count is how many GPUs are among the resources.
 func Count(resources corev1.ResourceList) int32 {
 	gpus := resources[ResourceGPU]
-	return int32(min(max(0, gpus.Value()), 1<<20)) //nolint:gosec // bounded
+	return int32(min(max(0, gpus.Value()), 1<<20))
 }
 
 // Trouble says whether a mock rental's pod runs with its GPUs, and if not what keeps it, in Kubernetes' own words. One that is lost can

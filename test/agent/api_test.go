@@ -7,6 +7,7 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -126,9 +127,7 @@ func merge(object, patch any) any {
 	}
 	merged := map[string]any{}
 	if old, ok := object.(map[string]any); ok {
-		for key, value := range old {
-			merged[key] = value
-		}
+		maps.Copy(merged, old)
 	}
 	for key, value := range changes {
 		if value == nil {

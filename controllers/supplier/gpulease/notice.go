@@ -58,8 +58,13 @@ func (r *Reconciler) notice(ctx context.Context, lease *boursev1.GPULease, state
 	case was != nil && !r.Now().Before(was.Until.Time):
 		return was, nil
 	}
+	return r.due(ctx, lease)
+}
+
+// due is the announced notice that has begun, or nil.
+func (r *Reconciler) due(ctx context.Context, lease *boursev1.GPULease) (*boursev1.LeaseNotice, error) {
 	next, err := r.announced(ctx, lease)
-	switch {
+	switch was := lease.Status.Notice; {
 	case err != nil:
 		return nil, err
 	case next == nil || next.Since.After(r.Now()):
@@ -203,7 +208,7 @@ func (r *Reconciler) endTaken(lease *boursev1.GPULease, at time.Time) {
 	if at.Before(notice.Since.Time) {
 		at = notice.Since.Time
 	}
-	given := int32(min(max(0, notice.Until.Sub(notice.Since.Time)), time.Hour) / time.Second) //nolint:gosec // an hour at most
+	given := int32(min(max(0, notice.Until.Sub(notice.Since.Time)), time.Hour) / time.Second)
 	message := fmt.Sprintf("%s, after %d seconds of notice", notice.Message, given)
 	if agreed := lease.Spec.Terms.NoticeSeconds; given < agreed {
 		message += fmt.Sprintf(" instead of %d", agreed)

@@ -576,7 +576,7 @@ func TestNothingEndsForWhatNobodySees(t *testing.T) {
 	for seed := range uint64(12) {
 		for _, of := range []boursev1.Tier{boursev1.TierFirm, boursev1.TierInterruptible} {
 			t.Run(fmt.Sprintf("seed %d, %s", seed, of), func(t *testing.T) {
-				random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a seed makes it play the same again
+				random := rand.New(rand.NewPCG(seed, 1))
 				b := newBench(t, tier(of))
 				b.running()
 				blind := local{Client: b.hub, going: b.going}

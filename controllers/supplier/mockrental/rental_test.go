@@ -31,7 +31,7 @@ type bench struct {
 	hub *fakehub.Hub
 }
 
-func newBench(t *testing.T, change func(*bench)) *bench {
+func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, hub: fakehub.New(t, nil,
 		&boursev1.GPUPool{
@@ -44,9 +44,6 @@ func newBench(t *testing.T, change func(*bench)) *bench {
 		}}},
 		holding("default", "local", "n2", 2),
 	)}
-	if change != nil {
-		change(b)
-	}
 	return b
 }
 
@@ -185,14 +182,14 @@ func (b *bench) spaceGone() bool {
 }
 
 func TestAPoolThatNobodyAsksAboutIsLeftAlone(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	if wrote := b.hub.Writes(func() { b.rest() }); len(wrote) != 0 || len(b.rented()) != 0 {
 		t.Errorf("it wrote %v", wrote)
 	}
 }
 
 func TestAPoolIsForSaleAgainOnceEveryMockRentalHasPassed(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.annotate("true")
 	wait := b.rest()
 	if diff := cmp.Diff(map[string]int32{"n1": 8, "n2": 6}, b.rented()); diff != "" {
@@ -295,7 +292,7 @@ func TestWhatKeepsAPoolFromBeingSold(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, nil)
+			b := newBench(t)
 			b.annotate("1")
 			tc.happens(b)
 			b.rest()
@@ -319,7 +316,7 @@ func TestWhatKeepsAPoolFromBeingSold(t *testing.T) {
 
 // TestAttemptsAreMadeLessAndLessOften lets every attempt fail, and then mends the node.
 func TestAttemptsAreMadeLessAndLessOften(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.change("n1", func(n *corev1.Node) { n.Status.Conditions[0].Status = corev1.ConditionFalse })
 	b.annotate("1")
 	b.rest()
@@ -350,7 +347,7 @@ func TestNodesThatAreKeptOutAreNotTried(t *testing.T) {
 		"without GPUs": func(n *corev1.Node) { n.Status.Capacity, n.Status.Allocatable = nil, nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, nil)
+			b := newBench(t)
 			b.change("n1", change)
 			b.annotate("1")
 			b.rest()
@@ -368,7 +365,7 @@ func TestNodesThatAreKeptOutAreNotTried(t *testing.T) {
 
 // TestLocalWorkComesFirst starts local work while a mock rental runs: the scheduler pushes that out, and what is left is tried.
 func TestLocalWorkComesFirst(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.annotate("1")
 	b.rest()
 	if err := b.hub.Create(t.Context(), holding("default", "more", "n1", 8)); err != nil {
@@ -387,7 +384,7 @@ func TestLocalWorkComesFirst(t *testing.T) {
 }
 
 func TestANamespaceOfSomebodyElseIsNotTouched(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	foreign := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: space}}
 	if err := b.hub.Create(t.Context(), foreign); err != nil {
 		t.Fatal(err)
@@ -404,12 +401,12 @@ func TestANamespaceOfSomebodyElseIsNotTouched(t *testing.T) {
 
 // TestAWriteThatIsRefusedTellsNothing loses the race for the pool at the very end.
 func TestAWriteThatIsRefusedTellsNothing(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.annotate("1")
 	b.rest()
 	b.ready("n1", "n2")
 	b.told()
-	b.hub.Fail(func(verb string, obj client.Object) error {
+	b.hub.Fail(func(_ string, obj client.Object) error {
 		if _, pool := obj.(*boursev1.GPUPool); pool {
 			return apierrors.NewConflict(boursev1.GroupVersion.WithResource("gpupools").GroupResource(), obj.GetName(), errors.New("it changed"))
 		}
@@ -429,10 +426,10 @@ var errKilled = errors.New("killed")
 // TestEveryWriteMayBeTheLast kills the operator at each write of a whole recycling, in turn, before the write is made, and starts it again.
 func TestEveryWriteMayBeTheLast(t *testing.T) {
 	for kill := 0; ; kill++ {
-		b := newBench(t, nil)
+		b := newBench(t)
 		b.annotate("1")
 		left := kill
-		b.hub.Fail(func(verb string, _ client.Object) error {
+		b.hub.Fail(func(_ string, _ client.Object) error {
 			left--
 			if left == -1 {
 				return errKilled

@@ -118,8 +118,16 @@ func (g GPU) write(to *strings.Builder, kind string) {
 		key string
 		of  *int
 	}{
-		{"generation", g.Generation}, {"width", g.Width}, {"links", g.Links}, {"usage", g.Milliwatts}, {"limit", g.LimitMilliwatts},
-		{"default", g.UsualMilliwatts}, {"temperature", g.Celsius}, {"busy", g.Busy}, {"clock", g.Megahertz}, {"mig", g.MIG},
+		{"generation", g.Generation},
+		{"width", g.Width},
+		{"links", g.Links},
+		{"usage", g.Milliwatts},
+		{"limit", g.LimitMilliwatts},
+		{"default", g.UsualMilliwatts},
+		{"temperature", g.Celsius},
+		{"busy", g.Busy},
+		{"clock", g.Megahertz},
+		{"mig", g.MIG},
 	} {
 		if field.of != nil {
 			fmt.Fprintf(to, "\t%s=%d", field.key, *field.of)
