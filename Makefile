@@ -42,7 +42,8 @@ check: verify lint test ## All that must hold before a push.
 ##@ Tests, by tier
 .PHONY: unit
 unit: ## The pure core and the controllers, with the race detector.
-	CGO_ENABLED=1 CGO_CFLAGS=-Wno-deprecated-declarations $(TOOL) gotestsum --format pkgname -- $(NOVET) -race -shuffle=on $$(go list ./... | grep -vE '/test/(integration|chart|chaintest|swapprogram|e2e|sim/money)')
+	CGO_ENABLED=1 CGO_CFLAGS='-g -O2 -Wno-deprecated-declarations' $(TOOL) gotestsum --format pkgname -- $(NOVET) -race -shuffle=on $$(go list ./... | grep -vE '/test/(integration|chart|chaintest|swapprogram|e2e|sim/money)')
+	go test $(NOVET) ./internal/nvml/... # once more as the agent's image has it, without cgo
 
 .PHONY: sim-money
 sim-money: ## Play SEEDS (300) schedules of everything that can go wrong with money, and the mutants. SEED=n shows one, MUTANT='name' under that rule.
@@ -92,10 +93,14 @@ bench-book: ## The matcher on 110 000 offers of 1.09 million GPUs: median and 99
 	go test ./internal/book -run '^$$' -bench '^BenchmarkBook$$' -benchmem -count $(or $(COUNT),6) > bin/bench-book.txt
 	$(TOOL) benchstat $(BASE) bin/bench-book.txt
 
+.PHONY: bench-agent
+bench-agent: ## Measure what the node's agent takes with eight GPUs, for FOR (5m).
+	go test ./test/agent -count=1 -timeout 0 -v -run TestFootprint -footprint=$(or $(FOR),5m)
+
 ##@ Code
 .PHONY: build
-build: ## Build the manager into bin/.
-	go build -ldflags='-s -w' -o bin/ ./cmd/...
+build: ## Build the manager and the agent into bin/.
+	go build -tags=grpcnotrace -ldflags='-s -w' -o bin/ ./cmd/...
 
 .PHONY: generate
 generate: ## Regenerate deep copies, CRDs, roles, the chart's copies and the API reference.

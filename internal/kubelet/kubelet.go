@@ -22,6 +22,7 @@ const Socket = "/var/lib/kubelet/pod-resources/kubelet.sock"
 const (
 	timeout   = 5 * time.Second
 	mostBytes = 16 << 20 // a node with many pods and replicas
+	buffer    = 4 << 10
 )
 
 // replica parts the device's identity from the number of its replica, where devices are handed out several times.
@@ -49,7 +50,8 @@ func (c *Client) Devices(ctx context.Context) (Allocation, error) {
 	// Each time anew: it is asked seldom, and a kubelet that was away is found at once.
 	connection, err := grpc.NewClient("unix://"+c.socket,
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // a socket of the node, behind file permissions
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(mostBytes)))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(mostBytes)),
+		grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer)) // two short calls
 	if err != nil {
 		return Allocation{}, fmt.Errorf("reach kubelet: %w", err)
 	}

@@ -19,7 +19,7 @@ import (
 const Library = "libnvidia-ml.so.1"
 
 // waitStep is how long one call waits for an event, and so how long a stop may take.
-const waitStep = time.Second
+const waitStep = 2 * time.Second
 
 // Driver reads through one library. It may be used by several goroutines.
 type Driver struct {

@@ -76,7 +76,7 @@ func Build(t testing.TB, m Machine, flags ...string) *Library {
 	if err := os.WriteFile(code, source, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"-O1", "-shared", "-fPIC", "-DSTATE=\"" + lib.state + "\"", "-o", lib.Path, code}, flags...)
+	args := append([]string{"-O1", "-shared", "-fPIC", "-DSTATE=\"" + lib.state + "\"", "-DFOLDER=\"" + dir + "\"", "-o", lib.Path, code}, flags...)
 	if output, err := exec.CommandContext(t.Context(), compiler, args...).CombinedOutput(); err != nil {
 		t.Fatalf("compile the library: %v\n%s", err, output)
 	}

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// A library with the functions of NVIDIA's that the agent calls, for machines that a file describes: STATE, which is read again whenever
-// it is replaced. OLD leaves out what the driver of 2019 did not have. It computes nothing.
+// A library with the functions of NVIDIA's that the agent calls, for machines that a file describes: STATE in FOLDER, which is read again
+// whenever it is replaced. OLD leaves out what the driver of 2019 did not have. It computes nothing.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/inotify.h>
+#include <poll.h>
 #include <pthread.h>
-#include <time.h>
+#include <unistd.h>
 
 typedef int code;
 typedef void *handle;
@@ -210,21 +212,30 @@ code nvmlDeviceRegisterEvents(handle h, u64 kinds, handle set) {
   ENTER delivered = state.events; // what happened before nobody listened is not told
   LEAVE;
 }
-static code wait_for(event_data *to, u32 milliseconds) {
-  for (u32 waited = 0;; waited += 50) {
-    pthread_mutex_lock(&lock); look();
-    int new = delivered < state.events;
-    if (new) {
-      memset(to, 0, sizeof *to);
-      to->of = handle_of((u32)state.event_gpu[delivered], 0), to->kind = 8, to->data = (u64)state.event_xid[delivered];
-      to->instance = to->within = 0xffffffff;
-      delivered++;
-    }
-    pthread_mutex_unlock(&lock);
-    if (new) return SUCCESS;
-    if (waited >= milliseconds) return TIMEOUT;
-    nanosleep(&(struct timespec){.tv_nsec = 50000000}, 0);
+// next_event takes the next event that nobody was told of.
+static int next_event(event_data *to) {
+  pthread_mutex_lock(&lock); look();
+  int new = delivered < state.events;
+  if (new) {
+    memset(to, 0, sizeof *to);
+    to->of = handle_of((u32)state.event_gpu[delivered], 0), to->kind = 8, to->data = (u64)state.event_xid[delivered];
+    to->instance = to->within = 0xffffffff;
+    delivered++;
   }
+  pthread_mutex_unlock(&lock);
+  return new;
+}
+// wait_for sleeps until the file is replaced or the time is over, as the driver does: it takes nothing of the processor.
+static code wait_for(event_data *to, u32 milliseconds) {
+  struct pollfd changed = {.fd = inotify_init1(IN_CLOEXEC), .events = POLLIN};
+  inotify_add_watch(changed.fd, FOLDER, IN_MOVED_TO);
+  code result = SUCCESS;
+  if (!next_event(to)) {
+    poll(&changed, 1, (int)milliseconds);
+    result = next_event(to) ? SUCCESS : TIMEOUT;
+  }
+  close(changed.fd);
+  return result;
 }
 #ifdef OLD
 code nvmlEventSetWait(handle set, event_data *to, u32 milliseconds) { (void)set; return wait_for(to, milliseconds); }
