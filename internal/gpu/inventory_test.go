@@ -171,12 +171,17 @@ func TestClocks(t *testing.T) {
 			{22, some(2), "OO"},
 		},
 		"long-idle GPUs stay idle when local pods come and go": {
-			{0, some(2), "CC"}, {5, some(4), "CCCC"}, {10, some(4), "OOCC"},
-			{11, func(s *Stock) { some(4)(s); s.Holders = []Holder{local("a", 2)} }, "OOBB"}, {12, some(4), "OOCC"},
+			{0, some(2), "CC"},
+			{5, some(4), "CCCC"},
+			{10, some(4), "OOCC"},
+			{11, func(s *Stock) { some(4)(s); s.Holders = []Holder{local("a", 2)} }, "OOBB"},
+			{12, some(4), "OOCC"},
 		},
 		"leases take what was offered": {
-			{0, some(2), "CC"}, {5, some(4), "CCCC"},
-			{10, func(s *Stock) { some(4)(s); s.Holders = []Holder{lease("a", 2)} }, "LLCC"}, {11, some(4), "OOCC"},
+			{0, some(2), "CC"},
+			{5, some(4), "CCCC"},
+			{10, func(s *Stock) { some(4)(s); s.Holders = []Holder{lease("a", 2)} }, "LLCC"},
+			{11, some(4), "OOCC"},
 		},
 		"a device that flaps cools anew each time": {
 			{0, nil, "CCCCCCCC"},
