@@ -82,7 +82,7 @@ func decide(tb testing.TB, d *Demand, offers []Offer) Decision {
 		tb.Errorf("what the book matches (-judged +matched):\n%s", diff)
 	}
 	indexed := b.Judge(d)
-	if got.Explain() != indexed.Explain() || got.Record(DigestOf(offers)).Rejected != indexed.Record(b.Digest()).Rejected {
+	if got.Explain() != indexed.Explain() || got.filters() != indexed.filters() {
 		tb.Errorf("the book says %q, its offers say %q", indexed.Explain(), got.Explain())
 	}
 	return got
@@ -437,7 +437,7 @@ func TestSplittingAnOfferGainsNothing(t *testing.T) {
 func TestDecisionDependsOnTheSetAlone(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	won := 0
-	for range 3000 {
+	for range 1000 {
 		d, offers := randomMarket(rng)
 		first := decide(t, d, offers)
 		want, explained := first.Record(DigestOf(offers)), first.Explain()
@@ -453,7 +453,7 @@ func TestDecisionDependsOnTheSetAlone(t *testing.T) {
 			t.Fatalf("another order says %q, want %q", second.Explain(), explained)
 		}
 	}
-	if won < 500 {
+	if won < 150 {
 		t.Fatalf("only %d markets had a winner: the property was hardly tried", won)
 	}
 }

@@ -251,6 +251,14 @@ func TestAnOfferThatChangesBeforeItsLeaseIsMadeIsMatchedAgain(t *testing.T) {
 			}
 		},
 		"expired": func(b *bench, _ *boursev1.GPUOffer) { b.hub.Step(6 * minute) },
+		"needed back": func(b *bench, offer *boursev1.GPUOffer) {
+			offer.Spec.AvailableUntil = new(metav1.NewTime(builders.Start.Add(time.Hour)))
+			b.hub.Edit(offer)
+		},
+		"smaller": func(b *bench, offer *boursev1.GPUOffer) {
+			offer.Spec.Shapes[0].FreeGPUs = 3
+			b.hub.Edit(offer)
+		},
 	}
 	for name, change := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -265,13 +273,16 @@ func TestAnOfferThatChangesBeforeItsLeaseIsMadeIsMatchedAgain(t *testing.T) {
 				t.Error("a lease was made on an offer that has changed")
 			}
 			job, _ = b.settle("train")
-			if name == "dearer" {
+			switch name {
+			case "dearer":
 				if lease := b.lease(job); lease.Spec.Payment.PriceUSD != "1.99" || lease.Name != leaseName(job, 2) {
 					t.Errorf("lease %s at %s", lease.Name, lease.Spec.Payment.PriceUSD)
 				}
-				return
+			case "needed back", "smaller":
+				expect(t, job, boursev1.JobMatched, metav1.ConditionUnknown, boursev1.ReasonNoOfferFits)
+			default:
+				expect(t, job, boursev1.JobMatched, metav1.ConditionUnknown, boursev1.ReasonNoOffers)
 			}
-			expect(t, job, boursev1.JobMatched, metav1.ConditionUnknown, boursev1.ReasonNoOffers)
 		})
 	}
 }

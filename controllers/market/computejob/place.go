@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/book"
 	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/kube"
@@ -115,6 +116,17 @@ func (r *Reconciler) chosenOffer(ctx context.Context, job *boursev1.ComputeJob) 
 	}
 	if !counts(&offer, r.Now()) || offer.Spec.PriceUSD != job.Status.PriceUSD || offer.Spec.Model != job.Status.Model {
 		return nil, fmt.Errorf("%w: the offer is another", errChanged)
+	}
+	entry, err := bookOffer(&offer)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := demand(job, "", roundUp(r.Now()))
+	if err != nil {
+		return nil, err
+	}
+	if !book.Fits(&wanted, &entry) {
+		return nil, fmt.Errorf("%w: the offer does not fit the job any more", errChanged)
 	}
 	return &offer, nil
 }
