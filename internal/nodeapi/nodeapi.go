@@ -126,11 +126,12 @@ func (c *Client) Beat(ctx context.Context, now time.Time) error {
 }
 
 func (c *Client) nodes(parts ...string) string {
-	path := []string{"/apis", boursev1.GroupVersion.String(), "gpunodes"}
+	var path strings.Builder
+	path.WriteString("/apis/" + boursev1.GroupVersion.String() + "/gpunodes")
 	for _, part := range parts {
-		path = append(path, url.PathEscape(part))
+		path.WriteString("/" + url.PathEscape(part))
 	}
-	return strings.Join(path, "/")
+	return path.String()
 }
 
 // do sends a request and reads what it is answered. What the API server refuses is an apierrors.StatusError.

@@ -47,10 +47,10 @@ func condition(node *boursev1.GPUNode) (metav1.ConditionStatus, string) {
 func waitFor(t *testing.T, api *fakeAPI, reason string) *boursev1.GPUNode {
 	t.Helper()
 	eventually(t, soon, "Ready has the reason "+reason, func() bool {
-		_, got := condition(api.node(t, nodeName))
+		_, got := condition(api.node(t))
 		return got == reason
 	})
-	return api.node(t, nodeName)
+	return api.node(t)
 }
 
 func TestANodeOfEightGPUs(t *testing.T) {
@@ -62,7 +62,7 @@ func TestANodeOfEightGPUs(t *testing.T) {
 	for _, gpu := range gpus.GPUs {
 		ids = append(ids, gpu.UUID)
 	}
-	kubelet.give("ml", "train", ids[:2], ids...)
+	kubelet.give("train", ids[:2], ids...)
 	api, here := newFakeAPI(t), newMachine(t, kubelet)
 	here.process(t, 100, pod)
 	here.process(t, 200, "0::/system.slice/miner.service")
@@ -111,7 +111,7 @@ func TestANodeOfEightGPUs(t *testing.T) {
 
 func TestAGPUThatFallsIsReportedWithinFiveSeconds(t *testing.T) {
 	pair, kubelet := nvmltest.Pair(), &fakeKubelet{}
-	kubelet.give("ml", "train", []string{pair.GPUs[0].UUID}, pair.GPUs[0].UUID, pair.GPUs[1].UUID)
+	kubelet.give("train", []string{pair.GPUs[0].UUID}, pair.GPUs[0].UUID, pair.GPUs[1].UUID)
 	api, here := newFakeAPI(t), newMachine(t, kubelet)
 	lib := nvmltest.Build(t, pair)
 	agent := here.start(t, api, lib.Path, "--interval=10m")
@@ -123,12 +123,12 @@ func TestAGPUThatFallsIsReportedWithinFiveSeconds(t *testing.T) {
 	pair.Events = []nvmltest.Event{{GPU: 0, XID: 31}, {GPU: 1, XID: 79}}
 	lib.Set(t, pair)
 	fallen := func() bool {
-		got := device(api.node(t, nodeName), pair.GPUs[1].UUID)
+		got := device(api.node(t), pair.GPUs[1].UUID)
 		return got.Health == boursev1.DeviceUnhealthy && got.Fault == boursev1.FaultXID && *got.XID == 79
 	}
 	took := eventually(t, 5*time.Second, "the GPU with XID 79 is called sick", fallen)
 	t.Logf("XID 79 to the API server: %s", took.Round(time.Millisecond))
-	node := api.node(t, nodeName)
+	node := api.node(t)
 	if other := device(node, pair.GPUs[0].UUID); other.Health != boursev1.DeviceHealthy || other.Pod.Name != "train" {
 		t.Errorf("the other GPU: %+v", other)
 	}
@@ -143,13 +143,13 @@ func TestAGPUThatFallsIsReportedWithinFiveSeconds(t *testing.T) {
 	reads := api.count("GET gpunodes")
 	eventually(t, soon, "it reads twice", func() bool { return api.count("GET gpunodes") >= reads+2 })
 	if !fallen() {
-		t.Errorf("after a restart: %+v", device(api.node(t, nodeName), pair.GPUs[1].UUID))
+		t.Errorf("after a restart: %+v", device(api.node(t), pair.GPUs[1].UUID))
 	}
-	api.node(t, nodeName, func(metadata map[string]any) {
+	api.node(t, func(metadata map[string]any) {
 		metadata["annotations"] = map[string]any{boursev1.AnnotationRecycle: "1"}
 	})
-	eventually(t, soon, "the mended GPU is well", func() bool { return !fallen() && *api.node(t, nodeName).Status.Healthy == 2 })
-	if got := api.node(t, nodeName); got.Status.Recycled != "1" || gpunode.Verify(got) != nil {
+	eventually(t, soon, "the mended GPU is well", func() bool { return !fallen() && *api.node(t).Status.Healthy == 2 })
+	if got := api.node(t); got.Status.Recycled != "1" || gpunode.Verify(got) != nil {
 		t.Errorf("status %+v", got.Status)
 	}
 	agent.stop(t)
@@ -163,11 +163,11 @@ func TestAFaultIsForgottenWithTheNextBoot(t *testing.T) {
 	waitFor(t, api, boursev1.ReasonReading)
 	pair.Events = []nvmltest.Event{{GPU: 0, XID: 48}}
 	lib.Set(t, pair)
-	eventually(t, soon, "one is sick", func() bool { return *api.node(t, nodeName).Status.Healthy == 1 })
+	eventually(t, soon, "one is sick", func() bool { return *api.node(t).Status.Healthy == 1 })
 	agent.stop(t)
 	here.boot(t, "another")
 	here.start(t, api, lib.Path)
-	eventually(t, soon, "both are well", func() bool { return *api.node(t, nodeName).Status.Healthy == 2 })
+	eventually(t, soon, "both are well", func() bool { return *api.node(t).Status.Healthy == 2 })
 }
 
 func TestNoDriverEndsNothing(t *testing.T) {
@@ -212,12 +212,12 @@ func TestAnAPIServerThatIsAway(t *testing.T) {
 	lib.Set(t, pair)
 	eventually(t, soon, "it tries", func() bool { return strings.Contains(agent.log.String(), "Could not publish devices") })
 	api.setDown(false)
-	eventually(t, soon, "the sick GPU is reported", func() bool { return *api.node(t, nodeName).Status.Healthy == 1 })
+	eventually(t, soon, "the sick GPU is reported", func() bool { return *api.node(t).Status.Healthy == 1 })
 }
 
 func TestGPUsInTimeSlicesAreRefused(t *testing.T) {
 	pair, kubelet := nvmltest.Pair(), &fakeKubelet{}
-	kubelet.give("ml", "notebook", []string{pair.GPUs[0].UUID + "::1"}, pair.GPUs[0].UUID+"::0", pair.GPUs[0].UUID+"::1", pair.GPUs[1].UUID+"::0", pair.GPUs[1].UUID+"::1")
+	kubelet.give("notebook", []string{pair.GPUs[0].UUID + "::1"}, pair.GPUs[0].UUID+"::0", pair.GPUs[0].UUID+"::1", pair.GPUs[1].UUID+"::0", pair.GPUs[1].UUID+"::1")
 	api, here := newFakeAPI(t), newMachine(t, kubelet)
 	here.start(t, api, nvmltest.Build(t, pair).Path)
 	node := waitFor(t, api, boursev1.ReasonGPUsShared)

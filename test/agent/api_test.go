@@ -140,11 +140,11 @@ func merge(object, patch any) any {
 }
 
 // node is the GPUNode as it is now, nil if there is none, and whatever a change makes of it.
-func (f *fakeAPI) node(t testing.TB, name string, change ...func(metadata map[string]any)) *boursev1.GPUNode {
+func (f *fakeAPI) node(t testing.TB, change ...func(metadata map[string]any)) *boursev1.GPUNode {
 	t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	object := f.objects["/apis/bourse.dev/v1alpha1/gpunodes/"+name]
+	object := f.objects["/apis/bourse.dev/v1alpha1/gpunodes/"+nodeName]
 	if object == nil {
 		return nil
 	}

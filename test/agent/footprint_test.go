@@ -34,11 +34,11 @@ func TestFootprint(t *testing.T) {
 	for _, gpu := range machine.GPUs {
 		ids = append(ids, gpu.UUID)
 	}
-	kubelet.give("ml", "train", ids[:2], ids...)
+	kubelet.give("train", ids[:2], ids...)
 	api, here := newFakeAPI(t), newMachine(t, kubelet)
 	agent := here.start(t, api, nvmltest.Build(t, machine).Path, "--interval=30s", "--log-level=info")
 	eventually(t, 20*time.Second, "eight GPUs are reported", func() bool {
-		node := api.node(t, nodeName)
+		node := api.node(t)
 		return node != nil && len(node.Status.Devices) == 8
 	})
 	began, before := time.Now(), cpu(t, agent.cmd.Process.Pid)

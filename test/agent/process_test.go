@@ -77,11 +77,13 @@ func newMachine(t testing.TB, kubelet *fakeKubelet) *machine {
 
 // boot sets which boot of the kernel it is.
 func (m *machine) boot(t testing.TB, id string) {
+	t.Helper()
 	m.write(t, "proc/sys/kernel/random/boot_id", id+"\n")
 }
 
 // process adds a process with its control groups.
 func (m *machine) process(t testing.TB, pid int, cgroup string) {
+	t.Helper()
 	m.write(t, fmt.Sprintf("proc/%d/cgroup", pid), cgroup+"\n")
 }
 
@@ -193,10 +195,10 @@ func (f *fakeKubelet) GetAllocatableResources(context.Context, *podresources.All
 }
 
 // give sets which devices a pod has, and which there are to be had.
-func (f *fakeKubelet) give(namespace, name string, ids []string, allocatable ...string) {
+func (f *fakeKubelet) give(name string, ids []string, allocatable ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.pods = []*podresources.PodResources{{Namespace: namespace, Name: name, Containers: []*podresources.ContainerResources{
+	f.pods = []*podresources.PodResources{{Namespace: "ml", Name: name, Containers: []*podresources.ContainerResources{
 		{Devices: []*podresources.ContainerDevices{{ResourceName: "nvidia.com/gpu", DeviceIds: ids}}},
 	}}}
 	f.allocatable = []*podresources.ContainerDevices{{ResourceName: "nvidia.com/gpu", DeviceIds: allocatable}}
