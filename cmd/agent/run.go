@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -48,6 +49,7 @@ func run(ctx context.Context, o options, logger logr.Logger, now func() time.Tim
 	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a := &agent.Agent{
 		Machine: machine(o), Board: nodeapi.New(access, o.node, o.namespace, labels), Key: key, Metrics: metrics.NewAgent(registry), Now: now, Interval: o.interval, Beat: o.heartbeat,
+		Idle: debug.FreeOSMemory, // half a minute is long enough for others to use it
 	}
 	if o.kubeletSocket != "" {
 		a.Kubelet = kubelet.New(o.kubeletSocket)

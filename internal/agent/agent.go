@@ -77,6 +77,7 @@ type Agent struct {
 	Now      func() time.Time
 	Interval time.Duration // how often it reads
 	Beat     time.Duration // how often it shows that it is there
+	Idle     func()        // called when it has read, and has nothing to do until it reads again
 
 	pending  []device.Event // errors that are not published yet
 	sequence int64          // the number of the last record
@@ -114,6 +115,7 @@ func (a *Agent) Run(ctx context.Context) {
 		case <-next.C:
 			soon = false
 			next.Reset(a.pass(ctx))
+			a.Idle()
 		}
 	}
 }

@@ -289,6 +289,36 @@ func TestAnErrorOfAProgramIsNoFault(t *testing.T) {
 	b.wantFaults(b.pass(), map[string]string{"GPU-0": "", "GPU-1": "", "GPU-2": ""})
 }
 
+func TestAnErrorIsKnownEvenIfTheDriverCannotBeReadAfterIt(t *testing.T) {
+	b := newBench(t)
+	b.pass()
+	b.agent.hear(t.Context(), device.Event{UUID: "GPU-0", XID: 119})
+	b.driver.err = errors.New("read GPU 0: NVML error 999")
+	status := b.pass()
+	sick := map[string]string{"GPU-0": "XID 119", "GPU-1": "", "GPU-2": ""}
+	b.wantFaults(status, sick)
+	b.wantReady(metav1.ConditionFalse, boursev1.ReasonDriverFailed)
+	if status.BootID != "boot-1" || status.DriverVersion != "570.86.15" || *status.Healthy != 2 || gpunode.Verify(&b.board.node) != nil {
+		t.Errorf("status %+v", status)
+	}
+	b.driver.err = nil
+	b.wantFaults(b.pass(), sick)
+}
+
+func TestWhatIsKnownFromAnotherBootStaysOfThatBoot(t *testing.T) {
+	b := newBench(t)
+	b.pass()
+	b.agent.hear(t.Context(), device.Event{UUID: "GPU-0", XID: 119})
+	b.pass()
+	b.machine.boot = "boot-2"
+	b.driver.err = device.ErrAbsent
+	if status := b.pass(); status.BootID != "boot-1" {
+		t.Errorf("boot %s", status.BootID)
+	}
+	b.driver.err = nil
+	b.wantFaults(b.pass(), map[string]string{"GPU-0": "", "GPU-1": "", "GPU-2": ""})
+}
+
 func TestAnErrorThatCouldNotBePublishedIsNotForgotten(t *testing.T) {
 	b := newBench(t)
 	b.pass()
@@ -367,6 +397,8 @@ func TestADriverThatCannotBeReadChangesNoDevice(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
+			b.machine.pods[9] = ""
+			b.driver.devices[2].PIDs = []int{9}
 			before := b.pass()
 			b.driver.err = tc.err
 			after := b.pass()

@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,40 +30,29 @@ func (a *Agent) decide(node *boursev1.GPUNode, seen sight, boot, recycle string)
 	if recycle != "" && len(seen.failed) == 0 && len(seen.readings) > 0 {
 		before, events, status.Recycled = recycled(before, seen), nil, recycle
 	}
+	devices, driver := unread(before, seen.readings), status.DriverVersion
 	if len(seen.readings) > 0 {
-		driver := ""
-		devices := unread(before, seen.readings)
-		for i := range seen.readings {
-			reading := seen.readings[i]
-			devices = append(devices, device.Merge(before, reading, events, sameBoot)...)
-			if driver == "" {
-				driver = reading.Driver
-			}
-		}
-		device.Sort(devices)
-		allocate(devices, before, seen.allocation)
-		if len(devices) <= gpunode.MaxDevices {
-			gpunode.Write(status, driver, boot, devices)
-		} else {
-			seen.failed = append(seen.failed, fmt.Errorf("found %d devices, and a GPUNode has room for %d", len(devices), gpunode.MaxDevices))
-		}
+		driver = ""
+	} else {
+		boot = status.BootID // what is known is from then
+	}
+	for i := range seen.readings {
+		devices = append(devices, device.Merge(before, seen.readings[i], sameBoot)...)
+		driver = cmp.Or(driver, seen.readings[i].Driver)
+	}
+	device.Strike(devices, events)
+	device.Sort(devices)
+	allocate(devices, before, seen.allocation)
+	switch {
+	case len(devices) > gpunode.MaxDevices:
+		seen.failed = append(seen.failed, fmt.Errorf("found %d devices, and a GPUNode has room for %d", len(devices), gpunode.MaxDevices))
+	case len(devices) > 0 || len(seen.readings) > 0:
+		gpunode.Write(status, driver, boot, devices)
+		healthy := len(slices.DeleteFunc(devices, func(d device.Device) bool { return d.Fault != "" }))
+		status.GPUs, status.Healthy = new(int32(len(status.Devices))), new(int32(healthy)) //nolint:gosec // few
 		a.sign(node)
 	}
-	if len(status.Devices) > 0 || len(seen.readings) > 0 {
-		count(status)
-	}
 	a.judge(node, seen)
-}
-
-// count says how many devices there are, and how many of them are well.
-func count(status *boursev1.GPUNodeStatus) {
-	healthy := 0
-	for i := range status.Devices {
-		if status.Devices[i].Health == boursev1.DeviceHealthy {
-			healthy++
-		}
-	}
-	status.GPUs, status.Healthy = new(int32(len(status.Devices))), new(int32(healthy)) //nolint:gosec // few
 }
 
 // recycled are the devices without their faults, and without those that no driver has any more.
@@ -95,7 +85,7 @@ func allocate(devices, before []device.Device, allocation *kubelet.Allocation) {
 			pod, held = allocation.Pods[of.PCI.BusID] // as AMD's device plugin names its devices
 		}
 		of.Pod = pod
-		if of.Processes != nil && !held && !allocation.Claims {
+		if of.PIDs != nil && !held && !allocation.Claims {
 			of.Processes = new(int32(len(of.PIDs))) //nolint:gosec // few
 		}
 	}

@@ -30,9 +30,8 @@ func Critical(xid int32) bool {
 }
 
 // Merge returns the devices of one class as they are to be reported now. While the kernel has not been started again, a device that had a
-// fault keeps it, whatever its driver says now, and one that was there and no longer answers is lost. Errors that were reported since are
-// told by events.
-func Merge(before []Device, reading Reading, events []Event, sameBoot bool) []Device {
+// fault keeps it, whatever its driver says now, and one that was there and no longer answers is lost.
+func Merge(before []Device, reading Reading, sameBoot bool) []Device {
 	merged := slices.Clone(reading.Devices)
 	if sameBoot {
 		for i := range merged {
@@ -42,16 +41,19 @@ func Merge(before []Device, reading Reading, events []Event, sameBoot bool) []De
 		}
 		merged = append(merged, lost(before, reading)...)
 	}
+	return merged
+}
+
+// Strike gives devices the faults that drivers have reported. The first one stays, but that a device is lost explains less than an error.
+func Strike(devices []Device, events []Event) {
 	for _, event := range events {
-		for i := range merged {
-			entry := &merged[i]
-			if entry.Whole() == event.UUID && Critical(event.XID) && (entry.Fault == "" || entry.Fault == Lost) {
-				entry.Fault, entry.XID = XID, event.XID
+		for i := range devices {
+			of := &devices[i]
+			if of.Whole() == event.UUID && Critical(event.XID) && (of.Fault == "" || of.Fault == Lost) {
+				of.Fault, of.XID = XID, event.XID
 			}
 		}
 	}
-	Sort(merged)
-	return merged
 }
 
 // lost are the devices that were there and are missing, as they are to be reported.
