@@ -170,7 +170,7 @@ func evictionIsRefused(ctx context.Context, t *testing.T, lab *story.Lab, job *s
 		t.Fatal(err)
 	}
 	node := job.Lease.Status.Nodes[0]
-	out, err := lab.Kubectl(ctx, "drain", node, "--force", "--ignore-daemonsets", "--timeout=15s")
+	out, err := lab.Kubectl(ctx, "drain", node, "--force", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=15s")
 	if err == nil || !strings.Contains(out, "disruption budget") {
 		t.Errorf("the drain says %v:\n%s", err, out)
 	}
