@@ -25,29 +25,10 @@ func (p *pass) rent(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Resu
 	}
 	for _, node := range p.nodes {
 		trial := p.trial(pool, node.name, node.free)
-		pod := pods[trial.Name()]
+		if err := p.fit(ctx, node, trial, pods[trial.Name()]); err != nil {
+			return reconcile.Result{}, err
+		}
 		delete(pods, trial.Name())
-		switch {
-		case pod == nil && node.free == 0:
-			continue
-		case pod == nil:
-			if err := p.create(ctx, trial); err != nil {
-				return reconcile.Result{}, err
-			}
-			p.note(node.name, "the mock rental begins")
-			continue
-		case ray.Requested(pod) != node.free:
-			if err := p.remove(ctx, pod); err != nil {
-				return reconcile.Result{}, err
-			}
-			p.note(node.name, "other GPUs are free than the mock rental has")
-			continue
-		}
-		why, lost := ray.Trouble(pod)
-		if lost {
-			p.trouble, p.hopeless = "", true
-		}
-		p.note(node.name, why)
 	}
 	for _, pod := range pods { // of nodes that are kept out by now
 		if err := p.remove(ctx, pod); err != nil {
@@ -55,6 +36,26 @@ func (p *pass) rent(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Resu
 		}
 	}
 	return reconcile.Result{}, nil
+}
+
+// fit makes a node's mock rental what it is to be, and takes in how it fares.
+func (p *pass) fit(ctx context.Context, node candidate, trial ray.Trial, pod *corev1.Pod) error {
+	switch {
+	case pod == nil && node.free == 0:
+		return nil
+	case pod == nil:
+		p.note(node.name, "the mock rental begins")
+		return p.create(ctx, trial)
+	case ray.Requested(pod) != node.free:
+		p.note(node.name, "other GPUs are free than the mock rental has")
+		return p.remove(ctx, pod)
+	}
+	why, lost := ray.Trouble(pod)
+	if lost {
+		p.trouble, p.hopeless = "", true
+	}
+	p.note(node.name, why)
+	return nil
 }
 
 // pods returns the pods of the pool's mock rentals by name.
