@@ -237,7 +237,7 @@ func TestWhatKeepsAPoolFromBeingSold(t *testing.T) {
 			agent := &boursev1.GPUNode{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}
 			b.hub.Read(agent)
 			change(agent)
-			b.hub.Edit(agent)
+			b.hub.EditStatus(agent)
 		}
 	}
 	cluster := func(change func(*corev1.Node)) func(*bench) {
