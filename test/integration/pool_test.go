@@ -33,6 +33,9 @@ import (
 	"github.com/bourse-dev/bourse/test/builders"
 )
 
+// home is the namespace of the member whose pool it is: another test removes the usual one.
+const home = "pool-dc"
+
 // system is where the operator and the agents' heartbeats are.
 const system = "bourse-system"
 
@@ -55,16 +58,16 @@ func newSupplyLab(t *testing.T) *supplyLab {
 		t.Fatal(err)
 	}
 	l := &supplyLab{t: t, c: c, told: events.NewFakeRecorder(1000)}
-	l.create(workloads(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: system}}, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: builders.Supplier}})
+	l.create(workloads(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: system}}, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: home}})
 	l.until("Kueue's kind is served", func() bool {
 		list := &unstructured.UnstructuredList{}
 		list.SetAPIVersion("kueue.x-k8s.io/v1beta1")
 		list.SetKind("WorkloadList")
 		return l.c.List(t.Context(), list) == nil
 	})
-	member := builders.Member(builders.Supplier)
+	member := builders.Member(home)
 	l.create(member, poolNode())
-	member.Status = builders.Member(builders.Supplier).Status
+	member.Status = builders.Member(home).Status
 	l.status(member)
 	node := poolNode()
 	l.read(node)
@@ -114,7 +117,7 @@ func (l *supplyLab) run() {
 	r := &gpupool.Reconciler{
 		Teller:   &kube.Teller{Client: mgr.GetClient(), Recorder: l.told, Metrics: metrics.New(prometheus.NewRegistry())},
 		Recorder: l.told, Local: mgr.GetClient(), Hub: mgr.GetClient(), HubCache: mgr.GetCache(),
-		Namespace: builders.Supplier, System: system, Now: func() time.Time { l.now.Add(1); return time.Now() },
+		Namespace: home, System: system, Now: func() time.Time { l.now.Add(1); return time.Now() },
 	}
 	if err := r.SetupWithManager(l.t.Context(), mgr); err != nil {
 		l.t.Fatal(err)
@@ -177,7 +180,7 @@ func (l *supplyLab) offered(gpus int32) {
 	l.t.Helper()
 	took := l.until(fmt.Sprintf("%d GPUs are offered", gpus), func() bool {
 		var offer boursev1.GPUOffer
-		err := l.c.Get(l.t.Context(), client.ObjectKey{Namespace: builders.Supplier, Name: "supply-l40s"}, &offer)
+		err := l.c.Get(l.t.Context(), client.ObjectKey{Namespace: home, Name: "supply-l40s"}, &offer)
 		return err == nil && *offer.Spec.FreeGPUs == gpus
 	})
 	l.t.Logf("%d GPUs are offered after %s", gpus, took.Round(time.Millisecond))
@@ -255,7 +258,7 @@ func TestAPoolFollowsItsCluster(t *testing.T) {
 	l.until("the pool is gone", func() bool { return apierrors.IsNotFound(l.c.Get(t.Context(), client.ObjectKeyFromObject(pool), pool)) })
 	l.until("its offers are gone", func() bool {
 		var offers boursev1.GPUOfferList
-		return l.c.List(t.Context(), &offers, client.InNamespace(builders.Supplier)) == nil && len(offers.Items) == 0
+		return l.c.List(t.Context(), &offers, client.InNamespace(home)) == nil && len(offers.Items) == 0
 	})
 }
 
@@ -310,7 +313,7 @@ func (l *supplyLab) touch() {
 	}
 	l.until("the price is offered", func() bool {
 		var offer boursev1.GPUOffer
-		err := l.c.Get(l.t.Context(), client.ObjectKey{Namespace: builders.Supplier, Name: "supply-l40s"}, &offer)
+		err := l.c.Get(l.t.Context(), client.ObjectKey{Namespace: home, Name: "supply-l40s"}, &offer)
 		return err == nil && offer.Spec.PriceUSD == next
 	})
 }
