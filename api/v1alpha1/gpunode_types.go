@@ -230,11 +230,11 @@ const (
 	FaultRowRemap DeviceFault = "RowRemap"
 )
 
-// AnnotationRecycle, on a GPUNode, asks its agent to read the devices again and to forget the faults of those that are well. A value counts
+// AnnotationRecycle on a GPUNode asks its agent to read the devices again and to forget the faults of those that are well. A value counts
 // once.
 const AnnotationRecycle = "bourse.dev/recycle"
 
-// LabelOutside, on a GPUNode, says that the machine is no node of the cluster: its agent runs as a plain process.
+// LabelOutside on a GPUNode says that the machine is no node of the cluster: its agent runs as a plain process.
 const LabelOutside = "bourse.dev/outside"
 
 // GPUNode is what the agent of one node sees of its GPUs. It has the node's name and no spec.

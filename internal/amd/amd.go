@@ -96,7 +96,7 @@ func (d *Driver) gpu(busID string) (device.Device, bool, error) {
 	if err != nil {
 		return read, false, fmt.Errorf("read product of %s: %w", busID, err)
 	}
-	read.Named(product, int32(min(total/mebi, math.MaxInt32))) //nolint:gosec // bounded in the same expression
+	read.Named(product, int32(min(total/mebi, math.MaxInt32)))
 	unique, err := d.text(folder, "unique_id")
 	if err == nil && strings.Trim(unique, "0") != "" {
 		read.UUID = "AMD-" + strings.ToLower(unique)
@@ -109,7 +109,7 @@ func (d *Driver) gpu(busID string) (device.Device, bool, error) {
 	if speed, err := d.text(folder, "max_link_speed"); err == nil {
 		read.PCI.Generation = generation(speed)
 	}
-	if errors, err := d.ras(folder); err == nil && errors {
+	if uncorrected, err := d.ras(folder); err == nil && uncorrected {
 		read.Fault = device.ECC
 	}
 	d.state(folder, &read)
@@ -182,6 +182,11 @@ func (d *Driver) state(folder string, into *device.Device) {
 	if hertz, err := d.number(sensor, "freq1_input"); err == nil {
 		into.Load.Hertz = new(float64(hertz))
 	}
+	d.power(sensor, into)
+}
+
+// power reads what the card draws, and what it may.
+func (d *Driver) power(sensor string, into *device.Device) {
 	for _, name := range []string{"power1_average", "power1_input"} {
 		if microwatts, err := d.number(sensor, name); err == nil {
 			into.Load.Watts = new(float64(microwatts) / 1e6)

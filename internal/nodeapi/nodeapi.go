@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -125,11 +126,11 @@ func (c *Client) Beat(ctx context.Context, now time.Time) error {
 }
 
 func (c *Client) nodes(parts ...string) string {
-	path := "/apis/" + boursev1.GroupVersion.String() + "/gpunodes"
+	path := []string{"/apis", boursev1.GroupVersion.String(), "gpunodes"}
 	for _, part := range parts {
-		path += "/" + url.PathEscape(part)
+		path = append(path, url.PathEscape(part))
 	}
-	return path
+	return strings.Join(path, "/")
 }
 
 // do sends a request and reads what it is answered. What the API server refuses is an apierrors.StatusError.

@@ -109,7 +109,7 @@ func TestGetReadsAndCreates(t *testing.T) {
 		}},
 	}
 	for i := range *asked {
-		if (*asked)[i].Method == "POST" {
+		if (*asked)[i].Method == http.MethodPost {
 			delete((*asked)[i].Body["metadata"].(map[string]any), "creationTimestamp")
 			if (*asked)[i].Body["status"] == nil {
 				(*asked)[i].Body["status"] = map[string]any{}
@@ -154,7 +154,7 @@ func TestBeatRenewsAndCreates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var got []string
+	got := make([]string, 0, len(*asked))
 	for _, r := range *asked {
 		spec := r.Body["spec"].(map[string]any)
 		got = append(got, fmt.Sprint(r.Method, " ", r.Path, " ", spec["holderIdentity"], " ", spec["leaseDurationSeconds"], " ", spec["renewTime"]))

@@ -147,7 +147,7 @@ func TestEightH100s(t *testing.T) {
 
 func TestFourA100s(t *testing.T) {
 	got := start(t, nvmltest.Build(t, nvmltest.A100s()).Path).read()
-	var limits []int32
+	limits := make([]int32, 0, len(got.Devices))
 	for _, d := range got.Devices {
 		limits = append(limits, *d.PowerLimitPercent)
 		if d.Model != "a100-pcie-80gb" || d.Links != nil || d.Fabric != "" || d.Fault != "" {
@@ -201,7 +201,7 @@ func TestMoreProcessesThanThereWasRoomFor(t *testing.T) {
 	for pid := 1; pid <= 20; pid++ {
 		machine.GPUs[0].Processes = append(machine.GPUs[0].Processes, nvmltest.Process{PID: pid})
 	}
-	for name, build := range map[string]func(testing.TB, nvmltest.Machine) *nvmltest.Library{"a driver of today": func(t testing.TB, m nvmltest.Machine) *nvmltest.Library {
+	for name, build := range map[string]func(*testing.T, nvmltest.Machine) *nvmltest.Library{"a driver of today": func(t *testing.T, m nvmltest.Machine) *nvmltest.Library {
 		t.Helper()
 		return nvmltest.Build(t, m)
 	}, "an old driver": nvmltest.Old} {

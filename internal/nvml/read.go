@@ -111,7 +111,7 @@ func (c *calls) identity(of handle) (device.Device, code) {
 	if code != success {
 		return read, code
 	}
-	read.Named(name, int32(min(total/mebi, math.MaxInt32))) //nolint:gosec // bounded in the same expression
+	read.Named(name, int32(min(total/mebi, math.MaxInt32)))
 	read.Load.MemoryUsed = new(float64(used))
 	return read, success
 }
@@ -135,7 +135,7 @@ func (c *calls) place(of handle, into *device.Device) {
 	enforced, code := call(c.enforcedLimit, of)
 	usual, usualCode := call(c.defaultLimit, of)
 	if code == success && usualCode == success && usual > 0 {
-		into.PowerLimitPercent = new(narrow(uint32(min(uint64(enforced)*100/uint64(usual), math.MaxInt32)))) //nolint:gosec // bounded in the same expression
+		into.PowerLimitPercent = new(narrow(uint32(min(uint64(enforced)*100/uint64(usual), math.MaxInt32))))
 	}
 	if celsius, code := call(c.temperature, of); code == success {
 		into.Load.Celsius = new(float64(celsius))
@@ -218,7 +218,7 @@ func call[T any](function func(handle) (T, code), of handle) (T, code) {
 	return function(of)
 }
 
-func narrow(number uint32) int32 { return int32(min(number, math.MaxInt32)) } //nolint:gosec // bounded in the same expression
+func narrow(number uint32) int32 { return int32(min(number, math.MaxInt32)) }
 
 func uuidText(of [16]byte) string {
 	text := hex.EncodeToString(of[:])

@@ -62,7 +62,7 @@ func TestANodeOfEightGPUs(t *testing.T) {
 	for _, gpu := range gpus.GPUs {
 		ids = append(ids, gpu.UUID)
 	}
-	kubelet.give("ml", "train", ids[:2], ids...)
+	kubelet.give("train", ids[:2], ids...)
 	api, here := newFakeAPI(t), newMachine(t, kubelet)
 	here.process(t, 100, pod)
 	here.process(t, 200, "0::/system.slice/miner.service")
@@ -111,7 +111,7 @@ func TestANodeOfEightGPUs(t *testing.T) {
 
 func TestAGPUThatFallsIsReportedWithinFiveSeconds(t *testing.T) {
 	pair, kubelet := nvmltest.Pair(), &fakeKubelet{}
-	kubelet.give("ml", "train", []string{pair.GPUs[0].UUID}, pair.GPUs[0].UUID, pair.GPUs[1].UUID)
+	kubelet.give("train", []string{pair.GPUs[0].UUID}, pair.GPUs[0].UUID, pair.GPUs[1].UUID)
 	api, here := newFakeAPI(t), newMachine(t, kubelet)
 	lib := nvmltest.Build(t, pair)
 	agent := here.start(t, api, lib.Path, "--interval=10m")
@@ -217,7 +217,7 @@ func TestAnAPIServerThatIsAway(t *testing.T) {
 
 func TestGPUsInTimeSlicesAreRefused(t *testing.T) {
 	pair, kubelet := nvmltest.Pair(), &fakeKubelet{}
-	kubelet.give("ml", "notebook", []string{pair.GPUs[0].UUID + "::1"}, pair.GPUs[0].UUID+"::0", pair.GPUs[0].UUID+"::1", pair.GPUs[1].UUID+"::0", pair.GPUs[1].UUID+"::1")
+	kubelet.give("notebook", []string{pair.GPUs[0].UUID + "::1"}, pair.GPUs[0].UUID+"::0", pair.GPUs[0].UUID+"::1", pair.GPUs[1].UUID+"::0", pair.GPUs[1].UUID+"::1")
 	api, here := newFakeAPI(t), newMachine(t, kubelet)
 	here.start(t, api, nvmltest.Build(t, pair).Path)
 	node := waitFor(t, api, boursev1.ReasonGPUsShared)

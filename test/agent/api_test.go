@@ -7,6 +7,7 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -32,7 +33,7 @@ type fakeAPI struct {
 	server   *httptest.Server
 }
 
-func newFakeAPI(t testing.TB) *fakeAPI {
+func newFakeAPI(t *testing.T) *fakeAPI {
 	t.Helper()
 	api := &fakeAPI{objects: map[string]map[string]any{}, requests: map[string]int{}}
 	api.server = httptest.NewServer(api)
@@ -41,7 +42,7 @@ func newFakeAPI(t testing.TB) *fakeAPI {
 }
 
 // kubeconfig writes a file with access to it.
-func (f *fakeAPI) kubeconfig(t testing.TB) string {
+func (f *fakeAPI) kubeconfig(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	text := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","clusters":[{"name":"c","cluster":{"server":%q}}],
@@ -126,9 +127,7 @@ func merge(object, patch any) any {
 	}
 	merged := map[string]any{}
 	if old, ok := object.(map[string]any); ok {
-		for key, value := range old {
-			merged[key] = value
-		}
+		maps.Copy(merged, old)
 	}
 	for key, value := range changes {
 		if value == nil {
@@ -141,7 +140,7 @@ func merge(object, patch any) any {
 }
 
 // node is the GPUNode as it is now, nil if there is none, and whatever a change makes of it.
-func (f *fakeAPI) node(t testing.TB, name string, change ...func(metadata map[string]any)) *boursev1.GPUNode {
+func (f *fakeAPI) node(t *testing.T, name string, change ...func(metadata map[string]any)) *boursev1.GPUNode {
 	t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -34,7 +34,7 @@ func TestFootprint(t *testing.T) {
 	for _, gpu := range machine.GPUs {
 		ids = append(ids, gpu.UUID)
 	}
-	kubelet.give("ml", "train", ids[:2], ids...)
+	kubelet.give("train", ids[:2], ids...)
 	api, here := newFakeAPI(t), newMachine(t, kubelet)
 	agent := here.start(t, api, nvmltest.Build(t, machine).Path, "--interval=30s", "--log-level=info")
 	eventually(t, 20*time.Second, "eight GPUs are reported", func() bool {
@@ -62,7 +62,7 @@ func TestFootprint(t *testing.T) {
 func mebi(kibi int) float64 { return float64(kibi) / 1024 }
 
 // scrape reads the metrics and returns them.
-func scrape(t testing.TB, address string) string {
+func scrape(t *testing.T, address string) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/metrics", nil)
 	if err != nil {
@@ -81,7 +81,7 @@ func scrape(t testing.TB, address string) string {
 }
 
 // cpu is how long a process has computed, its kernel's time included.
-func cpu(t testing.TB, pid int) time.Duration {
+func cpu(t *testing.T, pid int) time.Duration {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
@@ -100,7 +100,7 @@ func cpu(t testing.TB, pid int) time.Duration {
 }
 
 // memory is a figure of a process in KiB.
-func memory(t testing.TB, pid int, which string) int {
+func memory(t *testing.T, pid int, which string) int {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {

@@ -51,7 +51,7 @@ type machine struct {
 }
 
 // newMachine makes files of a kernel that was started, and a kubelet.
-func newMachine(t testing.TB, kubelet *fakeKubelet) *machine {
+func newMachine(t *testing.T, kubelet *fakeKubelet) *machine {
 	t.Helper()
 	dir := t.TempDir()
 	m := &machine{root: dir, key: filepath.Join(dir, "agent.key"), socket: filepath.Join(dir, "kubelet.sock")}
@@ -76,16 +76,17 @@ func newMachine(t testing.TB, kubelet *fakeKubelet) *machine {
 }
 
 // boot sets which boot of the kernel it is.
-func (m *machine) boot(t testing.TB, id string) {
+func (m *machine) boot(t *testing.T, id string) {
 	m.write(t, "proc/sys/kernel/random/boot_id", id+"\n")
 }
 
 // process adds a process with its control groups.
-func (m *machine) process(t testing.TB, pid int, cgroup string) {
+func (m *machine) process(t *testing.T, pid int, cgroup string) {
+	t.Helper()
 	m.write(t, fmt.Sprintf("proc/%d/cgroup", pid), cgroup+"\n")
 }
 
-func (m *machine) write(t testing.TB, path, text string) {
+func (m *machine) write(t *testing.T, path, text string) {
 	t.Helper()
 	path = filepath.Join(m.root, path)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -104,7 +105,7 @@ type running struct {
 }
 
 // start runs the agent on the machine.
-func (m *machine) start(t testing.TB, api *fakeAPI, library string, flags ...string) *running {
+func (m *machine) start(t *testing.T, api *fakeAPI, library string, flags ...string) *running {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -129,7 +130,7 @@ func (m *machine) start(t testing.TB, api *fakeAPI, library string, flags ...str
 }
 
 // stop asks the agent to end, as the kubelet does, and wants it to end well.
-func (r *running) stop(t testing.TB) {
+func (r *running) stop(t *testing.T) {
 	t.Helper()
 	r.stopOf.Do(func() {
 		if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -142,7 +143,7 @@ func (r *running) stop(t testing.TB) {
 }
 
 // eventually waits until a condition holds, and returns how long that took.
-func eventually(t testing.TB, most time.Duration, what string, holds func() bool) time.Duration {
+func eventually(t *testing.T, most time.Duration, what string, holds func() bool) time.Duration {
 	t.Helper()
 	began := time.Now()
 	for !holds() {
@@ -192,11 +193,11 @@ func (f *fakeKubelet) GetAllocatableResources(context.Context, *podresources.All
 	return &podresources.AllocatableResourcesResponse{Devices: f.allocatable}, nil
 }
 
-// give sets which devices a pod has, and which there are to be had.
-func (f *fakeKubelet) give(namespace, name string, ids []string, allocatable ...string) {
+// give sets which devices a pod of the namespace ml has, and which there are to be had.
+func (f *fakeKubelet) give(name string, ids []string, allocatable ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.pods = []*podresources.PodResources{{Namespace: namespace, Name: name, Containers: []*podresources.ContainerResources{
+	f.pods = []*podresources.PodResources{{Namespace: "ml", Name: name, Containers: []*podresources.ContainerResources{
 		{Devices: []*podresources.ContainerDevices{{ResourceName: "nvidia.com/gpu", DeviceIds: ids}}},
 	}}}
 	f.allocatable = []*podresources.ContainerDevices{{ResourceName: "nvidia.com/gpu", DeviceIds: allocatable}}

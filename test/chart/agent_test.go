@@ -17,8 +17,9 @@ import (
 
 func daemonSets(t *testing.T, all []*unstructured.Unstructured) []appsv1.DaemonSet {
 	t.Helper()
-	var found []appsv1.DaemonSet
-	for _, object := range ofKind(all, "DaemonSet") {
+	sets := ofKind(all, "DaemonSet")
+	found := make([]appsv1.DaemonSet, 0, len(sets))
+	for _, object := range sets {
 		found = append(found, convert[appsv1.DaemonSet](t, object))
 	}
 	return found

@@ -63,7 +63,7 @@ type Library struct {
 }
 
 // Build compiles a library for the machine. It skips the test where there is no C compiler.
-func Build(t testing.TB, m Machine, flags ...string) *Library {
+func Build(t *testing.T, m Machine, flags ...string) *Library {
 	t.Helper()
 	compiler, err := exec.LookPath("cc")
 	if err != nil {
@@ -77,20 +77,20 @@ func Build(t testing.TB, m Machine, flags ...string) *Library {
 		t.Fatal(err)
 	}
 	args := append([]string{"-O1", "-shared", "-fPIC", "-DSTATE=\"" + lib.state + "\"", "-DFOLDER=\"" + dir + "\"", "-o", lib.Path, code}, flags...)
-	if output, err := exec.CommandContext(t.Context(), compiler, args...).CombinedOutput(); err != nil {
+	if output, err := exec.CommandContext(t.Context(), compiler, args...).CombinedOutput(); err != nil { //nolint:gosec // the compiler, and what is above
 		t.Fatalf("compile the library: %v\n%s", err, output)
 	}
 	return lib
 }
 
 // Old builds a library without the functions that came after 2019: partitions, row remapping, fabrics, and newer forms of others.
-func Old(t testing.TB, m Machine) *Library {
+func Old(t *testing.T, m Machine) *Library {
 	t.Helper()
 	return Build(t, m, "-DOLD")
 }
 
 // Set changes the machine, at once, for every process that has the library loaded.
-func (l *Library) Set(t testing.TB, m Machine) {
+func (l *Library) Set(t *testing.T, m Machine) {
 	t.Helper()
 	var text strings.Builder
 	fmt.Fprintf(&text, "driver\tversion=%s\tbegin=%d\tbroken=%d\n", m.Driver, m.Begin, m.Broken)
@@ -118,8 +118,16 @@ func (g GPU) write(to *strings.Builder, kind string) {
 		key string
 		of  *int
 	}{
-		{"generation", g.Generation}, {"width", g.Width}, {"links", g.Links}, {"usage", g.Milliwatts}, {"limit", g.LimitMilliwatts},
-		{"default", g.UsualMilliwatts}, {"temperature", g.Celsius}, {"busy", g.Busy}, {"clock", g.Megahertz}, {"mig", g.MIG},
+		{"generation", g.Generation},
+		{"width", g.Width},
+		{"links", g.Links},
+		{"usage", g.Milliwatts},
+		{"limit", g.LimitMilliwatts},
+		{"default", g.UsualMilliwatts},
+		{"temperature", g.Celsius},
+		{"busy", g.Busy},
+		{"clock", g.Megahertz},
+		{"mig", g.MIG},
 	} {
 		if field.of != nil {
 			fmt.Fprintf(to, "\t%s=%d", field.key, *field.of)

@@ -103,7 +103,7 @@ func TestNoWayOfPrintingShowsTheKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	secret := strings.Split(string(file), "\n")[1]
-	encoded, err := json.Marshal(key)
+	encoded, err := json.Marshal(struct{ Key any }{key})
 	if err != nil {
 		t.Fatal(err)
 	}
