@@ -187,6 +187,11 @@ func (d *Driver) sensor(sensor string, into *device.Device) {
 	if hertz, err := d.number(sensor, "freq1_input"); err == nil {
 		into.Load.Hertz = new(float64(hertz))
 	}
+	d.power(sensor, into)
+}
+
+// power reads what the card draws, and what it may.
+func (d *Driver) power(sensor string, into *device.Device) {
 	for _, name := range []string{"power1_average", "power1_input"} {
 		if microwatts, err := d.number(sensor, name); err == nil {
 			into.Load.Watts = new(float64(microwatts) / 1e6)

@@ -16,15 +16,15 @@ import (
 // handle is a GPU or a partition: a pointer of the library's own.
 type handle = uintptr
 
-// The library's structures, as nvml.h has them.
+// The library's structures, as nvml.h has them. What is not read has no name.
 type (
-	memoryInfo struct{ total, free, used uint64 }
+	memoryInfo struct{ total, _, used uint64 }
 	pciInfo    struct {
-		legacy                               [16]byte
-		domain, bus, device, id, subsystemID uint32
-		busID                                [32]byte
+		_     [16]byte
+		_     [5]uint32
+		busID [32]byte
 	}
-	utilizationRates struct{ gpu, memory uint32 }
+	utilizationRates struct{ gpu, _ uint32 }
 	fabricInfo       struct {
 		version uint32
 		cluster [16]byte
@@ -32,23 +32,21 @@ type (
 		clique  uint32
 		state   uint8
 		_       [3]byte
-		health  uint32
+		_       uint32
 	}
 	processInfo struct {
-		pid              uint32
-		_                uint32
-		memory           uint64
-		instance, within uint32
+		pid, _ uint32
+		_      uint64
+		_      [2]uint32
 	}
 	processInfoV1 struct {
-		pid    uint32
-		_      uint32
-		memory uint64
+		pid, _ uint32
+		_      uint64
 	}
 	eventData struct {
-		of               handle
-		kind, data       uint64
-		instance, within uint32
+		of         handle
+		kind, data uint64
+		_          [2]uint32
 	}
 )
 

@@ -201,7 +201,7 @@ func TestMoreProcessesThanThereWasRoomFor(t *testing.T) {
 	for pid := 1; pid <= 20; pid++ {
 		machine.GPUs[0].Processes = append(machine.GPUs[0].Processes, nvmltest.Process{PID: pid})
 	}
-	for name, build := range map[string]func(testing.TB, nvmltest.Machine) *nvmltest.Library{"a driver of today": func(t testing.TB, m nvmltest.Machine) *nvmltest.Library {
+	for name, build := range map[string]func(*testing.T, nvmltest.Machine) *nvmltest.Library{"a driver of today": func(t *testing.T, m nvmltest.Machine) *nvmltest.Library {
 		t.Helper()
 		return nvmltest.Build(t, m)
 	}, "an old driver": nvmltest.Old} {

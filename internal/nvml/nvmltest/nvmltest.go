@@ -63,7 +63,7 @@ type Library struct {
 }
 
 // Build compiles a library for the machine. It skips the test where there is no C compiler.
-func Build(t testing.TB, m Machine, flags ...string) *Library {
+func Build(t *testing.T, m Machine, flags ...string) *Library {
 	t.Helper()
 	compiler, err := exec.LookPath("cc")
 	if err != nil {
@@ -85,13 +85,13 @@ func Build(t testing.TB, m Machine, flags ...string) *Library {
 }
 
 // Old builds a library without the functions that came after 2019: partitions, row remapping, fabrics, and newer forms of others.
-func Old(t testing.TB, m Machine) *Library {
+func Old(t *testing.T, m Machine) *Library {
 	t.Helper()
 	return Build(t, m, "-DOLD")
 }
 
 // Set changes the machine, at once, for every process that has the library loaded.
-func (l *Library) Set(t testing.TB, m Machine) {
+func (l *Library) Set(t *testing.T, m Machine) {
 	t.Helper()
 	var text strings.Builder
 	fmt.Fprintf(&text, "driver\tversion=%s\tbegin=%d\tbroken=%d\n", m.Driver, m.Begin, m.Broken)
