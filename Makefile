@@ -42,7 +42,7 @@ check: verify lint test ## All that must hold before a push.
 ##@ Tests, by tier
 .PHONY: unit
 unit: ## The pure core and the controllers, with the race detector.
-	CGO_ENABLED=1 CGO_CFLAGS='-g -O2 -Wno-deprecated-declarations' $(TOOL) gotestsum --format pkgname -- $(NOVET) -race -shuffle=on $$(go list ./... | grep -vE '/test/(integration|chart|chaintest|swapprogram|e2e|sim/money)')
+	CGO_ENABLED=1 CGO_CFLAGS='-g -O2 -Wno-deprecated-declarations' $(TOOL) gotestsum --format pkgname -- $(NOVET) -race -shuffle=on -timeout 25m $$(go list ./... | grep -vE '/test/(integration|chart|chaintest|swapprogram|e2e|sim/money)')
 	go test $(NOVET) ./internal/nvml/... # once more as the agent's image has it, without cgo
 
 .PHONY: sim-money
