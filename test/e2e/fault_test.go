@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	corev1 "k8s.io/api/core/v1"
 	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/nvml/nvmltest"
@@ -28,6 +30,9 @@ const fallenWithin = 5 * time.Second
 func (s *supply) faultOnOneGPU() {
 	s.t.Helper()
 	ctx := s.t.Context()
+	// Without local pods the lease's node has GPUs that nobody holds, and the last is one of them.
+	s.must(s.lab.Client.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace("team-b"), client.GracePeriodSeconds(0)))
+	s.agrees("when no local work is left")
 	job := s.lease("half-node", 1, gpusPerNode/2)
 	node, want := job.Lease.Status.Nodes[0], identities(ctx, s.t, s.lab, job)
 	machine := nvmltest.H100s()
