@@ -29,7 +29,82 @@ type MemberStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// reputation is what the leases of the member's GPUs say of it. It is absent until somebody leases from the member.
+	// +optional
+	Reputation *MemberReputation `json:"reputation,omitempty"`
 }
+
+// MemberReputation is what a supplier's history says of it. docs/reputation.md has the formula.
+type MemberReputation struct {
+	// score is what the supplier's offers are ranked with, from "0.00" to "1.00", for people: what its history comes to, or the middle if
+	// that is more and the supplier is a newcomer.
+	// +required
+	// +kubebuilder:validation:MinLength=4
+	// +kubebuilder:validation:MaxLength=4
+	// +kubebuilder:validation:Pattern=`^(0\.[0-9]{2}|1\.00)$`
+	Score string `json:"score,omitempty"`
+	// standing is Newcomer while the supplier is not ranked below the middle, because little is known of it.
+	// +required
+	Standing SupplierStanding `json:"standing,omitempty"`
+	// overallPPM is what the history comes to, in parts per million: the mean of the parts that there is evidence of.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	OverallPPM *int32 `json:"overallPPM,omitempty"`
+	// quotaLeft is how many GPU-hours can still be leased from a newcomer before it is ranked by its history alone.
+	// +optional
+	QuotaLeft Observations `json:"quotaLeft,omitempty"`
+	// completion is about the leases that ran as agreed and those that the supplier failed, in GPU-hours.
+	// +optional
+	Completion *ReputationPart `json:"completion,omitempty"`
+	// proof is about challenges answered and failed.
+	// +optional
+	Proof *ReputationPart `json:"proof,omitempty"`
+	// uptime is about the hours in which the offered GPUs could be reached and those in which they could not.
+	// +optional
+	Uptime *ReputationPart `json:"uptime,omitempty"`
+	// metering is about usage records that agree with the buyer's and those that do not.
+	// +optional
+	Metering *ReputationPart `json:"metering,omitempty"`
+	// asOf is the beginning of the day, in UTC, that the figures are of. Figures that a day does not change keep theirs.
+	// +required
+	AsOf metav1.Time `json:"asOf,omitzero"`
+}
+
+// ReputationPart is one of the things that a supplier is measured by. A part without evidence is absent.
+type ReputationPart struct {
+	// ppm is the part's score, in parts per million.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	PPM *int32 `json:"ppm,omitempty"`
+	// good is how much speaks for the supplier: half of what happened 30 days ago counts.
+	// +required
+	Good Observations `json:"good,omitempty"`
+	// bad is how much speaks against it.
+	// +required
+	Bad Observations `json:"bad,omitempty"`
+}
+
+// Observations is how often something was observed, or for how many GPU-hours, such as "93.12".
+//
+// +kubebuilder:validation:MinLength=4
+// +kubebuilder:validation:MaxLength=24
+// +kubebuilder:validation:Pattern=`^(0|[1-9][0-9]*)\.[0-9]{2}$`
+type Observations string
+
+// SupplierStanding says what a supplier is ranked by.
+//
+// +kubebuilder:validation:Enum=Newcomer;Known
+type SupplierStanding string
+
+const (
+	// StandingNewcomer is a supplier that little is known of, and nothing bad, while its quota lasts.
+	StandingNewcomer SupplierStanding = "Newcomer"
+	// StandingKnown is a supplier that is ranked by its history alone.
+	StandingKnown SupplierStanding = "Known"
+)
 
 // Member is one who takes part in the market: a wallet, and the hub namespace that the object lives in.
 //
@@ -39,7 +114,9 @@ type MemberStatus struct {
 // +kubebuilder:printcolumn:name="Wallet",type=string,JSONPath=`.spec.wallet`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Reputation",type=string,JSONPath=`.status.reputation.score`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Standing",type=string,priority=1,JSONPath=`.status.reputation.standing`
 // +kubebuilder:printcolumn:name="Name-Shown",type=string,priority=1,JSONPath=`.spec.displayName`
 // +kubebuilder:selectablefield:JSONPath=`.spec.wallet`
 // +kubebuilder:validation:XValidation:rule="self.spec.wallet == oldSelf.spec.wallet",message="spec.wallet is immutable: a wallet is a member's identity",fieldPath=".spec.wallet"

@@ -198,12 +198,15 @@ type Quota struct {
 // DefaultQuota is two days of one GPU.
 func DefaultQuota() Quota { return Quota{GPUHours: 48 * PPM} }
 
-// Ranked returns what a supplier is ranked with: its score; or the middle, if that is more, while it is a newcomer: known by few
-// observations of its leases, none of them bad, and with less leased from it in all than the quota. explored is never given back, so that
-// nobody stays a newcomer.
+// Lasts says whether a supplier is a newcomer whose quota lasts: known by few observations of its leases, with nothing against it, and
+// with less leased from it in all than the quota. explored is never given back, so that nobody stays a newcomer.
+func (q Quota) Lasts(score *Score, explored uint64) bool {
+	return !score.bad() && score.Evidence[Completion].Good < FewObservations && explored < q.GPUHours
+}
+
+// Ranked returns what a supplier is ranked with: its score; or the middle, if that is more, while its quota lasts.
 func (q Quota) Ranked(score *Score, explored uint64) uint32 {
-	known := score.Evidence[Completion]
-	if score.bad() || known.Good >= FewObservations || explored >= q.GPUHours {
+	if !q.Lasts(score, explored) {
 		return score.Overall
 	}
 	return max(score.Overall, Newcomer)

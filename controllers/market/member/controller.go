@@ -1,32 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package member admits members to the market: one wallet, one namespace. It does not know what a member buys or sells.
+// Package member admits members to the market, one wallet to one namespace, and says what suppliers' leases come to. It believes a lease's
+// own word on how it ended, and only the chain's on what was paid for it.
 package member
 
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/kube"
 )
 
-// byWallet indexes members by their wallet.
-const byWallet = "spec.wallet"
+// byWallet indexes members by their wallet, and byClosed the settlements that closed a lease by the lease's namespace.
+const (
+	byWallet = "spec.wallet"
+	byClosed = "settlement.closed"
+)
 
 // Reconciler reconciles Members.
 type Reconciler struct {
 	Teller *kube.Teller
 	Hub    client.Client
+	Now    func() time.Time
 }
 
-// +kubebuilder:rbac:groups=bourse.dev,resources=members,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=members;gpuleases;settlements,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=members/status,verbs=get;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -35,19 +44,58 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &boursev1.Member{}, byWallet, walletOf); err != nil {
 		return fmt.Errorf("index members: %w", err)
 	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &boursev1.Settlement{}, byClosed, closedOf); err != nil {
+		return fmt.Errorf("index settlements: %w", err)
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("member").
 		For(&boursev1.Member{}).
 		Watches(&boursev1.Member{}, handler.EnqueueRequestsFromMapFunc(r.rivals)).
+		Watches(&boursev1.GPULease{}, handler.EnqueueRequestsFromMapFunc(supplierOfLease), builder.WithPredicates(counts())).
+		Watches(&boursev1.Settlement{}, handler.EnqueueRequestsFromMapFunc(supplierPaid)).
 		Complete(reconcile.AsReconciler(r.Hub, r))
 }
 
-// Reconcile decides whether the member may take part.
+// Reconcile decides whether the member may take part, and what is known of it.
 func (r *Reconciler) Reconcile(ctx context.Context, member *boursev1.Member) (reconcile.Result, error) {
 	if !member.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
 	}
-	return kube.Run(ctx, r.Teller, member, r.admit)
+	return kube.Run(ctx, r.Teller, member, r.admit, r.rate)
+}
+
+// counts lets pass what may change a reputation: a lease that comes or goes, and whatever is said of one that has ended. While it is open
+// it counts with what was agreed, which never changes.
+func counts() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		lease, ok := e.ObjectNew.(*boursev1.GPULease)
+		return ok && !open(lease)
+	}}
+}
+
+// supplierOfLease is the member in whose namespace the lease is.
+func supplierOfLease(_ context.Context, obj client.Object) []reconcile.Request { return memberOf(obj.GetNamespace()) }
+
+// supplierPaid is the member whose lease the settlement closed.
+func supplierPaid(_ context.Context, obj client.Object) []reconcile.Request {
+	var requests []reconcile.Request
+	for _, namespace := range closedOf(obj) {
+		requests = append(requests, memberOf(namespace)...)
+	}
+	return requests
+}
+
+func memberOf(namespace string) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: namespace, Name: boursev1.MemberName}}}
+}
+
+// closedOf is the namespace of the lease that a settlement closed.
+func closedOf(obj client.Object) []string {
+	settlement, ok := obj.(*boursev1.Settlement)
+	if !ok || settlement.Spec.Kind != boursev1.SettlementRefund {
+		return nil
+	}
+	return []string{settlement.Spec.Lease.Namespace}
 }
 
 // rivals are the other members with the same wallet: one of them may be admitted when the member is gone.
