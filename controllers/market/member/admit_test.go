@@ -23,10 +23,12 @@ func member(namespace, wallet string, age time.Duration) *boursev1.Member {
 	return m
 }
 
-func newBench(t *testing.T, members ...client.Object) (*fakehub.Hub, *Reconciler) {
+func newBench(t *testing.T, objects ...client.Object) (*fakehub.Hub, *Reconciler) {
 	t.Helper()
-	hub := fakehub.New(t, []fakehub.Index{{Of: &boursev1.Member{}, Name: byWallet, Values: walletOf}}, members...)
-	return hub, &Reconciler{Teller: hub.Teller(), Hub: hub}
+	hub := fakehub.New(t, []fakehub.Index{
+		{Of: &boursev1.Member{}, Name: byWallet, Values: walletOf}, {Of: &boursev1.Settlement{}, Name: byClosed, Values: closedOf},
+	}, objects...)
+	return hub, &Reconciler{Teller: hub.Teller(), Hub: hub, Now: hub.Now}
 }
 
 func pass(t *testing.T, hub *fakehub.Hub, r *Reconciler, namespace string) *metav1.Condition {

@@ -87,10 +87,7 @@ func endOf(lease *boursev1.GPULease) time.Time {
 }
 
 // dayOf counts days from the first of 1970, in UTC.
-func dayOf(at time.Time) int {
-	const day = 24 * 60 * 60
-	return int(at.Unix() / day)
-}
+func dayOf(at time.Time) int { return int(at.Unix() / int64(day/time.Second)) }
 
 // open says whether a lease may still use GPUs.
 func open(lease *boursev1.GPULease) bool {
