@@ -79,7 +79,7 @@ type ReputationPart struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000
 	PPM *int32 `json:"ppm,omitempty"`
-	// good is how much speaks for the supplier: half of what happened 30 days ago counts.
+	// good is how much speaks for the supplier; what happened 30 days ago counts half.
 	// +required
 	Good Observations `json:"good,omitempty"`
 	// bad is how much speaks against it.

@@ -18,15 +18,15 @@ func TestReputationOf(t *testing.T) {
 		reputation *boursev1.MemberReputation
 		want       uint32
 	}{
-		"nobody leased from it yet":              {nil, 500_000},
-		"a newcomer is not ranked below 0.5":     {of(boursev1.StandingNewcomer, 206_543), 500_000},
-		"but above it, if it deserves that":      {of(boursev1.StandingNewcomer, 700_000), 700_000},
-		"who is known is ranked by its history":  {of(boursev1.StandingKnown, 206_543), 206_543},
-		"which may be as bad as can be":          {of(boursev1.StandingKnown, 0), 0},
-		"or as good":                             {of(boursev1.StandingKnown, 1_000_000), 1_000_000},
-		"nobody is better than one whole":        {of(boursev1.StandingKnown, 1_000_001), 1_000_000},
-		"nor worse than nothing":                 {of(boursev1.StandingKnown, -1), 0},
-		"a known one without a score has none":   {&boursev1.MemberReputation{Standing: boursev1.StandingKnown}, 0},
+		"nobody leased from it yet":                     {nil, 500_000},
+		"a newcomer is not ranked below 0.5":            {of(boursev1.StandingNewcomer, 206_543), 500_000},
+		"but above it, if it deserves that":             {of(boursev1.StandingNewcomer, 700_000), 700_000},
+		"who is known is ranked by its history":         {of(boursev1.StandingKnown, 206_543), 206_543},
+		"which may be as bad as can be":                 {of(boursev1.StandingKnown, 0), 0},
+		"or as good":                                    {of(boursev1.StandingKnown, 1_000_000), 1_000_000},
+		"nobody is better than one whole":               {of(boursev1.StandingKnown, 1_000_001), 1_000_000},
+		"nor worse than nothing":                        {of(boursev1.StandingKnown, -1), 0},
+		"a known one without a score has none":          {&boursev1.MemberReputation{Standing: boursev1.StandingKnown}, 0},
 		"a newcomer without one is still in the middle": {&boursev1.MemberReputation{Standing: boursev1.StandingNewcomer}, 500_000},
 	}
 	for name, tc := range cases {

@@ -74,7 +74,9 @@ func counts() predicate.Predicate {
 }
 
 // supplierOfLease is the member in whose namespace the lease is.
-func supplierOfLease(_ context.Context, obj client.Object) []reconcile.Request { return memberOf(obj.GetNamespace()) }
+func supplierOfLease(_ context.Context, obj client.Object) []reconcile.Request {
+	return memberOf(obj.GetNamespace())
+}
 
 // supplierPaid is the member whose lease the settlement closed.
 func supplierPaid(_ context.Context, obj client.Object) []reconcile.Request {

@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	hour   = reputation.PPM       // a GPU-hour in millionths
-	price  = 185_000_000          // of a GPU-hour of builders.Leased, whose 8 GPUs are leased for an hour
-	agreed = 8 * hour             //
-	first  = 20_878               // the day on which tests begin
-	used   = 2 * 3600 * 1000      // two GPU-hours in milliseconds
+	hour   = reputation.PPM  // a GPU-hour in millionths
+	agreed = 8 * hour        // as builders.Leased has it
+	price  = 185_000_000     // of each of them
+	first  = 20_878          // the day on which tests begin
+	used   = 2 * 3600 * 1000 // two GPU-hours in milliseconds
 	earned = money.Amount(2 * price)
 )
 
@@ -98,19 +98,22 @@ func TestWhatAnEndSays(t *testing.T) {
 }
 
 func TestWhatALeaseWeighs(t *testing.T) {
+	uses := func(milliseconds *int64) func(*boursev1.GPULease) {
+		return func(l *boursev1.GPULease) { l.Status.Usage.GPUMilliseconds = milliseconds }
+	}
 	cases := map[string]struct {
 		paid   money.Amount
 		change func(*boursev1.GPULease)
 		want   uint64
 	}{
-		"what was used and paid":                      {paid: earned, want: 2 * hour},
-		"nothing that was not paid":                   {paid: 0, want: 0},
-		"a part of which the rest was not paid":       {paid: price / 2, want: hour / 2},
-		"no more than was used, whatever was paid":    {paid: 100 * price, want: 2 * hour},
-		"no more than was agreed, whatever was used":  {paid: 100 * price, change: func(l *boursev1.GPULease) { *l.Status.Usage.GPUMilliseconds = 1 << 62 }, want: agreed},
-		"nothing if the usage is less than nothing":   {paid: earned, change: func(l *boursev1.GPULease) { *l.Status.Usage.GPUMilliseconds = -1 }},
-		"nothing if the usage does not say how much":  {paid: earned, change: func(l *boursev1.GPULease) { l.Status.Usage.GPUMilliseconds = nil }},
-		"what was agreed, if the supplier failed it":  {change: func(l *boursev1.GPULease) { l.Status.End.Party = boursev1.PartySupplier }, want: agreed},
+		"what was used and paid":                     {paid: earned, want: 2 * hour},
+		"nothing that was not paid":                  {paid: 0, want: 0},
+		"a part of which the rest was not paid":      {paid: price / 2, want: hour / 2},
+		"no more than was used, whatever was paid":   {paid: 100 * price, want: 2 * hour},
+		"no more than was agreed, whatever was used": {paid: 100 * price, change: uses(new(int64(1 << 62))), want: agreed},
+		"nothing if the usage is less than nothing":  {paid: earned, change: uses(new(int64(-1)))},
+		"nothing if the usage does not say how much": {paid: earned, change: uses(nil)},
+		"what was agreed, if the supplier failed it": {change: func(l *boursev1.GPULease) { l.Status.End.Party = boursev1.PartySupplier }, want: agreed},
 		"what was agreed, however little of it ran on": {change: func(l *boursev1.GPULease) {
 			l.Status.End.Party, l.Status.Usage = boursev1.PartySupplier, nil
 		}, want: agreed},
@@ -139,10 +142,10 @@ func TestTheDayOfAnEnd(t *testing.T) {
 		at   time.Time
 		want int
 	}{
-		"as the lease says":              {builders.Start.Add(time.Hour), first},
-		"not before the lease was made":  {time.Unix(0, 0), first},
+		"as the lease says":               {builders.Start.Add(time.Hour), first},
+		"not before the lease was made":   {time.Unix(0, 0), first},
 		"not after its escrow's deadline": {builders.Start.Add(1000 * day), first},
-		"the next day":                   {builders.Start.Add(12 * time.Hour), first + 1},
+		"the next day":                    {builders.Start.Add(12 * time.Hour), first + 1},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -182,12 +185,12 @@ func TestWhatIsExplored(t *testing.T) {
 		leases []boursev1.GPULease
 		want   uint64
 	}{
-		"nothing":                        {nil, 0},
-		"what an open lease may use":     {[]boursev1.GPULease{*running}, agreed},
-		"what a lease used":              {[]boursev1.GPULease{*over}, 2 * hour},
-		"however it ended":               {[]boursev1.GPULease{*failed}, 2 * hour},
-		"nothing of one that never ran":  {[]boursev1.GPULease{*recalled}, 0},
-		"all of them together":           {[]boursev1.GPULease{*running, *over, *failed, *recalled}, agreed + 4*hour},
+		"nothing":                       {nil, 0},
+		"what an open lease may use":    {[]boursev1.GPULease{*running}, agreed},
+		"what a lease used":             {[]boursev1.GPULease{*over}, 2 * hour},
+		"however it ended":              {[]boursev1.GPULease{*failed}, 2 * hour},
+		"nothing of one that never ran": {[]boursev1.GPULease{*recalled}, 0},
+		"all of them together":          {[]boursev1.GPULease{*running, *over, *failed, *recalled}, agreed + 4*hour},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -63,8 +63,8 @@ func TestANewcomerIsRankedInTheMiddle(t *testing.T) {
 	lease := ended(t, "train", boursev1.EndCompleted, boursev1.PartyBuyer)
 	hub, r := newBench(t, supplierOnly(), lease, closed(lease, 2))
 	want := &boursev1.MemberReputation{
-		Score: "0.50", Standing: boursev1.StandingNewcomer, OverallPPM: new(int32(342_378)), QuotaLeft: "46.00",
-		Completion: &boursev1.ReputationPart{PPM: new(int32(342_378)), Good: "2.00", Bad: "0.00"},
+		Score: "0.50", Standing: boursev1.StandingNewcomer, OverallPPM: new(int32(342_371)), QuotaLeft: "46.00",
+		Completion: &boursev1.ReputationPart{PPM: new(int32(342_371)), Good: "2.00", Bad: "0.00"},
 		AsOf:       metav1.NewTime(builders.Start.Truncate(day)),
 	}
 	if diff := cmp.Diff(want, rated(t, hub, r)); diff != "" {
