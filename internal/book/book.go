@@ -70,6 +70,15 @@ func (b *Book) Get(name string) *Offer {
 	return nil
 }
 
+// Offers returns copies of all offers with what is held of them, in no order.
+func (b *Book) Offers() []Offer {
+	offers := make([]Offer, len(b.all))
+	for i, s := range b.all {
+		offers[i] = s.Offer
+	}
+	return offers
+}
+
 // Upsert adds an offer, or replaces the one of its name. What is held of it stays held; the offer's own Held is not looked at.
 func (b *Book) Upsert(offer Offer) {
 	s := b.offers[offer.Name]

@@ -59,6 +59,7 @@ func (w *twin) fits(d *Demand, o *Offer) bool {
 		(len(d.Regions) == 0 || slices.Contains(d.Regions, o.Region)) && slices.Contains(o.Tiers, d.Tier) && o.Isolation >= d.Isolation &&
 		o.Egress >= d.Egress && o.Shortest <= d.Duration && o.Longest >= d.Duration &&
 		(o.Until.IsZero() || !o.Until.Before(d.At.Add(d.Start).Add(d.Duration))) && !o.Unstaked && o.Reputation >= d.MinReputation &&
+		(len(o.Buyers) == 0 || slices.Index(o.Buyers, d.Buyer) >= 0) && (len(o.Allowed) == 0 || slices.Index(o.Allowed, d.Image) >= 0) &&
 		o.Price <= d.MaxPrice && (d.Affordable == 0 || o.Price <= d.Affordable) && (slots >= d.Workers || d.Split && slots > 0)
 }
 

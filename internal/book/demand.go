@@ -70,6 +70,7 @@ type Demand struct {
 	Duration      time.Duration // the term
 	Start         time.Duration // how long after At the term may begin
 	MinReputation uint32        // the least reputation of a supplier, in ppm
+	Buyer         string        // who asks, as suppliers name those whom they serve
 	Image         string        // what the workers run
 	Weights       Weights       // what counts besides the price, and how much
 	Refused       string        // the offer that refused this job last ranks behind every other; may be empty
@@ -121,6 +122,8 @@ type Offer struct {
 	Reputation uint32        // of the supplier, in ppm
 	Unstaked   bool          // the supplier lacks the stake that the market asks for
 	Images     []string      // the images that its nodes hold, as far as known
+	Allowed    []string      // the images that may run, as ImageAllowed reads them; any, when empty
+	Buyers     []string      // who may lease; anybody, when empty
 	Shapes     []Shape       // the nodes by their number of free GPUs
 	Held       []Gang        // what was promised out of the shapes, but is not yet subtracted from them
 }

@@ -127,6 +127,8 @@ func digestOffer(o *Offer) Digest {
 	h.list(o.Tokens)
 	h.list(o.Tiers)
 	h.list(o.Images)
+	h.list(o.Allowed)
+	h.list(o.Buyers)
 	shapes := slices.Clone(o.Shapes)
 	slices.SortFunc(shapes, func(a, b Shape) int { return cmp.Or(cmp.Compare(a.Free, b.Free), cmp.Compare(a.Nodes, b.Nodes)) })
 	h.numbers(uint64(len(shapes)))
@@ -146,7 +148,7 @@ func digestOffer(o *Offer) Digest {
 // Digest returns the digest of everything that the demand asks.
 func (d *Demand) Digest() Digest {
 	var h hasher
-	h.texts(d.UID, d.Token, d.Tier, d.Image, d.Refused)
+	h.texts(d.UID, d.Token, d.Tier, d.Image, d.Buyer, d.Refused)
 	//nolint:gosec // bits count here, not values
 	h.numbers(uint64(d.MinMemoryMiB), uint64(d.Workers), uint64(d.PerWorker), flag(d.Split), uint64(d.MaxPrice), uint64(d.Affordable),
 		uint64(d.Isolation), uint64(d.Egress), uint64(d.Duration), uint64(d.Start), uint64(d.MinReputation),

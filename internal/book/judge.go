@@ -103,9 +103,7 @@ func (d *Decision) settle(fit []ranked) {
 	if d.demand.Workers < 1 {
 		return
 	}
-	slices.SortFunc(fit, func(a, b ranked) int {
-		return cmp.Or(cmp.Compare(flag(d.refused(a.offer)), flag(d.refused(b.offer))), a.order(&b))
-	})
+	fit = inTurn(d.demand, fit)
 	if d.demand.Split {
 		fit = d.splitAmong(fit)
 	}
@@ -127,6 +125,14 @@ func (d *Decision) settle(fit []ranked) {
 	}
 }
 
+// inTurn sorts offers as a demand gets them: by score, then by draw, and the one that refused it last behind all others.
+func inTurn(d *Demand, fit []ranked) []ranked {
+	slices.SortFunc(fit, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(flag(d.refusedBy(a.offer)), flag(d.refusedBy(b.offer))), a.order(&b))
+	})
+	return fit
+}
+
 // compare says what told the best offer from the next.
 func (d *Decision) compare(best, next *ranked) {
 	d.Next, d.NextScore = next.offer.Name, next.score
@@ -141,9 +147,9 @@ func (d *Decision) compare(best, next *ranked) {
 }
 
 // refused says whether the offer refused the job last.
-func (d *Decision) refused(o *Offer) bool {
-	return d.demand.Refused != "" && d.demand.Refused == o.Name
-}
+func (d *Decision) refused(o *Offer) bool { return d.demand.refusedBy(o) }
+
+func (d *Demand) refusedBy(o *Offer) bool { return d.Refused != "" && d.Refused == o.Name }
 
 // splitAmong fills the gang from the offers of one model, and returns those of it; none when no model has room for the whole gang.
 func (d *Decision) splitAmong(fit []ranked) []ranked {

@@ -43,6 +43,12 @@ func randomOffer(rng *rand.Rand, name string) Offer {
 	if rng.IntN(3) == 0 {
 		o.Images = []string{"ray"}
 	}
+	if rng.IntN(8) == 0 {
+		o.Buyers = []string{pick(rng, "alice", "bob")}
+	}
+	if rng.IntN(8) == 0 {
+		o.Allowed = []string{pick(rng, "ray", "acme/ray")}
+	}
 	for range rng.IntN(4) {
 		o.Shapes = append(o.Shapes, Shape{Free: 1 + rng.IntN(16), Nodes: 1 + rng.IntN(3)})
 	}
@@ -73,6 +79,9 @@ func randomDemand(rng *rand.Rand) *Demand {
 	}
 	if rng.IntN(2) == 0 {
 		d.Image = "ray"
+	}
+	if rng.IntN(2) == 0 {
+		d.Buyer = pick(rng, "alice", "bob", "carol")
 	}
 	if rng.IntN(5) == 0 {
 		d.Affordable = money.USD(90 + rng.IntN(25))

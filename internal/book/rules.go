@@ -28,6 +28,7 @@ const (
 	RuleReputation
 	RulePrice
 	RuleBudget
+	RulePolicy
 	RuleCapacity
 	ruleCount
 )
@@ -64,15 +65,16 @@ var rules = [ruleCount]rule{
 	RuleReputation: {"reputation", reputable, hasReputation, asksReputation},
 	RulePrice:      {"price", underPrice, hasPrice, asksPrice},
 	RuleBudget:     {"budget", underBudget, hasPrice, asksBudget},
+	RulePolicy:     {"policy", permitted, hasPolicy, asksPolicy},
 	RuleCapacity:   {"capacity", hasRoom, hasSlots, nothing},
 }
 
-// fixOrder says which rule a buyer would rather give way on, when several single changes would find an offer. The last three are not
+// fixOrder says which rule a buyer would rather give way on, when several single changes would find an offer. The last four are not
 // the buyer's to change.
 func fixOrder() []Rule {
 	return []Rule{
 		RulePrice, RuleBudget, RuleDuration, RuleWindow, RuleRegion, RuleReputation, RuleTier, RuleToken, RuleEgress, RuleIsolation,
-		RuleMemory, RuleModel, RuleCapacity, RuleStake, RuleValidity,
+		RuleMemory, RuleModel, RulePolicy, RuleCapacity, RuleStake, RuleValidity,
 	}
 }
 
@@ -222,6 +224,37 @@ func underBudget(d *Demand, o *Offer) bool { return d.Affordable == 0 || o.Price
 
 func asksBudget(d *Demand) string {
 	return fmt.Sprintf("has a budget for %s USD", d.Affordable)
+}
+
+// permitted: the supplier serves this buyer, and lets this image run.
+func permitted(d *Demand, o *Offer) bool { return serves(d, o) && ImageAllowed(o.Allowed, d.Image) }
+
+func serves(d *Demand, o *Offer) bool {
+	return len(o.Buyers) == 0 || slices.Contains(o.Buyers, d.Buyer)
+}
+
+func hasPolicy(d *Demand, o *Offer) string {
+	if !serves(d, o) {
+		return "is for chosen buyers"
+	}
+	return "runs images of " + anyOf(o.Allowed)
+}
+
+func asksPolicy(d *Demand) string { return "runs " + d.Image }
+
+// ImageAllowed says whether an image is of one of the repositories, or of one whose name begins with one that ends with a slash. Any is, if
+// none is named.
+func ImageAllowed(repositories []string, image string) bool {
+	if len(repositories) == 0 {
+		return true
+	}
+	name, _, _ := strings.Cut(image, "@")
+	if colon := strings.LastIndexByte(name, ':'); colon > strings.LastIndexByte(name, '/') {
+		name = name[:colon]
+	}
+	return slices.ContainsFunc(repositories, func(allowed string) bool {
+		return name == allowed || strings.HasSuffix(allowed, "/") && strings.HasPrefix(name, allowed)
+	})
 }
 
 // hasRoom: every worker finds its GPUs on one node; of a gang that may be split, one worker does.
