@@ -114,6 +114,12 @@ type Placement struct {
 	// +optional
 	// +default="None"
 	Egress Egress `json:"egress,omitempty"`
+
+	// minReputationPercent is the least reputation of a supplier that the job accepts. A newcomer has 50.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	MinReputationPercent *int32 `json:"minReputationPercent,omitempty"`
 }
 
 // RegionPenalty is what the buyer would pay not to be in a region.

@@ -187,7 +187,29 @@ type PoolTerms struct {
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=3600
 	NoticeSeconds int32 `json:"noticeSeconds,omitempty"`
+
+	// images are what leases may run: names of repositories such as rayproject/ray, or beginnings of names, which end with a slash, such
+	// as ghcr.io/acme/. Tags and digests are free. Without any, all images may run.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Images []ImageRepository `json:"images,omitempty"`
+
+	// buyers are the wallets that may lease. Without any, all may.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Buyers []SolanaAddress `json:"buyers,omitempty"`
 }
+
+// ImageRepository is the name of a repository of container images as jobs write it, or the beginning of such names with a slash at the end.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=255
+// +kubebuilder:validation:Pattern=`^[a-z0-9]+([._:/-]+[a-z0-9]+)*/?$`
+type ImageRepository string
 
 // GPUPoolStatus is what the supplier's controller last saw.
 type GPUPoolStatus struct {

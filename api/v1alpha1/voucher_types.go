@@ -88,6 +88,7 @@ type VoucherStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Escrow",type=string,priority=1,JSONPath=`.spec.escrow`
 // +kubebuilder:printcolumn:name="Refusal",type=string,priority=1,JSONPath=`.spec.refusal`
+// +kubebuilder:selectablefield:JSONPath=`.spec.lease.namespace`
 // +kubebuilder:validation:XValidation:rule="self.spec.lease == oldSelf.spec.lease && self.spec.escrow == oldSelf.spec.escrow && self.spec.programID == oldSelf.spec.programID",message="lease, escrow and programID are immutable",fieldPath=".spec"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.spec.gross) || (has(self.spec.gross) && self.spec.gross >= oldSelf.spec.gross && self.spec.sequence >= oldSelf.spec.sequence)",message="a promise is cumulative: sequence and gross never decrease",fieldPath=".spec.gross"
 type Voucher struct {

@@ -13,6 +13,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -180,10 +181,14 @@ func hubOf(mgr ctrl.Manager, o options, scheme *runtime.Scheme) (cluster.Cluster
 	return hub, nil
 }
 
-// ownOnly keeps other suppliers' offers, leases and stakes out of a supplier's memory. Vouchers are in the buyers' namespaces.
+// ownOnly keeps what concerns other suppliers out of a supplier's memory: their offers, leases and stakes, and the vouchers for their
+// leases, which are in the buyers' namespaces.
 func ownOnly(namespace string) map[client.Object]cache.ByObject {
 	own := cache.ByObject{Namespaces: map[string]cache.Config{namespace: {}}}
-	return map[client.Object]cache.ByObject{&boursev1.GPUOffer{}: own, &boursev1.GPULease{}: own, &boursev1.Member{}: own, &boursev1.StakePosition{}: own}
+	return map[client.Object]cache.ByObject{
+		&boursev1.GPUOffer{}: own, &boursev1.GPULease{}: own, &boursev1.Member{}: own, &boursev1.StakePosition{}: own,
+		&boursev1.Voucher{}: {Field: fields.OneTermEqualSelector("spec.lease.namespace", namespace)},
+	}
 }
 
 // addProbes adds /healthz, which says that the process answers, and /readyz, which says that its caches are filled. Neither asks

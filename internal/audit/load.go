@@ -3,24 +3,18 @@
 package audit
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/manifest"
 )
 
 // ErrRecords says that exported records cannot be read.
@@ -78,60 +72,19 @@ func Read(files fs.FS, name string) (Records, time.Time, error) {
 
 // parse adds the objects of one file, which may hold several documents, and lists.
 func (r *Records) parse(data []byte) error {
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
-	for {
-		document, err := documents.Read()
-		if errors.Is(err, io.EOF) {
-			return nil
+	err := manifest.Each(data, func(kind string, raw []byte) error {
+		switch kind {
+		case "GPULease":
+			return manifest.Append(&r.Leases, raw)
+		case "Settlement":
+			return manifest.Append(&r.Settlements, raw)
+		case "FeeBurn":
+			return manifest.Append(&r.FeeBurns, raw)
 		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrRecords, err)
-		}
-		raw, err := yaml.YAMLToJSONStrict(document)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrRecords, err)
-		}
-		if err := r.add(raw); err != nil {
-			return err
-		}
-	}
-}
-
-func (r *Records) add(raw []byte) error {
-	var head struct {
-		metav1.TypeMeta `json:",inline"`
-
-		Items []json.RawMessage `json:"items"`
-	}
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return fmt.Errorf("%w: %w", ErrRecords, err)
-	}
-	for _, item := range head.Items {
-		if err := r.add(item); err != nil {
-			return err
-		}
-	}
-	if head.APIVersion != boursev1.GroupVersion.String() || len(head.Items) > 0 {
 		return nil
-	}
-	switch head.Kind {
-	case "GPULease":
-		return appendTo(&r.Leases, raw)
-	case "Settlement":
-		return appendTo(&r.Settlements, raw)
-	case "FeeBurn":
-		return appendTo(&r.FeeBurns, raw)
-	}
-	return nil
-}
-
-func appendTo[T any](list *[]T, raw []byte) error {
-	var object T
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&object); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRecords, err)
 	}
-	*list = append(*list, object)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/listing"
 )
 
 // admit says whether the market can serve the job at all. A job that has a lease was admitted under that lease's terms.
@@ -17,7 +18,7 @@ func (r *Reconciler) admit(ctx context.Context, job *boursev1.ComputeJob) (recon
 	if job.Status.Lease != nil {
 		return reconcile.Result{}, nil
 	}
-	job.Status.GPUs = gpus(job)
+	job.Status.GPUs = listing.GPUs(job)
 	buyer, err := r.member(ctx, job.Namespace)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -43,18 +44,18 @@ func (r *Reconciler) admit(ctx context.Context, job *boursev1.ComputeJob) (recon
 
 // admitTerms says whether the job's own terms make sense in the market.
 func (r *Reconciler) admitTerms(job *boursev1.ComputeJob, market *boursev1.Market) (reconcile.Result, error) {
-	token := tokenOf(market, job.Spec.Bid.Token)
+	token := listing.Token(market, job.Spec.Bid.Token)
 	if token == nil {
 		reject(job, boursev1.ReasonTokenUnknown, fmt.Sprintf("The market does not take %s", job.Spec.Bid.Token))
 		return reconcile.Result{}, nil
 	}
-	most, err := quoteFor(job, market, token, job.Spec.Bid.MaxPriceUSD)
+	most, err := listing.QuoteFor(job, market, token, job.Spec.Bid.MaxPriceUSD)
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("price job: %w", err)
 	}
-	if most.deposit > most.budget {
+	if most.Deposit > most.Budget {
 		reject(job, boursev1.ReasonBudgetTooSmall, fmt.Sprintf("At its highest price the job needs a deposit of %s, and its budget is worth %s",
-			most.token.Format(most.deposit), most.token.Format(most.budget)))
+			most.Token.Format(most.Deposit), most.Token.Format(most.Budget)))
 		return reconcile.Result{}, nil
 	}
 	kube.True(job, boursev1.JobAdmitted, boursev1.ReasonJobAdmitted, "The market can serve the job")

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/listing"
 )
 
 // assumption is a choice that the caches may not show yet. What it holds of its offer, the book holds.
@@ -33,7 +34,7 @@ func (a *assumptions) assume(job *boursev1.ComputeJob, versions []string, c chos
 			delete(a.byJob, uid)
 		}
 	}
-	a.byJob[job.UID] = assumption{versions: versions, chosen: c, until: now.Add(acceptWithin)}
+	a.byJob[job.UID] = assumption{versions: versions, chosen: c, until: now.Add(listing.AcceptWithin)}
 }
 
 // decided returns what was chosen for the job. It stands when it was chosen on this very version of the job: the version is stale, or the

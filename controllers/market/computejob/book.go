@@ -8,7 +8,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,11 +15,8 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/book"
 	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/listing"
 )
-
-// republished is how long after a lease's acceptance its GPUs still count against the offer: by then the supplier has published
-// the offer without them. If it has not, the next lease on them is refused and tried again, and nothing is sold twice.
-const republished = 10 * time.Second
 
 // sync brings the book up to date with the caches: at first with all of them, later with what the feed says has changed.
 func (r *Reconciler) sync(ctx context.Context) error {
@@ -73,7 +69,7 @@ func (r *Reconciler) rebuild(ctx context.Context) error {
 		r.enter(ctx, &offers.Items[i])
 	}
 	for i := range jobs.Items {
-		if job := &jobs.Items[i]; job.Status.Lease != nil && !kube.IsTrue(job, boursev1.JobMatched) && !ended(job) {
+		if job := &jobs.Items[i]; job.Status.Lease != nil && !kube.IsTrue(job, boursev1.JobMatched) && !listing.Ended(job) {
 			r.promise(job, choiceOf(job))
 		}
 	}
@@ -97,9 +93,28 @@ func (r *Reconciler) syncOffer(ctx context.Context, key types.NamespacedName) er
 	return nil
 }
 
+// listed is what an offer says to the book, with what the market holds of its supplier.
+func (r *Reconciler) listed(ctx context.Context, offer *boursev1.GPUOffer) (book.Offer, error) {
+	member, err := r.member(ctx, offer.Namespace)
+	if err != nil {
+		return book.Offer{}, err
+	}
+	market, err := r.market(ctx)
+	if err != nil {
+		return book.Offer{}, err
+	}
+	var stake *boursev1.StakePosition
+	if market != nil && market.Spec.Stake != nil {
+		if stake, err = r.stake(ctx, offer.Namespace); err != nil {
+			return book.Offer{}, err
+		}
+	}
+	return listing.Offer(offer, listing.SupplierOf(member, stake, market))
+}
+
 // enter puts an offer into the book; one that cannot be read has no place there.
 func (r *Reconciler) enter(ctx context.Context, offer *boursev1.GPUOffer) {
-	entry, err := bookOffer(offer)
+	entry, err := r.listed(ctx, offer)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Left an offer out of the book", "offer", offer.Namespace+"/"+offer.Name)
 		r.book.Remove(offer.Namespace + "/" + offer.Name)
@@ -125,26 +140,17 @@ func (r *Reconciler) syncLease(ctx context.Context, key types.NamespacedName) er
 // hold keeps for a lease what may still be in its offer's published numbers: until it is accepted, and a moment longer.
 func (r *Reconciler) hold(lease *boursev1.GPULease) {
 	key := nameOf(client.ObjectKeyFromObject(lease))
-	if !open(lease) {
+	if !listing.Open(lease) {
 		r.book.Release(key)
 		return
 	}
-	var until time.Time // none, before it is accepted
-	if accepted := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseAccepted); kube.IsTrue(lease, boursev1.LeaseAccepted) {
-		until = accepted.LastTransitionTime.Add(republished)
-	}
-	r.book.Promise(key, []book.Promise{{
-		Offer: lease.Namespace + "/" + lease.Spec.Offer,
-		Gang:  book.Gang{Workers: int(lease.Spec.Workers), PerWorker: int(lease.Spec.PerWorker)},
-	}}, until)
+	promises, until := listing.Held(lease)
+	r.book.Promise(key, promises, until)
 }
 
 // promise keeps what was chosen for a job until the caches show its lease.
 func (r *Reconciler) promise(job *boursev1.ComputeJob, c chosen) {
-	r.book.Promise(nameOf(keyOf(&c.lease)), []book.Promise{{
-		Offer: c.lease.Namespace + "/" + c.offer,
-		Gang:  book.Gang{Workers: int(job.Spec.GPUs.Workers), PerWorker: int(job.Spec.GPUs.PerWorker)},
-	}}, r.Now().Add(acceptWithin))
+	r.book.Promise(nameOf(keyOf(&c.lease)), listing.Chosen(job, c.lease.Namespace, c.offer), r.Now().Add(listing.AcceptWithin))
 }
 
 // unpromise forgets what was chosen for a job that will not get it.
@@ -166,12 +172,7 @@ func (r *Reconciler) giveBack(lease types.NamespacedName) {
 
 // counts says whether jobs may be matched to the offer now.
 func counts(offer *boursev1.GPUOffer, now time.Time) bool {
-	return stands(offer) && offer.Spec.ValidUntil.After(now)
-}
-
-// stands says whether jobs may be matched to the offer while it is valid.
-func stands(offer *boursev1.GPUOffer) bool {
-	return kube.IsTrue(offer, boursev1.Ready) && offer.DeletionTimestamp.IsZero()
+	return listing.Stands(offer) && offer.Spec.ValidUntil.After(now)
 }
 
 func nameOf(key types.NamespacedName) string { return key.Namespace + "/" + key.Name }

@@ -11,14 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/book"
-	"github.com/bourse-dev/bourse/internal/money"
+	"github.com/bourse-dev/bourse/internal/listing"
 	"github.com/bourse-dev/bourse/test/builders"
 )
 
@@ -32,52 +31,25 @@ func tight() *boursev1.GPUOffer {
 // recorded reads a job's decision as the matcher wrote it.
 func recorded(t *testing.T, job *boursev1.ComputeJob) book.Record {
 	t.Helper()
-	d := job.Status.Decision
-	if d == nil {
-		t.Fatal("the job has no decision")
+	record, err := listing.Record(job)
+	if err != nil {
+		t.Fatal(err)
 	}
-	digest := func(text boursev1.SHA256) book.Digest {
-		parsed, err := book.ParseDigest(string(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return parsed
-	}
-	price := func(text string) money.USD {
-		if text == "" {
-			return 0
-		}
-		parsed, err := money.ParseUSD(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return parsed
-	}
-	return book.Record{
-		Formula: int(d.Formula), At: d.At.Time, Demand: digest(d.Demand), Book: digest(d.Book), Offers: int(d.Offers), Rejected: d.Rejected,
-		Winners: []book.Winner{{
-			Offer: job.Status.Lease.Namespace + "/" + job.Status.Offer, Workers: int(job.Spec.GPUs.Workers), Score: price(d.Score),
-		}},
-		By: string(d.By), Next: d.Next, NextScore: price(d.NextScore),
-	}
+	return record
 }
 
-// snapshot is what a person has who asks the API server for all offers, nothing of which is held.
-func (b *bench) snapshot() []book.Offer {
+// snapshot is what a person has who asks the API server for all offers, without what is held for a job.
+func (b *bench) snapshot(except *boursev1.ComputeJob) []book.Offer {
 	b.t.Helper()
-	var list boursev1.GPUOfferList
-	if err := b.hub.List(b.t.Context(), &list); err != nil {
+	market, err := listing.Take(b.t.Context(), b.hub)
+	if err != nil {
 		b.t.Fatal(err)
 	}
-	offers := make([]book.Offer, 0, len(list.Items))
-	for i := range list.Items {
-		entry, err := bookOffer(&list.Items[i])
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		offers = append(offers, entry)
+	found, err := market.Book(except.UID, b.hub.Now())
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	return offers
+	return found.Offers()
 }
 
 func TestADecisionCanBeReplayed(t *testing.T) {
@@ -91,11 +63,11 @@ func TestADecisionCanBeReplayed(t *testing.T) {
 	if record.Offers != 3 || record.Rejected != "model 1" || record.By != "Score" || record.Next != "rome-dc/h100" {
 		t.Errorf("record %+v", record)
 	}
-	asked, err := demand(job, "", record.At)
+	asked, err := listing.Demand(job, builders.Address(builders.Buyer), "", record.At)
 	if err != nil {
 		t.Fatal(err)
 	}
-	offers := b.snapshot()
+	offers := b.snapshot(job)
 	if differences := book.Replay(record, &asked, offers); differences != nil {
 		t.Errorf("the replay differs: %v", differences)
 	}
@@ -225,7 +197,7 @@ func TestAJobThatIsNotTriedAnyMoreIsForgotten(t *testing.T) {
 	b := newBench(t, job, builders.Offer(builders.Supplier, "h100"))
 	b.pass("train")
 	b.hub.Step(forgotten*rematchEvery + 1)
-	cheap, err := bookOffer(builders.Offer(builders.Supplier, "h100"))
+	cheap, err := listing.Offer(builders.Offer(builders.Supplier, "h100"), listing.Supplier{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +327,7 @@ func TestWhatAJobSaysOfItsRanking(t *testing.T) {
 			if job.Spec.GPUs.PerWorker == 7 {
 				oslo.Spec.Shapes[0].FreeGPUs = 7
 			}
-			b := newBench(t, job, oslo, tc.rome)
+			b := newBench(t, job, oslo, tc.rome, builders.Member("rome-dc"))
 			got, _ := b.pass("train")
 			if got.Status.Lease == nil || got.Status.Lease.Namespace != tc.want {
 				t.Errorf("the job got %+v, want an offer of %s", got.Status.Lease, tc.want)
@@ -439,10 +411,36 @@ func (b *bench) happen(rng *rand.Rand, i int) {
 	}
 }
 
-func TestTheDefaultsOfTheAPIAreThoseOfTheBook(t *testing.T) {
-	hundred, five := int32(100), int32(5) // as the API server sets them
-	set := weights(&boursev1.Ranking{ReputationPercent: &hundred, PackingPercent: &five})
-	if diff := cmp.Diff(set, weights(&boursev1.Ranking{})); diff != "" {
-		t.Errorf("weights (-by the API server +by the book):\n%s", diff)
+// What the market holds of a supplier counts: where stake is asked for, an offer without it is out, and the better reputation outweighs a
+// lower price.
+func TestWhatTheMarketHoldsOfASupplierCounts(t *testing.T) {
+	trusted, other := builders.Member("rome-dc"), builders.Offer("rome-dc", "h100")
+	other.Spec.PriceUSD = "1.90"
+	b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"), other, trusted)
+	market := builders.Market()
+	b.hub.Read(market)
+	market.Spec.Stake = &boursev1.MarketStake{Token: "IO", PerGPU: "200"}
+	b.hub.Edit(market)
+	job, _ := b.pass("train")
+	expect(t, job, boursev1.JobMatched, metav1.ConditionUnknown, boursev1.ReasonNoOfferFits)
+	want := "2 of 2 offers fail only on stake: the cheapest has less at stake than the market asks for (rejected: 2 on stake)"
+	if got := meta.FindStatusCondition(job.Status.Conditions, boursev1.JobMatched).Message; got != want {
+		t.Errorf("the job was told %q, want %q", got, want)
+	}
+	for _, namespace := range []string{builders.Supplier, "rome-dc"} {
+		stake := builders.StakePosition(namespace)
+		stake.Status.Conditions = []metav1.Condition{builders.Condition(boursev1.StakeCovered, metav1.ConditionTrue, boursev1.ReasonRequirementMet)}
+		if err := b.hub.Create(t.Context(), stake); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trusted.Status.Reputation = &boursev1.MemberReputation{OverallPPM: new(int32(960_000)), Standing: boursev1.StandingKnown}
+	b.hub.EditStatus(trusted)
+	if served := b.r.suppliers(t.Context()); len(served) != 2 { // one job, by two offers
+		t.Errorf("the watches brought back %v, want the job that waits", served)
+	}
+	job, _ = b.pass("train")
+	if job.Status.Offer != "h100" || job.Status.Lease == nil || job.Status.Lease.Namespace != "rome-dc" {
+		t.Errorf("the job got offer %s, lease %v; want that of rome-dc", job.Status.Offer, job.Status.Lease)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,6 +18,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/book"
 	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/listing"
 )
 
 // Finalizer keeps a job that has a lease until the lease has ended, or for as long as releaseWithin.
@@ -40,7 +40,7 @@ type Reconciler struct {
 
 // +kubebuilder:rbac:groups=bourse.dev,resources=computejobs,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=bourse.dev,resources=computejobs/status,verbs=get;patch
-// +kubebuilder:rbac:groups=bourse.dev,resources=gpuoffers;members;markets;vouchers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=gpuoffers;members;markets;stakepositions;vouchers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -64,20 +64,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, job *boursev1.ComputeJob) (r
 	case !job.DeletionTimestamp.IsZero():
 		r.feed.leave(client.ObjectKeyFromObject(job))
 		return kube.Run(ctx, r.Teller, job, r.release)
-	case ended(job):
+	case listing.Ended(job):
 		return reconcile.Result{}, nil
 	default:
 		return kube.Run(ctx, r.Teller, job, r.admit, r.match, r.place, r.follow)
 	}
-}
-
-// ended says whether nothing can become of the job any more. A rejected job can still be edited.
-func ended(job *boursev1.ComputeJob) bool {
-	succeeded := meta.FindStatusCondition(job.Status.Conditions, boursev1.Succeeded)
-	if succeeded == nil || succeeded.Reason == boursev1.ReasonRejected {
-		return false
-	}
-	return kube.IsTrue(job, boursev1.Succeeded) || kube.IsFalse(job, boursev1.Succeeded)
 }
 
 // waiting says what the job as a whole waits for. The conditions of later steps appear when their step begins, so that one cause is

@@ -22,6 +22,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/book"
 	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/listing"
 )
 
 const (
@@ -167,7 +168,7 @@ func (r *Reconciler) leaseEvents() handler.Funcs {
 		}
 		r.feed.lease(client.ObjectKeyFromObject(lease))
 		queue.Add(jobOf(lease))
-		if !gone && open(lease) {
+		if !gone && listing.Open(lease) {
 			return
 		}
 		var offer boursev1.GPUOffer
@@ -189,7 +190,7 @@ func (r *Reconciler) serve(ctx context.Context, obj client.Object, queue request
 	if !ok {
 		return
 	}
-	entry, err := bookOffer(offer)
+	entry, err := r.listed(ctx, offer)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).V(1).Info("An offer serves nobody", "offer", offer.Namespace+"/"+offer.Name, "reason", err.Error())
 		return

@@ -17,6 +17,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/listing"
 	"github.com/bourse-dev/bourse/internal/money"
 )
 
@@ -43,7 +44,7 @@ func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reco
 		kube.Failed(job, boursev1.Succeeded, boursev1.EndFault, "The lease was deleted before it ended")
 		return reconcile.Result{}, nil
 	}
-	if refusedBySupplier(lease) {
+	if listing.Refused(lease) {
 		forget(job, refusalMessage(lease))
 		return reconcile.Result{RequeueAfter: journalled}, nil
 	}
@@ -54,7 +55,7 @@ func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reco
 	if err := mirror(job, lease, voucher); err != nil {
 		return reconcile.Result{}, err
 	}
-	if result, err := r.expire(ctx, lease); err != nil || !result.IsZero() || ended(job) {
+	if result, err := r.expire(ctx, lease); err != nil || !result.IsZero() || listing.Ended(job) {
 		return result, err
 	}
 	return r.outlive(job, lease), nil
@@ -110,14 +111,6 @@ func (r *Reconciler) voucher(ctx context.Context, job *boursev1.ComputeJob, leas
 	return &voucher, nil
 }
 
-// refusedBySupplier says whether the lease ended because its supplier did not accept it.
-func refusedBySupplier(lease *boursev1.GPULease) bool {
-	if lease.Status.End != nil {
-		return lease.Status.End.Reason == boursev1.EndNotAccepted
-	}
-	return lease.Spec.State == boursev1.LeaseEnded && lease.Spec.EndReason == boursev1.EndNotAccepted
-}
-
 func refusalMessage(lease *boursev1.GPULease) string {
 	accepted := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseAccepted)
 	if accepted == nil || accepted.Status != metav1.ConditionFalse {
@@ -128,7 +121,7 @@ func refusalMessage(lease *boursev1.GPULease) string {
 
 // expire ends a lease that its supplier says nothing about. A supplier that accepts at the same moment wins: the write is locked.
 func (r *Reconciler) expire(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
-	if kube.IsTrue(lease, boursev1.LeaseAccepted) || !open(lease) {
+	if kube.IsTrue(lease, boursev1.LeaseAccepted) || !listing.Open(lease) {
 		return reconcile.Result{}, nil
 	}
 	if left := lease.Spec.AcceptBy.Add(acceptGrace).Sub(r.Now()); left > 0 {

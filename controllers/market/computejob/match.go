@@ -4,8 +4,6 @@ package computejob
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -18,6 +16,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/book"
 	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/listing"
 )
 
 const (
@@ -56,7 +55,7 @@ func (r *Reconciler) match(ctx context.Context, job *boursev1.ComputeJob) (recon
 	if err := r.sync(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
-	wanted, err := demand(job, refused.offer, roundUp(r.Now()))
+	wanted, err := r.demand(ctx, job, refused.offer)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -68,13 +67,16 @@ func (r *Reconciler) match(ctx context.Context, job *boursev1.ComputeJob) (recon
 	return r.take(ctx, job, &wanted)
 }
 
-// roundUp returns the next whole second, which the API can hold: an offer that ends before counts no more.
-func roundUp(now time.Time) time.Time {
-	whole := now.Truncate(time.Second)
-	if whole.Before(now) {
-		whole = whole.Add(time.Second)
+// demand is what the job asks of the book now.
+func (r *Reconciler) demand(ctx context.Context, job *boursev1.ComputeJob, refused string) (book.Demand, error) {
+	buyer, err := r.member(ctx, job.Namespace)
+	if err != nil {
+		return book.Demand{}, err
 	}
-	return whole.UTC()
+	if buyer == nil { // it was admitted, and is not any more: only offers for anybody fit, and none is placed
+		buyer = &boursev1.Member{}
+	}
+	return listing.Demand(job, buyer.Spec.Wallet, refused, listing.RoundUp(r.Now()))
 }
 
 // keepWaiting tells a job why no offer fits. While the book has not changed, the answer has not either.
@@ -108,7 +110,7 @@ func (r *Reconciler) take(ctx context.Context, job *boursev1.ComputeJob, wanted 
 	if err := r.Hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &offer); client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("get offer: %w", err)
 	}
-	if entry, err := bookOffer(&offer); err != nil || entry.Price != won.Price { // the book is about to hear of it
+	if entry, err := r.listed(ctx, &offer); err != nil || entry.Price != won.Price { // the book is about to hear of it
 		r.feed.offer(client.ObjectKey{Namespace: namespace, Name: name})
 		return reconcile.Result{RequeueAfter: journalled}, nil //nolint:nilerr // the book logs what it leaves out
 	}
@@ -137,12 +139,12 @@ type chosen struct {
 func choice(job *boursev1.ComputeJob, offer *boursev1.GPUOffer, decision *book.Decision, record *book.Record) chosen {
 	attempt := job.Status.Attempts + 1
 	return chosen{
-		lease:    boursev1.ObjectReference{Namespace: offer.Namespace, Name: leaseName(job, attempt)},
+		lease:    boursev1.ObjectReference{Namespace: offer.Namespace, Name: listing.LeaseName(job, attempt)},
 		offer:    offer.Name,
 		model:    offer.Spec.Model,
 		price:    offer.Spec.PriceUSD,
 		attempt:  attempt,
-		decision: decisionOf(record),
+		decision: listing.Decision(record),
 		why:      fmt.Sprintf("Offer %s of %s is %s", offer.Name, offer.Namespace, decision.Explain()),
 	}
 }
@@ -183,15 +185,6 @@ func noOffer(job *boursev1.ComputeJob, decision *book.Decision) {
 	waiting(job, boursev1.ReasonMatching, decision.Explain())
 }
 
-// leaseName is the name of a job's n-th lease: at most 50 characters, fit for a namespace's name, and the same at each retry.
-func leaseName(job *boursev1.ComputeJob, attempt int32) string {
-	const most, digest = 41, 4
-	stem := strings.ReplaceAll(job.Name, ".", "-")
-	stem = strings.TrimRight(stem[:min(len(stem), most)], "-")
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", job.UID, attempt))
-	return stem + "-" + hex.EncodeToString(sum[:digest])
-}
-
 // refusal is the job's newest lease that its supplier did not accept.
 type refusal struct {
 	offer string    // as the book names it; empty when there was none
@@ -207,9 +200,9 @@ func (r *Reconciler) lastRefusal(ctx context.Context, job *boursev1.ComputeJob) 
 		return refusal{}, err
 	}
 	var last refusal
-	newest := leaseName(job, job.Status.Attempts)
+	newest := listing.LeaseName(job, job.Status.Attempts)
 	for i := range leases {
-		if lease := &leases[i]; lease.Name == newest && refusedBySupplier(lease) {
+		if lease := &leases[i]; lease.Name == newest && listing.Refused(lease) {
 			last = refusal{offer: lease.Namespace + "/" + lease.Spec.Offer, until: refusedAt(lease).Add(backoff(job.Status.Attempts))}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/listing"
 	"github.com/bourse-dev/bourse/test/builders"
 )
 
@@ -134,7 +135,7 @@ func TestTheLeaseSaysWhatWasAgreed(t *testing.T) {
 	b := newBench(t, job, builders.Offer(builders.Supplier, "h100"))
 	job, _ = b.settle(job.Name)
 	lease := b.lease(job)
-	if want := leaseName(job, 1); lease.Name != want || lease.Namespace != builders.Supplier {
+	if want := listing.LeaseName(job, 1); lease.Name != want || lease.Namespace != builders.Supplier {
 		t.Errorf("lease %s/%s, want %s/%s", lease.Namespace, lease.Name, builders.Supplier, want)
 	}
 	got := lease.Spec
@@ -213,7 +214,7 @@ func TestACrashAfterTheLeaseIsMadeMakesNoSecondOne(t *testing.T) {
 	b.hub.Step(minute / 2)
 	job, _ = b.settle("train")
 	expect(t, job, boursev1.JobMatched, metav1.ConditionTrue, boursev1.ReasonOfferFound)
-	if leases := b.leases(); len(leases) != 1 || !leases[0].Spec.AcceptBy.Time.Equal(builders.Start.Add(acceptWithin)) {
+	if leases := b.leases(); len(leases) != 1 || !leases[0].Spec.AcceptBy.Time.Equal(builders.Start.Add(listing.AcceptWithin)) {
 		t.Errorf("leases after the restart: %d", len(leases))
 	}
 }
@@ -275,7 +276,7 @@ func TestAnOfferThatChangesBeforeItsLeaseIsMadeIsMatchedAgain(t *testing.T) {
 			job, _ = b.settle("train")
 			switch name {
 			case "dearer":
-				if lease := b.lease(job); lease.Spec.Payment.PriceUSD != "1.99" || lease.Name != leaseName(job, 2) {
+				if lease := b.lease(job); lease.Spec.Payment.PriceUSD != "1.99" || lease.Name != listing.LeaseName(job, 2) {
 					t.Errorf("lease %s at %s", lease.Name, lease.Spec.Payment.PriceUSD)
 				}
 			case "needed back", "smaller":
@@ -342,7 +343,7 @@ func TestAcceptedGPUsCountUntilTheOfferIsPublishedAgain(t *testing.T) {
 	b.supplier(b.lease(job), nil, accepted())
 	second, _ := b.pass("two")
 	expect(t, second, boursev1.JobMatched, metav1.ConditionUnknown, boursev1.ReasonNoOfferFits)
-	b.hub.Step(republished)
+	b.hub.Step(listing.Republished)
 	second, _ = b.settle("two") // the published numbers are the supplier's word again
 	expect(t, second, boursev1.JobMatched, metav1.ConditionTrue, boursev1.ReasonOfferFound)
 }
@@ -390,11 +391,11 @@ func TestBackoffGrowsToItsMost(t *testing.T) {
 func TestASilentSupplierLosesTheLease(t *testing.T) {
 	b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
 	job, result := b.settle("train")
-	if result.RequeueAfter != acceptWithin+acceptGrace {
-		t.Errorf("next pass in %s, want %s", result.RequeueAfter, acceptWithin+acceptGrace)
+	if result.RequeueAfter != listing.AcceptWithin+acceptGrace {
+		t.Errorf("next pass in %s, want %s", result.RequeueAfter, listing.AcceptWithin+acceptGrace)
 	}
 	name := b.lease(job).Name
-	b.hub.Step(acceptWithin + acceptGrace)
+	b.hub.Step(listing.AcceptWithin + acceptGrace)
 	b.pass("train")
 	lease := &boursev1.GPULease{ObjectMeta: metav1.ObjectMeta{Namespace: builders.Supplier, Name: name}}
 	b.hub.Read(lease)
@@ -428,19 +429,19 @@ func TestLeaseNamesFitANamespace(t *testing.T) {
 	for _, name := range []string{"a", "train.v2.daily", strings.Repeat("long-", 50), strings.Repeat("x", 40) + "-y"} {
 		job := builders.Job(name)
 		for attempt := int32(1); attempt < 4; attempt++ {
-			got := leaseName(job, attempt)
+			got := listing.LeaseName(job, attempt)
 			if len(got) > 50 || strings.ContainsAny(got, "._") || strings.Contains(got, "--") || names[got] {
 				t.Errorf("lease name %q of job %q: too long, unfit or not unique", got, name)
 			}
 			names[got] = true
-			if got != leaseName(job, attempt) {
+			if got != listing.LeaseName(job, attempt) {
 				t.Error("the name changes from call to call")
 			}
 		}
 	}
 	other := builders.Job("a")
 	other.UID = types.UID("another incarnation")
-	if names[leaseName(other, 1)] {
+	if names[listing.LeaseName(other, 1)] {
 		t.Error("another incarnation of a job has the same lease")
 	}
 }

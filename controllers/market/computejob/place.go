@@ -20,13 +20,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/kube"
-)
-
-const (
-	// acceptWithin is how long a supplier has to accept a lease.
-	acceptWithin = 30 * time.Second
-	// startAllowance is how long deposit, image and pods may take before the term begins, on the escrow's deadline.
-	startAllowance = 10 * time.Minute
+	"github.com/bourse-dev/bourse/internal/listing"
 )
 
 // errChanged says that the choice cannot be kept: what it was made on has changed since.
@@ -117,11 +111,11 @@ func (r *Reconciler) chosenOffer(ctx context.Context, job *boursev1.ComputeJob) 
 	if !counts(&offer, r.Now()) || offer.Spec.PriceUSD != job.Status.PriceUSD || offer.Spec.Model != job.Status.Model {
 		return nil, fmt.Errorf("%w: the offer is another", errChanged)
 	}
-	entry, err := bookOffer(&offer)
+	entry, err := r.listed(ctx, &offer)
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := demand(job, "", roundUp(r.Now()))
+	wanted, err := r.demand(ctx, job, "")
 	if err != nil {
 		return nil, err
 	}
@@ -133,22 +127,22 @@ func (r *Reconciler) chosenOffer(ctx context.Context, job *boursev1.ComputeJob) 
 
 // paymentOf prices the lease; a price that the job's budget does not cover any more is errChanged.
 func paymentOf(job *boursev1.ComputeJob, market *boursev1.Market) (boursev1.LeasePayment, error) {
-	token := tokenOf(market, job.Spec.Bid.Token)
+	token := listing.Token(market, job.Spec.Bid.Token)
 	if token == nil {
 		return boursev1.LeasePayment{}, fmt.Errorf("%w: the market does not take %s any more", errChanged, job.Spec.Bid.Token)
 	}
-	q, err := quoteFor(job, market, token, job.Status.PriceUSD)
+	q, err := listing.QuoteFor(job, market, token, job.Status.PriceUSD)
 	if err != nil {
 		return boursev1.LeasePayment{}, err
 	}
-	if q.deposit > q.budget {
+	if q.Deposit > q.Budget {
 		return boursev1.LeasePayment{}, fmt.Errorf("%w: the budget does not cover the deposit any more", errChanged)
 	}
-	perHour, err := contract.Signed(q.perHour)
+	perHour, err := contract.Signed(q.PerHour)
 	if err != nil {
 		return boursev1.LeasePayment{}, err
 	}
-	deposit, err := contract.Signed(q.deposit)
+	deposit, err := contract.Signed(q.Deposit)
 	if err != nil {
 		return boursev1.LeasePayment{}, err
 	}
@@ -161,12 +155,12 @@ func paymentOf(job *boursev1.ComputeJob, market *boursev1.Market) (boursev1.Leas
 		MarketGeneration: market.Generation,
 		Token:            token.Symbol,
 		Mint:             token.Mint,
-		Decimals:         new(value(token.Decimals)),
+		Decimals:         new(int32(q.Token.Decimals)),
 		PriceUSD:         job.Status.PriceUSD,
 		PricePerGPUHour:  perHour,
-		BuyerFeeBps:      new(int32(q.fees.BuyerBps)),
-		SupplierFeeBps:   new(int32(q.fees.SupplierBps)),
-		BurnBps:          new(int32(q.fees.BurnBps)),
+		BuyerFeeBps:      new(int32(q.Fees.BuyerBps)),
+		SupplierFeeBps:   new(int32(q.Fees.SupplierBps)),
+		BurnBps:          new(int32(q.Fees.BurnBps)),
 		Treasury:         market.Spec.Treasury,
 		Config:           boursev1.SolanaAddress(config.String()),
 		Deposit:          deposit,
@@ -206,7 +200,7 @@ func (r *Reconciler) blank(job *boursev1.ComputeJob, offer *boursev1.GPUOffer, m
 				UnpaidPeriods:   market.Spec.Settlement.UnpaidPeriods,
 			},
 			Ray:      *job.Spec.Ray.DeepCopy(),
-			AcceptBy: metav1.NewTime(r.Now().Add(acceptWithin).UTC().Truncate(time.Second)),
+			AcceptBy: metav1.NewTime(r.Now().Add(listing.AcceptWithin).UTC().Truncate(time.Second)),
 			State:    boursev1.LeaseActive,
 		},
 	}
@@ -215,7 +209,7 @@ func (r *Reconciler) blank(job *boursev1.ComputeJob, offer *boursev1.GPUOffer, m
 // addEscrow says where on chain the lease's deposit goes, and until when it may be claimed.
 func (r *Reconciler) addEscrow(lease *boursev1.GPULease, market *boursev1.Market) error {
 	id := escrow.LeaseID(string(market.UID), lease.Namespace, lease.Name, lease.Spec.Job.UID)
-	open := startAllowance + time.Duration(lease.Spec.Terms.DurationSeconds)*time.Second +
+	open := listing.StartAllowance + time.Duration(lease.Spec.Terms.DurationSeconds)*time.Second +
 		time.Duration(market.Spec.Settlement.GraceSeconds)*time.Second
 	lease.Spec.Escrow = boursev1.LeaseEscrow{
 		ProgramID: market.Spec.ProgramID,

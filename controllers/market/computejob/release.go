@@ -11,6 +11,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/listing"
 )
 
 // releaseWithin is how long a deleted job waits for its lease to end: pods, last voucher, last claim and refund. A supplier that
@@ -42,7 +43,7 @@ func (r *Reconciler) releaseLease(ctx context.Context, job *boursev1.ComputeJob)
 	if err != nil {
 		return false, err
 	}
-	if lease == nil || lease.Spec.Job.UID != string(job.UID) || refusedBySupplier(lease) {
+	if lease == nil || lease.Spec.Job.UID != string(job.UID) || listing.Refused(lease) {
 		return true, nil
 	}
 	if kube.IsTrue(lease, boursev1.Succeeded) || kube.IsFalse(lease, boursev1.Succeeded) {

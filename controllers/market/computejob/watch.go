@@ -7,11 +7,16 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/listing"
 )
 
 // The indexes that matching reads, and their one value where they only pick.
@@ -38,7 +43,7 @@ func indexes() []index {
 			return nil
 		}},
 		{&boursev1.GPULease{}, byOpen, func(obj client.Object) []string {
-			if lease, ok := obj.(*boursev1.GPULease); ok && open(lease) {
+			if lease, ok := obj.(*boursev1.GPULease); ok && listing.Open(lease) {
 				return []string{picked}
 			}
 			return nil
@@ -52,13 +57,8 @@ func indexes() []index {
 	}
 }
 
-// open says whether a lease may still get or hold GPUs.
-func open(lease *boursev1.GPULease) bool {
-	return lease.Spec.State != boursev1.LeaseEnded && lease.Status.End == nil
-}
-
 func unmatched(job *boursev1.ComputeJob) bool {
-	return job.Status.Lease == nil && job.DeletionTimestamp.IsZero() && !ended(job)
+	return job.Status.Lease == nil && job.DeletionTimestamp.IsZero() && !listing.Ended(job)
 }
 
 // watch names whose changes may move a job: its lease and its voucher, the offers that can serve it while it has none, and who may take
@@ -69,13 +69,49 @@ func (r *Reconciler) watch(b *ctrl.Builder) *ctrl.Builder {
 		Watches(&boursev1.Voucher{}, handler.EnqueueRequestsFromMapFunc(r.jobOfVoucher)).
 		Watches(&boursev1.GPUOffer{}, r.offerEvents()).
 		Watches(&boursev1.Market{}, handler.EnqueueRequestsFromMapFunc(
-			func(ctx context.Context, _ client.Object) []reconcile.Request { return r.unmatchedJobs(ctx) },
-		)).
+			func(ctx context.Context, _ client.Object) []reconcile.Request {
+				return append(r.suppliers(ctx), r.unmatchedJobs(ctx)...)
+			},
+		), builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, readiness()))).
 		Watches(&boursev1.Member{}, handler.EnqueueRequestsFromMapFunc(
 			func(ctx context.Context, member client.Object) []reconcile.Request {
-				return r.unmatchedJobs(ctx, client.InNamespace(member.GetNamespace()))
+				own := client.InNamespace(member.GetNamespace())
+				return append(r.suppliers(ctx, own), r.unmatchedJobs(ctx, own)...)
+			},
+		)).
+		Watches(&boursev1.StakePosition{}, handler.EnqueueRequestsFromMapFunc(
+			func(ctx context.Context, stake client.Object) []reconcile.Request {
+				return r.suppliers(ctx, client.InNamespace(stake.GetNamespace()))
 			},
 		))
+}
+
+// readiness lets changes through that make an object ready, or not ready any more.
+func readiness() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, known := e.ObjectOld.(kube.Conditioned)
+		after, still := e.ObjectNew.(kube.Conditioned)
+		return known && still && kube.IsTrue(before, boursev1.Ready) != kube.IsTrue(after, boursev1.Ready)
+	}}
+}
+
+// suppliers lets the book read offers anew because what the market holds of their suppliers may have changed, and returns the waiting jobs
+// that they can serve now.
+func (r *Reconciler) suppliers(ctx context.Context, options ...client.ListOption) []reconcile.Request {
+	var offers boursev1.GPUOfferList
+	if err := r.Hub.List(ctx, &offers, options...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Could not list the offers to read again")
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range offers.Items {
+		offer := &offers.Items[i]
+		r.feed.offer(client.ObjectKeyFromObject(offer))
+		if entry, err := r.listed(ctx, offer); err == nil { // an offer that cannot be read serves nobody
+			requests = append(requests, r.feed.served(&entry, r.Now())...)
+		}
+	}
+	return requests
 }
 
 func (r *Reconciler) unmatchedJobs(ctx context.Context, options ...client.ListOption) []reconcile.Request {

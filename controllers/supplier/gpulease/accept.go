@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/book"
 	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/money"
@@ -216,8 +217,20 @@ func termsRefusal(lease *boursev1.GPULease, own *boursev1.PoolTerms) string {
 		return fmt.Sprintf("The pool leases for %d to %d seconds", own.MinDurationSeconds, own.MaxDurationSeconds)
 	case terms.NoticeSeconds > own.NoticeSeconds:
 		return fmt.Sprintf("The pool gives %d seconds of notice", own.NoticeSeconds)
+	case len(own.Buyers) > 0 && !slices.Contains(own.Buyers, lease.Spec.Buyer):
+		return fmt.Sprintf("The pool does not serve the buyer %s", lease.Spec.Buyer)
+	case !allowed(own.Images, lease.Spec.Ray.Image):
+		return fmt.Sprintf("The pool does not run the image %s", lease.Spec.Ray.Image)
 	}
 	return programRefusal(&lease.Spec.Ray)
+}
+
+func allowed(repositories []boursev1.ImageRepository, image string) bool {
+	names := make([]string, len(repositories))
+	for i, repository := range repositories {
+		names[i] = string(repository)
+	}
+	return book.ImageAllowed(names, image)
 }
 
 // programRefusal checks what the API server of the hub should have refused, since a pod would gain by it here.

@@ -41,7 +41,13 @@ func TestRefusesTermsThatAreNotItsOwn(t *testing.T) {
 		"more egress":              {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Terms.Egress = boursev1.EgressInternet }, "egress"},
 		"too long a term":          {func(_ *boursev1.GPULease, p *boursev1.GPUPool) { p.Spec.Terms.MaxDurationSeconds = 1800 }, "60 to 1800"},
 		"more notice":              {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Terms.NoticeSeconds = 60 }, "notice"},
-		"an old Ray":               {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Ray.Version = "2.9.0" }, "token authentication"},
+		"a buyer it does not serve": {func(_ *boursev1.GPULease, p *boursev1.GPUPool) {
+			p.Spec.Terms.Buyers = []boursev1.SolanaAddress{builders.Address("somebody else")}
+		}, "does not serve the buyer"},
+		"an image it does not run": {func(_ *boursev1.GPULease, p *boursev1.GPUPool) {
+			p.Spec.Terms.Images = []boursev1.ImageRepository{"acme/"}
+		}, "does not run the image"},
+		"an old Ray": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Ray.Version = "2.9.0" }, "token authentication"},
 		"a variable of the operator": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) {
 			l.Spec.Ray.Env = []boursev1.EnvVar{{Name: "NVIDIA_VISIBLE_DEVICES", Value: new("all")}}
 		}, "NVIDIA_VISIBLE_DEVICES"},

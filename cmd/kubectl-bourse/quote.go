@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/listing"
+)
+
+const quoteLong = `Says which offers a job would get now, best first, and what each would cost. Nothing is written anywhere.
+
+It exits with 0 when an offer fits, with 1 when none does, and with 2 when that could not be found out.`
+
+const quoteExample = `  kubectl bourse quote -f job.yaml
+  kubectl bourse quote train -n my-team
+  kubectl get markets,members,stakepositions,gpuoffers,computejobs,gpuleases -A -o yaml > market.yaml
+  kubectl bourse quote -f job.yaml --from market.yaml`
+
+func newQuote(hub *hubFlags, now func() time.Time) *cobra.Command {
+	a := &asks{hub: hub, now: now}
+	most := 10
+	cmd := &cobra.Command{
+		Use:     "quote [JOB]",
+		Short:   "Say which offers a job would get now, and what it would cost",
+		Long:    quoteLong,
+		Example: quoteExample,
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q, err := a.read(cmd, nameFrom(args), a.present)
+			if err != nil {
+				return err
+			}
+			return q.quote(cmd.OutOrStdout(), most)
+		},
+	}
+	a.addFile(cmd.Flags())
+	a.addFrom(cmd.Flags())
+	cmd.Flags().IntVar(&most, "most", most, "how many offers are shown")
+	return cmd
+}
+
+// quote prints the offers that fit. It returns errNo if there are none.
+func (q *question) quote(to io.Writer, most int) error {
+	decision := q.book.Judge(&q.demand)
+	spec := &q.job.Spec
+	fmt.Fprintf(to, "%s of %d fit job %s: %d × %d GPUs for %s, paid in %s, at most %s USD per GPU-hour.\n\n",
+		offers(decision.Fit), decision.Offers, q.job.Name, spec.GPUs.Workers, spec.GPUs.PerWorker,
+		time.Duration(spec.DurationSeconds)*time.Second, spec.Bid.Token, spec.Bid.MaxPriceUSD)
+	if decision.Won() == nil {
+		fmt.Fprintf(to, "%s\n", decision.Explain())
+		return errNo
+	}
+	table := tabwriter.NewWriter(to, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(table, "OFFER\tMODEL\tREGION\tUSD/H\tCOUNTS AS\tFREE\tDEPOSIT")
+	verdicts := q.book.Survey(&q.demand)
+	for _, v := range verdicts[:min(most, decision.Fit)] {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n",
+			v.Offer.Name, v.Offer.Model, v.Offer.Region, v.Offer.Price, v.Score, v.Offer.Free(), q.deposit(boursev1.USDPrice(v.Offer.Price.String())))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if more := decision.Fit - most; more > 0 {
+		fmt.Fprintf(to, "and %d more\n", more)
+	}
+	_, err := fmt.Fprintf(to, "\nThe job would get %s: %s.\n", decision.Won().Name, decision.Explain())
+	return err
+}
+
+// deposit is what the buyer deposits for the whole term at a price, fees and all; what is not used comes back.
+func (q *question) deposit(price boursev1.USDPrice) string {
+	market := q.market.Market()
+	if market == nil {
+		return "no market is ready"
+	}
+	token := listing.Token(market, q.job.Spec.Bid.Token)
+	if token == nil {
+		return fmt.Sprintf("the market does not take %s", q.job.Spec.Bid.Token)
+	}
+	priced, err := listing.QuoteFor(q.job, market, token, price)
+	if err != nil {
+		return err.Error()
+	}
+	text := priced.Token.Format(priced.Deposit)
+	if priced.Deposit > priced.Budget {
+		text += ", over the budget"
+	}
+	return text
+}
+
+func offers(n int) string {
+	if n == 1 {
+		return "1 offer"
+	}
+	return fmt.Sprintf("%d offers", n)
+}

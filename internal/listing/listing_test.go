@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package listing_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/book"
+	"github.com/bourse-dev/bourse/internal/listing"
+	"github.com/bourse-dev/bourse/test/builders"
+)
+
+// schemaOf returns the schema of a field of ComputeJob as the API server has it.
+func schemaOf(t *testing.T, path ...string) map[string]any {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "config", "crd", "bases", "bourse.dev_computejobs.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd map[string]any
+	if err := yaml.Unmarshal(text, &crd); err != nil {
+		t.Fatal(err)
+	}
+	versions, _, _ := unstructured.NestedSlice(crd, "spec", "versions")
+	schema, _ := versions[0].(map[string]any)
+	schema, _, _ = unstructured.NestedMap(schema, "schema", "openAPIV3Schema")
+	for _, name := range path {
+		field, ok, err := unstructured.NestedMap(schema, "properties", name)
+		if !ok || err != nil {
+			t.Fatalf("there is no field %s of %v: %v", name, path, err)
+		}
+		schema = field
+	}
+	return schema
+}
+
+// A job that the API server has not seen is asked about as if it had.
+func TestDefaultsAreThoseOfTheAPIServer(t *testing.T) {
+	var job boursev1.ComputeJob
+	listing.SetDefaults(&job)
+	for _, field := range []struct {
+		path []string
+		got  any
+	}{
+		{[]string{"spec", "gpus", "perWorker"}, job.Spec.GPUs.PerWorker},
+		{[]string{"spec", "placement", "isolation"}, job.Spec.Placement.Isolation},
+		{[]string{"spec", "placement", "tier"}, job.Spec.Placement.Tier},
+		{[]string{"spec", "placement", "egress"}, job.Spec.Placement.Egress},
+	} {
+		want, got := schemaOf(t, field.path...)["default"], fmt.Sprint(field.got)
+		if want == nil || fmt.Sprint(want) != got {
+			t.Errorf("%v is %s, the API server makes it %v", field.path, got, want)
+		}
+	}
+	fields, _, _ := unstructured.NestedMap(schemaOf(t, "spec", "placement"), "properties")
+	for name, field := range fields {
+		schema, _ := field.(map[string]any)
+		if schema["default"] != nil && name != "isolation" && name != "tier" && name != "egress" {
+			t.Errorf("spec.placement.%s has a default that nobody sets here", name)
+		}
+	}
+}
+
+// The weights that the API server sets are those that the book takes where none are.
+func TestDefaultWeightsAreThoseOfTheAPIServer(t *testing.T) {
+	plain := builders.Job("train")
+	set := plain.DeepCopy()
+	set.Spec.Ranking.ReputationPercent, set.Spec.Ranking.PackingPercent = new(int32(100)), new(int32(5))
+	var demands [2]book.Demand
+	for i, job := range []*boursev1.ComputeJob{plain, set} {
+		var err error
+		if demands[i], err = listing.Demand(job, "", "", builders.Start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(demands[1], demands[0]); diff != "" {
+		t.Errorf("demands (-as the API server sets it +as nobody does):\n%s", diff)
+	}
+	for field, want := range map[string]string{"reputationPercent": "100", "packingPercent": "5"} {
+		if got := fmt.Sprint(schemaOf(t, "spec", "ranking", field)["default"]); got != want {
+			t.Errorf("the API server makes %s %s, want %s", field, got, want)
+		}
+	}
+}

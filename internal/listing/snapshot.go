@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package listing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/book"
+	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/manifest"
+)
+
+// Snapshot is what a hub holds at a moment of what decides matches.
+type Snapshot struct {
+	Markets []boursev1.Market
+	Members []boursev1.Member
+	Stakes  []boursev1.StakePosition
+	Offers  []boursev1.GPUOffer
+	Jobs    []boursev1.ComputeJob
+	Leases  []boursev1.GPULease
+}
+
+// Take reads a snapshot from the hub. Leases come last, so that what a job was given is not missed.
+func Take(ctx context.Context, hub client.Reader) (Snapshot, error) {
+	var markets boursev1.MarketList
+	var members boursev1.MemberList
+	var stakes boursev1.StakePositionList
+	var offers boursev1.GPUOfferList
+	var jobs boursev1.ComputeJobList
+	var leases boursev1.GPULeaseList
+	for _, list := range []client.ObjectList{&markets, &members, &stakes, &offers, &jobs, &leases} {
+		if err := hub.List(ctx, list); err != nil {
+			return Snapshot{}, fmt.Errorf("read market: %w", err)
+		}
+	}
+	return Snapshot{
+		Markets: markets.Items, Members: members.Items, Stakes: stakes.Items, Offers: offers.Items, Jobs: jobs.Items, Leases: leases.Items,
+	}, nil
+}
+
+// Parse adds the objects of a text that kubectl wrote. A field that the API does not have is an error.
+func (s *Snapshot) Parse(text []byte) error {
+	err := manifest.Each(text, func(kind string, raw []byte) error {
+		switch kind {
+		case "Market":
+			return manifest.Append(&s.Markets, raw)
+		case "Member":
+			return manifest.Append(&s.Members, raw)
+		case "StakePosition":
+			return manifest.Append(&s.Stakes, raw)
+		case "GPUOffer":
+			return manifest.Append(&s.Offers, raw)
+		case "ComputeJob":
+			return manifest.Append(&s.Jobs, raw)
+		case "GPULease":
+			return manifest.Append(&s.Leases, raw)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read market: %w", err)
+	}
+	return nil
+}
+
+// Market returns the Market that serves jobs: of several that are ready, the first by name; nil when none is ready.
+func (s *Snapshot) Market() *boursev1.Market {
+	var first *boursev1.Market
+	for i := range s.Markets {
+		if market := &s.Markets[i]; kube.IsTrue(market, boursev1.Ready) && (first == nil || market.Name < first.Name) {
+			first = market
+		}
+	}
+	return first
+}
+
+// Book returns the book as the market has it at a moment: every offer, less what is held of it, except for one job. It also returns which
+// offers cannot be read; they are not in it, as they are not in the market's.
+func (s *Snapshot) Book(except types.UID, now time.Time) (*book.Book, error) {
+	b := book.New()
+	var unreadable []error
+	for i := range s.Offers {
+		entry, err := Offer(&s.Offers[i], s.supplier(s.Offers[i].Namespace))
+		if err != nil {
+			unreadable = append(unreadable, fmt.Errorf("offer %s: %w", NameOf(&s.Offers[i]), err))
+			continue
+		}
+		b.Upsert(entry)
+	}
+	for i := range s.Jobs {
+		job := &s.Jobs[i]
+		if job.UID == except || job.Status.Lease == nil || kube.IsTrue(job, boursev1.JobMatched) || Ended(job) {
+			continue
+		}
+		lease := job.Status.Lease
+		b.Promise(lease.Namespace+"/"+lease.Name, Chosen(job, lease.Namespace, job.Status.Offer), now.Add(AcceptWithin))
+	}
+	for i := range s.Leases {
+		if lease := &s.Leases[i]; Open(lease) && lease.Spec.Job.UID != string(except) {
+			promises, until := Held(lease)
+			b.Promise(NameOf(lease), promises, until)
+		}
+	}
+	return b, errors.Join(unreadable...)
+}
+
+// Wallet returns the wallet of the admitted member of a namespace; empty without one.
+func (s *Snapshot) Wallet(namespace string) boursev1.SolanaAddress {
+	if member := s.member(namespace); member != nil {
+		return member.Spec.Wallet
+	}
+	return ""
+}
+
+func (s *Snapshot) member(namespace string) *boursev1.Member {
+	for i := range s.Members {
+		if s.Members[i].Namespace == namespace && kube.IsTrue(&s.Members[i], boursev1.Ready) {
+			return &s.Members[i]
+		}
+	}
+	return nil
+}
+
+// supplier is what the market holds of the supplier of a namespace.
+func (s *Snapshot) supplier(namespace string) Supplier {
+	var stake *boursev1.StakePosition
+	for i := range s.Stakes {
+		if s.Stakes[i].Namespace == namespace && s.Stakes[i].Name == boursev1.OwnStakeName {
+			stake = &s.Stakes[i]
+		}
+	}
+	return SupplierOf(s.member(namespace), stake, s.Market())
+}
+
+// RefusedBefore returns the offer whose supplier refused the job before it got its present lease, or before now if it has none; empty when
+// nobody did.
+func (s *Snapshot) RefusedBefore(job *boursev1.ComputeJob) string {
+	last := job.Status.Attempts
+	if job.Status.Lease != nil {
+		last--
+	}
+	for i := range s.Leases {
+		lease := &s.Leases[i]
+		if lease.Spec.Job.UID == string(job.UID) && lease.Name == LeaseName(job, last) && Refused(lease) {
+			return lease.Namespace + "/" + lease.Spec.Offer
+		}
+	}
+	return ""
+}
