@@ -155,22 +155,40 @@ func (m *marketAlone) quantile(share float64) float64 {
 // spent is the processor time that the manager has used.
 func (m *marketAlone) spent() time.Duration {
 	m.b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.process.Process.Pid))
-	if err != nil {
-		m.b.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
+	return spentBy(m.b, m.process.Process.Pid)
+}
+
+// spentBy is the processor time that a process has used.
+func spentBy(tb testing.TB, pid int) time.Duration {
+	tb.Helper()
 	const user, system, tick = 11, 12, 10 * time.Millisecond // counted from the state, which follows the name
-	var ticks int
-	for _, field := range []string{fields[user], fields[system]} {
-		number, err := strconv.Atoi(field)
-		if err != nil {
-			m.b.Fatal(err)
-		}
-		ticks += number
+	fields := statistics(tb, pid, "stat")
+	return time.Duration(fields[user]+fields[system]) * tick
+}
+
+// residentOf is the memory that a process holds, in MiB.
+func residentOf(tb testing.TB, pid int) float64 {
+	tb.Helper()
+	const resident = 1
+	return float64(statistics(tb, pid, "statm")[resident]*os.Getpagesize()) / (1 << 20)
+}
+
+// statistics are the numbers that the kernel says of a process; words count as 0.
+func statistics(tb testing.TB, pid int, file string) []int {
+	tb.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+	if err != nil {
+		tb.Fatal(err)
 	}
-	return time.Duration(ticks) * tick
+	if _, rest, named := strings.Cut(string(text), ") "); named {
+		text = []byte(rest)
+	}
+	words := strings.Fields(string(text))
+	numbers := make([]int, len(words))
+	for i, word := range words {
+		numbers[i], _ = strconv.Atoi(word)
+	}
+	return numbers
 }
 
 // written finds the API server's counts of requests that write our kinds.
