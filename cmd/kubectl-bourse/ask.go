@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,8 +47,8 @@ type question struct {
 }
 
 // read reads the job and the market. A moment that is zero means now.
-func (a *asks) read(cmd *cobra.Command, name string, at func(*boursev1.ComputeJob) (time.Time, error)) (*question, error) {
-	market, namespace, err := a.snapshot(cmd.Context())
+func (a *asks) read(ctx context.Context, cmd *cobra.Command, name string, at func(*boursev1.ComputeJob) (time.Time, error)) (*question, error) {
+	market, namespace, err := a.snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +83,7 @@ func (a *asks) snapshot(ctx context.Context) (listing.Snapshot, string, error) {
 	}
 	var market listing.Snapshot
 	for _, name := range a.from {
-		text, err := os.ReadFile(name)
+		text, err := readFile(nil, name)
 		if err != nil {
 			return listing.Snapshot{}, "", fmt.Errorf("read market: %w", err)
 		}
@@ -126,10 +128,11 @@ func (a *asks) job(stdin io.Reader, market *listing.Snapshot, namespace, name st
 }
 
 func readFile(stdin io.Reader, name string) ([]byte, error) {
-	if name == "-" {
+	if name == "-" && stdin != nil {
 		return io.ReadAll(stdin)
 	}
-	return os.ReadFile(name)
+	name = filepath.Clean(name)
+	return fs.ReadFile(os.DirFS(filepath.Dir(name)), filepath.Base(name))
 }
 
 // pickJob returns the one job of a name, or the only one without a name. Without a namespace it may be in any.

@@ -30,7 +30,7 @@ func newExplain(hub *hubFlags, now func() time.Time) *cobra.Command {
 		Example: "  kubectl bourse explain train -n my-team\n  kubectl bourse explain -f job.yaml --most 1000",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q, err := a.read(cmd, nameFrom(args), a.present)
+			q, err := a.read(cmd.Context(), cmd, nameFrom(args), a.present)
 			if err != nil {
 				return err
 			}

@@ -33,7 +33,7 @@ func newQuote(hub *hubFlags, now func() time.Time) *cobra.Command {
 		Example: quoteExample,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q, err := a.read(cmd, nameFrom(args), a.present)
+			q, err := a.read(cmd.Context(), cmd, nameFrom(args), a.present)
 			if err != nil {
 				return err
 			}

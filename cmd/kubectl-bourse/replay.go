@@ -32,7 +32,7 @@ func newReplay(hub *hubFlags, now func() time.Time) *cobra.Command {
 		Example: replayExample,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q, err := a.read(cmd, nameFrom(args), decidedAt)
+			q, err := a.read(cmd.Context(), cmd, nameFrom(args), decidedAt)
 			if err != nil {
 				return err
 			}

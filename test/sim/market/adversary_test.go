@@ -126,7 +126,7 @@ func (a *arena) dawn(day int) {
 
 // buyFromItself is a wash trade: the price comes back, the fees do not.
 func (a *arena) buyFromItself(w *wallet, day int) {
-	hours := uint64(min(a.wash, w.free*24)) //nolint:gosec // not negative
+	hours := uint64(min(a.wash, w.free*24))
 	if hours == 0 {
 		return
 	}
@@ -180,7 +180,7 @@ func (a *arena) lease(w *wallet, hour, lasts int, buyer string, fails bool) {
 	w.free--
 	a.offer(w)
 	paid := lasts
-	event := good(hour/24, uint64(lasts), buyer) //nolint:gosec // not negative
+	event := good(hour/24, uint64(lasts), buyer)
 	if fails {
 		paid, event.Good = (lasts+1)/2, false
 		lasts = paid
