@@ -7,11 +7,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/kube"
 )
 
 // The indexes that matching reads, and their one value where they only pick.
@@ -70,7 +72,7 @@ func (r *Reconciler) watch(b *ctrl.Builder) *ctrl.Builder {
 		Watches(&boursev1.GPUOffer{}, r.offerEvents()).
 		Watches(&boursev1.Market{}, handler.EnqueueRequestsFromMapFunc(
 			func(ctx context.Context, _ client.Object) []reconcile.Request { return r.unmatchedJobs(ctx) },
-		)).
+		), builder.WithPredicates(kube.SpecOr(boursev1.Ready))).
 		Watches(&boursev1.Member{}, handler.EnqueueRequestsFromMapFunc(
 			func(ctx context.Context, member client.Object) []reconcile.Request {
 				return r.unmatchedJobs(ctx, client.InNamespace(member.GetNamespace()))
