@@ -36,6 +36,16 @@ func IndexPrice(market *boursev1.Market, model boursev1.GPUModel, region boursev
 	return "", false
 }
 
+// PoolPrice returns what a pool states for a model: its price, and the limits within which that follows the market's; nil if it stands.
+func PoolPrice(pool *boursev1.GPUPool, model boursev1.GPUModel) (boursev1.USDPrice, *boursev1.AutoPrice) {
+	for i := range pool.Spec.ModelPrices {
+		if own := &pool.Spec.ModelPrices[i]; own.Model == model {
+			return own.PriceUSD, own.AutoPrice
+		}
+	}
+	return pool.Spec.PriceUSD, pool.Spec.AutoPrice
+}
+
 // PriceKey returns what a published price is of.
 func PriceKey(of *boursev1.MarketPrice) price.Key {
 	return price.Key{Family: string(of.Family), Group: string(of.RegionGroup)}
