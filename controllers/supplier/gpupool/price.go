@@ -36,8 +36,9 @@ func (p *pass) price(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Res
 		if auto == nil {
 			continue
 		}
-		if index, ok := contract.IndexPrice(market, boursev1.GPUModel(name), pool.Spec.Region); ok {
-			p.asked[name] = within(auto, index, stated)
+		published, _ := contract.IndexPrice(market, boursev1.GPUModel(name), pool.Spec.Region)
+		if asked, ok := within(auto, published); ok {
+			p.asked[name] = asked
 		} else {
 			alone = append(alone, name)
 		}
@@ -80,14 +81,14 @@ func (r *Reconciler) market(ctx context.Context) (*boursev1.Market, error) {
 	return first, nil
 }
 
-// within returns the market's price, or the limit that it is beyond. What cannot be read leaves the stated price.
-func within(auto *boursev1.AutoPrice, index, stated boursev1.USDPrice) boursev1.USDPrice {
+// within returns the market's price, or the limit that it is beyond; false if there is none that can be read.
+func within(auto *boursev1.AutoPrice, published boursev1.USDPrice) (boursev1.USDPrice, bool) {
 	limits, ok := limitsOf(auto)
-	published, err := money.ParseUSD(string(index))
+	at, err := money.ParseUSD(string(published))
 	if !ok || err != nil {
-		return stated
+		return "", false
 	}
-	return boursev1.USDPrice(limits.Within(published).String())
+	return boursev1.USDPrice(limits.Within(at).String()), true
 }
 
 // bears says whether an offer may go on asking a price until it is renewed: it follows the market's, and is within the limits. Without that
