@@ -15,8 +15,8 @@ import (
 	"github.com/bourse-dev/bourse/test/builders"
 )
 
-// asks are prices by model.
-type asks map[boursev1.GPUModel]boursev1.USDPrice
+// priceList are prices by model.
+type priceList map[boursev1.GPUModel]boursev1.USDPrice
 
 // indexed returns a market whose price of an h100 in eu is that.
 func indexed(price boursev1.USDPrice) *boursev1.Market {
@@ -41,14 +41,14 @@ func (b *bench) move(price boursev1.USDPrice) {
 }
 
 // wantAsks says what the offers ask now, and the pool's status too.
-func (b *bench) wantAsks(want asks) *boursev1.GPUPool {
+func (b *bench) wantAsks(want priceList) *boursev1.GPUPool {
 	b.t.Helper()
 	of, _ := b.rest("pool")
 	var offers boursev1.GPUOfferList
 	if err := b.hub.List(b.t.Context(), &offers); err != nil {
 		b.t.Fatal(err)
 	}
-	offered, told := asks{}, asks{}
+	offered, told := priceList{}, priceList{}
 	for i := range offers.Items {
 		offered[offers.Items[i].Spec.Model] = offers.Items[i].Spec.PriceUSD
 	}
@@ -72,20 +72,20 @@ func follow(of *boursev1.GPUPool) {
 func TestAPriceFollowsTheMarketsWithinLimits(t *testing.T) {
 	b := newBench(t, indexed("2.04"))
 	b.cooled()
-	of := b.wantAsks(asks{h100: "1.85", l4: "0.4"})
+	of := b.wantAsks(priceList{h100: "1.85", l4: "0.4"})
 	if meta.FindStatusCondition(of.Status.Conditions, boursev1.PoolPriced) != nil {
 		t.Error("a pool whose prices stand says that they follow")
 	}
 	b.change(follow)
-	of = b.wantAsks(asks{h100: "1.85", l4: "0.4"})
+	of = b.wantAsks(priceList{h100: "1.85", l4: "0.4"})
 	wantCondition(t, of, boursev1.PoolPriced, metav1.ConditionTrue, boursev1.ReasonFollowsIndex)
 	for _, tc := range []struct{ index, want boursev1.USDPrice }{{"2.04", "2.04"}, {"2.25", "2.20"}, {"1.4", "1.50"}, {"1.51", "1.51"}} {
 		b.move(tc.index)
 		b.hub.Step(validity / 2)
-		b.wantAsks(asks{h100: tc.want, l4: "0.4"})
+		b.wantAsks(priceList{h100: tc.want, l4: "0.4"})
 	}
 	b.change(func(of *boursev1.GPUPool) { of.Spec.AutoPrice = nil })
-	b.wantAsks(asks{h100: "1.85", l4: "0.4"}) // at once
+	b.wantAsks(priceList{h100: "1.85", l4: "0.4"}) // at once
 }
 
 // A step of the index must not make all suppliers write at once, and no lease hears of it.
@@ -95,15 +95,15 @@ func TestANewPriceWaitsUntilTheOfferIsRenewed(t *testing.T) {
 	b := newBench(t, indexed("2.04"), lease)
 	b.change(follow)
 	b.cooled()
-	b.wantAsks(asks{h100: "2.04", l4: "0.4"})
+	b.wantAsks(priceList{h100: "2.04", l4: "0.4"})
 	b.move("2.06")
 	if wrote := b.hub.Writes(func() { b.pass("pool") }); len(wrote) != 0 {
 		t.Errorf("a step of the index wrote %v", wrote)
 	}
 	b.create(pod("team", "p", "h1", 1, nil))
-	wrote := b.hub.Writes(func() { b.wantAsks(asks{h100: "2.06", l4: "0.4"}) }) // what changes the offer takes the price along
+	wrote := b.hub.Writes(func() { b.wantAsks(priceList{h100: "2.06", l4: "0.4"}) }) // what changes the offer takes the price along
 	b.change(func(of *boursev1.GPUPool) { of.Spec.AutoPrice.MinUSD = "2.10" })
-	wrote = append(wrote, b.hub.Writes(func() { b.wantAsks(asks{h100: "2.10", l4: "0.4"}) })...) // and so does what it may not ask any more
+	wrote = append(wrote, b.hub.Writes(func() { b.wantAsks(priceList{h100: "2.10", l4: "0.4"}) })...) // and so does what it may not ask any more
 	if slices.ContainsFunc(wrote, func(one string) bool { return strings.Contains(one, lease.Name) }) {
 		t.Errorf("it wrote %v", wrote)
 	}
@@ -129,7 +129,7 @@ func TestThePoolsOwnPriceStandsWithoutAnIndex(t *testing.T) {
 			b := newBench(t, market)
 			b.change(follow)
 			b.cooled()
-			of := b.wantAsks(asks{h100: "1.85", l4: "0.4"})
+			of := b.wantAsks(priceList{h100: "1.85", l4: "0.4"})
 			wantCondition(t, of, boursev1.PoolPriced, metav1.ConditionUnknown, boursev1.ReasonNoIndex)
 			if got := meta.FindStatusCondition(of.Status.Conditions, boursev1.PoolPriced).Message; !strings.Contains(got, "for "+h100+", so") {
 				t.Errorf("it says %q, and should name %s alone", got, h100)
@@ -144,7 +144,7 @@ func TestAModelsOwnPriceMayFollow(t *testing.T) {
 	b := newBench(t, market)
 	b.change(func(of *boursev1.GPUPool) { of.Spec.ModelPrices[0].AutoPrice = &boursev1.AutoPrice{MinUSD: "0.3", MaxUSD: "0.6"} })
 	b.cooled()
-	of := b.wantAsks(asks{h100: "1.85", l4: "0.60"})
+	of := b.wantAsks(priceList{h100: "1.85", l4: "0.60"})
 	wantCondition(t, of, boursev1.PoolPriced, metav1.ConditionTrue, boursev1.ReasonFollowsIndex)
 	b.change(func(of *boursev1.GPUPool) { of.Spec.Mode = boursev1.PoolHold })
 	of, _ = b.rest("pool")
@@ -161,5 +161,5 @@ func TestThePriceIsThatOfTheMarketThatServes(t *testing.T) {
 	b := newBench(t, other, absent, indexed("2.04"))
 	b.change(follow)
 	b.cooled()
-	b.wantAsks(asks{h100: "2.04", l4: "0.4"})
+	b.wantAsks(priceList{h100: "2.04", l4: "0.4"})
 }
