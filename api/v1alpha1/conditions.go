@@ -54,6 +54,8 @@ const (
 	PoolIdentified = "Identified"
 	// PoolBudgeted is True while all of spec.budgets can be read; a pool without budgets does not have it.
 	PoolBudgeted = "Budgeted"
+	// PoolPriced is True while the market has a price for each model whose price follows it; a pool without autoPrice does not have it.
+	PoolPriced = "Priced"
 )
 
 // The reasons of a GPUPool's conditions.
@@ -90,6 +92,10 @@ const (
 	ReasonScheduled = "Scheduled"
 	// ReasonScheduleInvalid (Budgeted) says that a budget's schedule cannot be read; the message names it.
 	ReasonScheduleInvalid = "ScheduleInvalid"
+	// ReasonFollowsIndex (Priced) says that the prices follow the market's index.
+	ReasonFollowsIndex = "FollowsIndex"
+	// ReasonNoIndex (Priced) says that the market has no index for some models, so that the pool's own prices stand; the message names them.
+	ReasonNoIndex = "NoIndex"
 	// ReasonDeviceFault is the reason of a GPUPool's event that tells of a GPU that fell sick.
 	ReasonDeviceFault = "DeviceFault"
 	// ReasonNoMember (Advertised, Ready) says that the supplier's namespace in the hub has no admitted Member.

@@ -5,6 +5,8 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // GPUPoolSpec says which GPUs a supplier wants to sell, and how.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.autoPrice) || (double(self.autoPrice.minUSD) <= double(self.priceUSD) && double(self.priceUSD) <= double(self.autoPrice.maxUSD))",message="priceUSD must be within the limits of autoPrice: it is what is asked while the market has no price",fieldPath=".autoPrice"
 type GPUPoolSpec struct {
 	// nodeSelector picks the pool's nodes by their labels; a node belongs to one pool only.
 	// +required
@@ -21,7 +23,12 @@ type GPUPoolSpec struct {
 	// +required
 	PriceUSD USDPrice `json:"priceUSD,omitempty"`
 
-	// modelPrices are prices that differ from priceUSD, by GPU model.
+	// autoPrice lets the price follow the market's index within limits. Then priceUSD is what is asked while the market has no index for a
+	// model. Leases that run keep the price that they were made at.
+	// +optional
+	AutoPrice *AutoPrice `json:"autoPrice,omitempty"`
+
+	// modelPrices are prices that differ from priceUSD and its autoPrice, by GPU model.
 	// +optional
 	// +listType=map
 	// +listMapKey=model
@@ -118,7 +125,21 @@ const (
 	PoolDrain PoolMode = "Drain"
 )
 
+// AutoPrice lets a price follow the market's index, within limits.
+//
+// +kubebuilder:validation:XValidation:rule="double(self.minUSD) <= double(self.maxUSD)",message="minUSD must not exceed maxUSD",fieldPath=".minUSD"
+type AutoPrice struct {
+	// minUSD is the least that is asked for one GPU for one hour, in US dollars. The supplier accepts every lease that pays as much.
+	// +required
+	MinUSD USDPrice `json:"minUSD,omitempty"`
+	// maxUSD is the most that is asked.
+	// +required
+	MaxUSD USDPrice `json:"maxUSD,omitempty"`
+}
+
 // ModelPrice is the price of one GPU model.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.autoPrice) || (double(self.autoPrice.minUSD) <= double(self.priceUSD) && double(self.priceUSD) <= double(self.autoPrice.maxUSD))",message="priceUSD must be within the limits of autoPrice: it is what is asked while the market has no price",fieldPath=".autoPrice"
 type ModelPrice struct {
 	// model is the GPU model.
 	// +required
@@ -126,6 +147,9 @@ type ModelPrice struct {
 	// priceUSD is the price of one GPU of that model for one hour, in US dollars.
 	// +required
 	PriceUSD USDPrice `json:"priceUSD,omitempty"`
+	// autoPrice lets that price follow the market's index within limits. Without it, the price stands.
+	// +optional
+	AutoPrice *AutoPrice `json:"autoPrice,omitempty"`
 }
 
 // IdlePolicy says when a GPU counts as idle.
@@ -337,6 +361,9 @@ type PoolModel struct {
 	// gpus counts the GPUs of that model.
 	// +optional
 	GPUs GPUCounts `json:"gpus,omitzero"`
+	// priceUSD is what the pool's offer asks for one GPU of that model for one hour, in US dollars; absent while there is no offer.
+	// +optional
+	PriceUSD USDPrice `json:"priceUSD,omitempty"`
 }
 
 // GPUPool is what a supplier wants to sell: a set of nodes, a price, and terms.
@@ -355,6 +382,7 @@ type PoolModel struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Tokens",type=string,priority=1,JSONPath=`.spec.tokens`
+// +kubebuilder:printcolumn:name="Priced",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Priced")].message`
 // +kubebuilder:printcolumn:name="Held-Back",type=string,priority=1,JSONPath=`.status.heldBack`
 type GPUPool struct {
 	metav1.TypeMeta `json:",inline"`

@@ -52,6 +52,11 @@ type MarketSpec struct {
 	// buyBack says how fees in other tokens become a burn of the market's own token; without it they stay in the treasury.
 	// +optional
 	BuyBack *MarketBuyBack `json:"buyBack,omitempty"`
+
+	// priceIndex makes the market publish in status.prices what a GPU costs. A pool with an autoPrice follows it, within its own limits;
+	// nobody else need. Without it, there are only the prices that suppliers state.
+	// +optional
+	PriceIndex *MarketPriceIndex `json:"priceIndex,omitempty"`
 }
 
 // MarketFees are fees in basis points: hundredths of a percent.
@@ -266,6 +271,14 @@ type MarketStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// prices are the price index of what is or was for sale, as spec.priceIndex asks for.
+	// +optional
+	// +listType=map
+	// +listMapKey=family
+	// +listMapKey=regionGroup
+	// +kubebuilder:validation:MaxItems=288
+	Prices []MarketPrice `json:"prices,omitempty"`
 }
 
 // Market is one exchange: its tokens, fees and addresses. Leases keep the terms of the version that they were signed under.

@@ -3,6 +3,7 @@
 // Package price decides what a market's price index is, and what an offer that follows it asks. The index moves with how many of the
 // GPUs that are for sale are sold, and with nothing else: who waits is not asked, because whoever waits cannot pay the price or cannot be
 // placed, and a price that rises for them sells even less. It is advice: an offer with a price of its own does not follow it.
+// The package knows neither what an index begins at, nor when it moves.
 package price
 
 import (
@@ -57,15 +58,20 @@ type Load struct {
 	Free   uint64
 }
 
-// share returns the sold share in ppm; false without any GPUs.
-func (l Load) share() (int64, bool) {
+// Add returns both loads together.
+func (l Load) Add(more Load) Load {
+	return Load{Leased: l.Leased + more.Leased, Free: l.Free + more.Free}
+}
+
+// Share returns the sold share in ppm; false without any GPUs.
+func (l Load) Share() (uint32, bool) {
 	all := l.Leased + l.Free
 	if all < l.Leased || all == 0 { // more GPUs than can be counted, or none
 		return 0, false
 	}
 	high, low := bits.Mul64(l.Leased, PPM)
 	quotient, _ := bits.Div64(high, low, all) // leased is not more than all
-	return int64(quotient), true              //nolint:gosec // at most PPM
+	return uint32(quotient), true             //nolint:gosec // at most PPM
 }
 
 // Next returns the index after one step:
@@ -75,12 +81,12 @@ func (l Load) share() (int64, bool) {
 // The change is rounded toward none. Without any GPUs the index rests.
 func (r Rules) Next(index uint32, load Load) uint32 {
 	now := min(max(int64(index), int64(r.Floor)), int64(r.Ceiling))
-	sold, ok := load.share()
+	sold, ok := load.Share()
 	if !ok {
 		return uint32(now) //nolint:gosec // within the band
 	}
 	most := now * int64(r.Step) / PPM
-	change := now * (sold - int64(r.Target)) / PPM * int64(r.Gain) / PPM
+	change := now * (int64(sold) - int64(r.Target)) / PPM * int64(r.Gain) / PPM
 	now += min(max(change, -most), most)
 	return uint32(min(max(now, int64(r.Floor)), int64(r.Ceiling))) //nolint:gosec // within the band
 }
@@ -91,15 +97,45 @@ type Key struct {
 	Group  string // such as "eu"
 }
 
-// KeyOf returns the key of a model in a region: the first word of each.
-func KeyOf(model, region string) Key {
-	family, _, _ := strings.Cut(model, "-")
-	if family == "rtx" { // the number tells these apart: rtx-4090
-		words := strings.SplitN(model, "-", 3)
-		family = strings.Join(words[:min(2, len(words))], "-")
+// Rest is the group of the regions that belong to no other one.
+const Rest = "world"
+
+// Names are what has an index: families of models, and groups of regions. A name stands for everything that is called so or begins so, word
+// by word; of several that fit, the longest counts.
+type Names struct {
+	Families []string // such as "h100", which "h100-sxm-80gb" belongs to
+	Groups   []string // such as "eu", which "eu-north" belongs to
+}
+
+// Key returns the key of a model in a region; false if the model belongs to no family. A partition of a GPU is worth a part of it, so it
+// belongs only to a family of partitions.
+func (n Names) Key(model, region string) (Key, bool) {
+	families := make([]string, 0, len(n.Families))
+	for _, family := range n.Families {
+		if isPartition(family) == isPartition(model) {
+			families = append(families, family)
+		}
 	}
-	group, _, _ := strings.Cut(region, "-")
-	return Key{Family: family, Group: group}
+	family := longest(families, model)
+	return Key{Family: family, Group: cmp.Or(longest(n.Groups, region), Rest)}, family != ""
+}
+
+// Has says whether the key can be that of anything.
+func (n Names) Has(key Key) bool {
+	return slices.Contains(n.Families, key.Family) && (key.Group == Rest || slices.Contains(n.Groups, key.Group))
+}
+
+func isPartition(name string) bool { return strings.Contains(name+"-", "-mig-") }
+
+// longest returns the longest of the names that is what something is called, or how it begins; "" if there is none.
+func longest(names []string, called string) string {
+	var found string
+	for _, name := range names {
+		if strings.HasPrefix(called+"-", name+"-") && len(name) > len(found) {
+			found = name
+		}
+	}
+	return found
 }
 
 // Entry is the index of one key.
@@ -130,39 +166,23 @@ func (r Rules) Advance(entries []Entry, loads map[Key]Load) []Entry {
 	return next
 }
 
-// Auto is an offer's wish to follow the index, within its supplier's own limits.
-type Auto struct {
-	Reference money.USD // the price at an index of PPM
-	Min       money.USD
-	Max       money.USD
-}
-
-// ErrLimits says that an offer's limits make no sense.
-var ErrLimits = errors.New("price limits make no sense")
-
-// The band of limits around the reference: from half of it to four times as much.
-const (
-	leastShare = 500_000
-	mostShare  = 4_000_000
-)
-
-// Validate says whether the limits hold a price, and are not so far from the reference that following means nothing.
-func (a Auto) Validate() error {
-	low, high := times(a.Reference, leastShare), times(a.Reference, mostShare)
-	if a.Reference == 0 || a.Min > a.Max || a.Min < low || a.Max > high {
-		return fmt.Errorf("from %s to %s around %s USD: %w", a.Min, a.Max, a.Reference, ErrLimits)
-	}
-	return nil
-}
-
 // microUSD is the smallest step of a published price.
 const microUSD money.USD = 1000
 
-// At returns what the offer asks at an index: its share of the reference, rounded down to a millionth of a dollar, within the limits.
-func (a Auto) At(index uint32) money.USD {
-	asked := times(a.Reference, index)
-	return min(max(asked-asked%microUSD, a.Min), a.Max)
+// At returns the price at an index: its share of the price at an index of PPM, rounded down to a millionth of a dollar.
+func At(reference money.USD, index uint32) money.USD {
+	price := times(reference, index)
+	return price - price%microUSD
 }
+
+// Limits are what a supplier lets the price of an offer be that follows the index.
+type Limits struct {
+	Min money.USD
+	Max money.USD
+}
+
+// Within returns the price, or the limit that it is beyond.
+func (l Limits) Within(price money.USD) money.USD { return min(max(price, l.Min), l.Max) }
 
 // times returns floor(a × ppm / PPM), or the greatest number when that does not fit.
 func times(a money.USD, ppm uint32) money.USD {

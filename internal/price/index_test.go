@@ -194,19 +194,37 @@ func TestTheIndexFollowsDemandAndComesBack(t *testing.T) {
 	}
 }
 
-func TestKeyOf(t *testing.T) {
-	cases := map[[2]string]Key{
-		{"h100-sxm-80gb", "eu-north"}:          {"h100", "eu"},
-		{"h100-pcie-80gb", "eu-west-1"}:        {"h100", "eu"},
-		{"rtx-4090", "us-east-1"}:              {"rtx-4090", "us"},
-		{"rtx-3060-ti", "us"}:                  {"rtx-3060", "us"},
-		{"a100-sxm-40gb-mig-1g-5gb", "ap-x-y"}: {"a100", "ap"},
-		{"rtx", "eu"}:                          {"rtx", "eu"},
+func TestNamesTellWhatHasAnIndex(t *testing.T) {
+	names := Names{
+		Families: []string{"h100", "h100-pcie", "rtx-4090", "a100", "a100-sxm-80gb-mig-1g-10gb", "h200-sxm-141gb-mig"},
+		Groups:   []string{"eu", "eu-north", "us"},
+	}
+	cases := map[[2]string]struct {
+		want Key
+		ok   bool
+	}{
+		{"h100-sxm-80gb", "eu-west-1"}:              {Key{"h100", "eu"}, true},
+		{"h100-pcie-80gb", "eu-north-1"}:            {Key{"h100-pcie", "eu-north"}, true},
+		{"h100", "us"}:                              {Key{"h100", "us"}, true},
+		{"rtx-4090", "europe"}:                      {Key{"rtx-4090", Rest}, true},
+		{"a100-sxm-80gb-mig-1g-10gb", "ap-x-y"}:     {Key{"a100-sxm-80gb-mig-1g-10gb", Rest}, true},
+		{"a100-sxm-80gb-mig-1g-10gb-me", "eu"}:      {Key{"a100-sxm-80gb-mig-1g-10gb", "eu"}, true},
+		{"a100-sxm-80gb-mig-2g-20gb", "eu"}:         {Key{"", "eu"}, false},
+		{"h200-sxm-141gb-mig-1g-18gb", "us-east-1"}: {Key{"h200-sxm-141gb-mig", "us"}, true},
+		{"h200-sxm-141gb", "us"}:                    {Key{"", "us"}, false},
+		{"h1000", "us"}:                             {Key{"", "us"}, false},
 	}
 	for of, want := range cases {
-		if got := KeyOf(of[0], of[1]); got != want {
-			t.Errorf("KeyOf(%q, %q) = %v, want %v", of[0], of[1], got, want)
+		got, ok := names.Key(of[0], of[1])
+		if got != want.want || ok != want.ok {
+			t.Errorf("Key(%q, %q) = %v, %t, want %v, %t", of[0], of[1], got, ok, want.want, want.ok)
 		}
+		if names.Has(got) != ok {
+			t.Errorf("Has(%v) = %t, want %t", got, !ok, ok)
+		}
+	}
+	if (Names{Families: []string{"h100"}}).Has(Key{"h100", "eu"}) {
+		t.Error("there is no group eu")
 	}
 }
 
@@ -222,12 +240,9 @@ func TestAdvance(t *testing.T) {
 	}
 }
 
-func TestAutoFollowsWithinItsLimits(t *testing.T) {
+func TestPricesFollowWithinLimits(t *testing.T) {
 	const dollar = money.USD(1_000_000_000)
-	auto := Auto{Reference: 2 * dollar, Min: dollar * 3 / 2, Max: 3 * dollar}
-	if err := auto.Validate(); err != nil {
-		t.Fatal(err)
-	}
+	limits := Limits{Min: dollar * 3 / 2, Max: 3 * dollar}
 	cases := map[string]struct {
 		index uint32
 		want  money.USD
@@ -239,25 +254,14 @@ func TestAutoFollowsWithinItsLimits(t *testing.T) {
 		"a millionth":         {1_000_001, 2*dollar + 2000},
 	}
 	for name, tc := range cases {
-		if got := auto.At(tc.index); got != tc.want {
+		if got := limits.Within(At(2*dollar, tc.index)); got != tc.want {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)
 		}
 	}
-	if got := (Auto{Reference: 1_234_567, Min: 700_000, Max: 2_000_000}).At(999_999); got != 1_234_000 {
+	if got := At(1_234_567, 999_999); got != 1_234_000 {
 		t.Errorf("a price of %d, want it rounded down to a millionth of a dollar", got)
 	}
-	for _, wrong := range []Auto{
-		{},
-		{Reference: 0, Max: 1},
-		{Reference: dollar, Min: dollar, Max: dollar - 1},
-		{Reference: dollar, Min: dollar/2 - 1, Max: dollar},
-		{Reference: dollar, Min: dollar, Max: 4*dollar + 1},
-	} {
-		if err := wrong.Validate(); !errors.Is(err, ErrLimits) {
-			t.Errorf("%+v: err = %v, want ErrLimits", wrong, err)
-		}
-	}
-	if got := (Auto{Reference: math.MaxUint64, Max: math.MaxUint64}).At(2 * PPM); got != math.MaxUint64/1000*1000 {
+	if got := At(math.MaxUint64, 2*PPM); got != math.MaxUint64/1000*1000 {
 		t.Errorf("a price that does not fit is %d, want the most", got)
 	}
 }

@@ -9,9 +9,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -72,7 +70,7 @@ func (r *Reconciler) watch(b *ctrl.Builder) *ctrl.Builder {
 			func(ctx context.Context, _ client.Object) []reconcile.Request {
 				return append(r.suppliers(ctx), r.unmatchedJobs(ctx)...)
 			},
-		), builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, readiness()))).
+		), builder.WithPredicates(kube.SpecOr(boursev1.Ready))).
 		Watches(&boursev1.Member{}, handler.EnqueueRequestsFromMapFunc(
 			func(ctx context.Context, member client.Object) []reconcile.Request {
 				own := client.InNamespace(member.GetNamespace())
@@ -84,15 +82,6 @@ func (r *Reconciler) watch(b *ctrl.Builder) *ctrl.Builder {
 				return r.suppliers(ctx, client.InNamespace(stake.GetNamespace()))
 			},
 		))
-}
-
-// readiness lets changes through that make an object ready, or not ready any more.
-func readiness() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		before, known := e.ObjectOld.(kube.Conditioned)
-		after, still := e.ObjectNew.(kube.Conditioned)
-		return known && still && kube.IsTrue(before, boursev1.Ready) != kube.IsTrue(after, boursev1.Ready)
-	}}
 }
 
 // suppliers lets the book read offers anew because what the market holds of their suppliers may have changed, and returns the waiting jobs

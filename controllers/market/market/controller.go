@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package market says whether a Market's published rules agree with the chain: the network, the program and every mint.
-// It does not know the jobs, offers and leases that the rules are for.
+// Package market says whether a Market's published rules agree with the chain: the network, the program and every mint. It publishes the
+// market's price index too, which moves with how many of the GPUs for sale are leased; it does not know the jobs that wait for them.
 package market
 
 import (
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -28,6 +29,7 @@ type Reconciler struct {
 	Teller *kube.Teller
 	Hub    client.Client
 	Chain  Chain
+	Now    func() time.Time
 }
 
 // Between two looks at the chain: while all is well, and while it is not.
@@ -36,7 +38,7 @@ const (
 	retryEvery  = 15 * time.Second
 )
 
-// +kubebuilder:rbac:groups=bourse.dev,resources=markets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=markets;gpuoffers;gpuleases,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=markets/status,verbs=get;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -44,14 +46,14 @@ const (
 func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("market").
-		For(&boursev1.Market{}).
+		For(&boursev1.Market{}, builder.WithPredicates(kube.SpecOr(boursev1.Ready))).
 		Complete(reconcile.AsReconciler(r.Hub, r))
 }
 
-// Reconcile compares the market with the chain.
+// Reconcile moves the market's prices, and compares the market with the chain.
 func (r *Reconciler) Reconcile(ctx context.Context, market *boursev1.Market) (reconcile.Result, error) {
 	if !market.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
 	}
-	return kube.Run(ctx, r.Teller, market, r.verify)
+	return kube.Run(ctx, r.Teller, market, r.price, r.verify)
 }

@@ -33,7 +33,7 @@ func (r *Reconciler) verify(ctx context.Context, market *boursev1.Market) (recon
 	err := r.check(ctx, market)
 	if err == nil {
 		kube.True(market, boursev1.Ready, boursev1.ReasonVerified, "The program, its configuration and every mint are on chain as the market says")
-		return reconcile.Result{RequeueAfter: verifyEvery}, nil
+		return reconcile.Result{RequeueAfter: r.again(market)}, nil
 	}
 	if found, ok := errors.AsType[*wrong](err); ok {
 		kube.Failed(market, boursev1.Ready, found.reason, found.message)
@@ -45,6 +45,14 @@ func (r *Reconciler) verify(ctx context.Context, market *boursev1.Market) (recon
 		kube.Waiting(market, boursev1.Ready, boursev1.ReasonChainUnreachable, "The chain could not be asked")
 	}
 	return reconcile.Result{RequeueAfter: retryEvery}, nil
+}
+
+// again is when to look at a market that is ready: at the chain in a while, and at what is for sale when the index moves.
+func (r *Reconciler) again(market *boursev1.Market) time.Duration {
+	if market.Spec.PriceIndex == nil {
+		return verifyEvery
+	}
+	return min(verifyEvery, r.nextRound())
 }
 
 // check returns what is wrong as *wrong; any other error means that the chain could not be asked.

@@ -53,7 +53,7 @@ func newBench(t *testing.T, change func(*boursev1.Market, *chaintest.Fake)) (*fa
 	}
 	on.Tick(2)
 	hub := fakehub.New(t, nil, market)
-	return hub, on, &Reconciler{Teller: hub.Teller(), Hub: hub, Chain: on}
+	return hub, on, &Reconciler{Teller: hub.Teller(), Hub: hub, Chain: on, Now: hub.Now}
 }
 
 func pass(t *testing.T, hub *fakehub.Hub, r *Reconciler) *metav1.Condition {

@@ -166,7 +166,7 @@ func (r *Reconciler) versionRefusal(lease *boursev1.GPULease, market *boursev1.M
 
 // poolRefusal compares the lease with what the pool's admin allows.
 func poolRefusal(lease *boursev1.GPULease, pool *boursev1.GPUPool, now time.Time) string {
-	asked, errAsked := money.ParseUSD(string(poolPrice(pool, lease.Spec.Model)))
+	asked, errAsked := money.ParseUSD(string(leastPrice(pool, lease.Spec.Model)))
 	agreed, errAgreed := money.ParseUSD(string(lease.Spec.Payment.PriceUSD))
 	switch {
 	case !pool.DeletionTimestamp.IsZero():

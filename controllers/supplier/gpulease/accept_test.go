@@ -35,6 +35,9 @@ func TestRefusesTermsThatAreNotItsOwn(t *testing.T) {
 		"a model's own price": {func(_ *boursev1.GPULease, p *boursev1.GPUPool) {
 			p.Spec.ModelPrices = []boursev1.ModelPrice{{Model: "h100", PriceUSD: "9"}}
 		}, "asks 9"},
+		"a price below the limits of one that follows the market's": {func(_ *boursev1.GPULease, p *boursev1.GPUPool) {
+			p.Spec.PriceUSD, p.Spec.AutoPrice = "2", &boursev1.AutoPrice{MinUSD: "1.86", MaxUSD: "3"}
+		}, "asks 1.86"},
 		"a token it does not take": {func(_ *boursev1.GPULease, p *boursev1.GPUPool) { p.Spec.Tokens = []boursev1.TokenSymbol{"USDC"} }, "take IO"},
 		"a tier it does not have":  {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Terms.Tier = boursev1.TierFirm }, "Firm"},
 		"a stronger isolation":     {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Terms.Isolation = boursev1.IsolationVM }, "isolate"},
@@ -98,6 +101,14 @@ func TestMaintenanceThatTheTermDoesNotReachHindersNobody(t *testing.T) {
 			{Start: metav1.NewTime(builders.Start.Add(-2 * time.Minute)), DurationSeconds: 120},
 			{Start: metav1.NewTime(builders.Start.Add(70 * time.Minute)), DurationSeconds: 3600},
 		}
+	})
+	b.accepted()
+}
+
+// TestALeaseAtAnEarlierPriceIsAccepted has a price that has risen since the match, within the pool's limits.
+func TestALeaseAtAnEarlierPriceIsAccepted(t *testing.T) {
+	b := newBench(t, func(_ *boursev1.GPULease, p *boursev1.GPUPool) {
+		p.Spec.PriceUSD, p.Spec.AutoPrice = "2", &boursev1.AutoPrice{MinUSD: "1.85", MaxUSD: "3"}
 	})
 	b.accepted()
 }

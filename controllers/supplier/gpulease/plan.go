@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/gpu"
 	"github.com/bourse-dev/bourse/internal/money"
 	"github.com/bourse-dev/bourse/internal/ray"
@@ -135,14 +136,14 @@ func amount(value *int64) money.Amount {
 	return money.Amount(max(0, number(value)))
 }
 
-// poolPrice is what the pool asks for one GPU of the model for one hour.
-func poolPrice(pool *boursev1.GPUPool, model boursev1.GPUModel) boursev1.USDPrice {
-	for _, own := range pool.Spec.ModelPrices {
-		if own.Model == model {
-			return own.PriceUSD
-		}
+// leastPrice is what the pool asks for one GPU of the model for one hour, at least. Where the price follows the market's, any within the
+// pool's limits will do: the index may have moved since the match, and it is the market's word anyway.
+func leastPrice(pool *boursev1.GPUPool, model boursev1.GPUModel) boursev1.USDPrice {
+	stated, auto := contract.PoolPrice(pool, model)
+	if auto != nil {
+		return auto.MinUSD
 	}
-	return pool.Spec.PriceUSD
+	return stated
 }
 
 // strength orders isolation, weakest first.

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/gpu"
 	"github.com/bourse-dev/bourse/internal/kube"
 )
@@ -44,9 +45,21 @@ func (p *pass) advertise(ctx context.Context, pool *boursev1.GPUPool) (reconcile
 		return reconcile.Result{}, err
 	}
 	p.lookAgain(next)
+	p.tellPrices(pool, models)
 	p.conclude(pool, admitted)
 	p.tellFaults(pool)
 	return reconcile.Result{RequeueAfter: p.wake}, nil
+}
+
+// tellPrices writes down what the offers ask.
+func (p *pass) tellPrices(pool *boursev1.GPUPool, models []gpu.Holding) {
+	rows := pool.Status.Models
+	for i := range rows {
+		rows[i].PriceUSD = ""
+		if slices.ContainsFunc(models, func(h gpu.Holding) bool { return h.Name == string(rows[i].Model) }) {
+			rows[i].PriceUSD = p.asked[string(rows[i].Model)]
+		}
+	}
 }
 
 // tellFaults tells once of each GPU that fell sick.
@@ -130,10 +143,12 @@ func (p *pass) publish(ctx context.Context, pool *boursev1.GPUPool, models []gpu
 	var next time.Duration
 	for i := range models {
 		wanted := p.offer(pool, &models[i])
-		left, err := p.renew(ctx, standing[wanted.Name], wanted)
+		_, auto := contract.PoolPrice(pool, wanted.Spec.Model)
+		left, err := p.renew(ctx, standing[wanted.Name], wanted, auto)
 		if err != nil {
 			return 0, err
 		}
+		p.asked[models[i].Name] = wanted.Spec.PriceUSD
 		if next == 0 || left < next {
 			next = left
 		}
@@ -147,25 +162,28 @@ func (p *pass) publish(ctx context.Context, pool *boursev1.GPUPool, models []gpu
 	return next, nil
 }
 
-// renew creates an offer, or changes the standing one if it says something else or has stood for half of its time. It returns how long
-// it may stand like this.
-func (p *pass) renew(ctx context.Context, standing, wanted *boursev1.GPUOffer) (time.Duration, error) {
+// renew creates an offer, or changes the standing one if it says something else or has stood for half of its time; a price that follows
+// the market's waits for that. It returns how long the offer may stand like this. The wanted one becomes what stands.
+func (p *pass) renew(ctx context.Context, standing, wanted *boursev1.GPUOffer, auto *boursev1.AutoPrice) (time.Duration, error) {
 	if standing == nil {
 		if err := p.Hub.Create(ctx, wanted); client.IgnoreAlreadyExists(err) != nil {
 			return 0, fmt.Errorf("create offer: %w", err)
 		}
 		return validity / 2, nil
 	}
-	changed := standing.DeepCopy()
-	changed.Spec = wanted.Spec
-	left := standing.Spec.ValidUntil.Sub(p.Now()) - validity/2
-	if left > 0 {
-		changed.Spec.ValidUntil = standing.Spec.ValidUntil
-		if apiequality.Semantic.DeepEqual(changed.Spec, standing.Spec) {
+	if left := standing.Spec.ValidUntil.Sub(p.Now()) - validity/2; left > 0 {
+		same := wanted.Spec
+		same.ValidUntil = standing.Spec.ValidUntil
+		if bears(auto, standing.Spec.PriceUSD) {
+			same.PriceUSD = standing.Spec.PriceUSD
+		}
+		if apiequality.Semantic.DeepEqual(same, standing.Spec) {
+			wanted.Spec = same
 			return left, nil
 		}
-		changed.Spec.ValidUntil = wanted.Spec.ValidUntil
 	}
+	changed := standing.DeepCopy()
+	changed.Spec = wanted.Spec
 	writer := kube.SpecWriter{Client: p.Hub}
 	if err := writer.Write(ctx, standing, changed); err != nil {
 		return 0, fmt.Errorf("change offer: %w", err)
@@ -180,14 +198,9 @@ func (p *pass) offer(pool *boursev1.GPUPool, entry *gpu.Holding) *boursev1.GPUOf
 	for _, shape := range counted {
 		shapes = append(shapes, boursev1.NodeShape{FreeGPUs: shape.Free, Nodes: shape.Nodes})
 	}
-	sharing, price := boursev1.SharingNone, pool.Spec.PriceUSD
+	sharing := boursev1.SharingNone
 	if entry.Partition {
 		sharing = boursev1.SharingMIG
-	}
-	for _, own := range pool.Spec.ModelPrices {
-		if string(own.Model) == entry.Name {
-			price = own.PriceUSD
-		}
 	}
 	var until *metav1.Time
 	if !p.until.IsZero() {
@@ -196,7 +209,7 @@ func (p *pass) offer(pool *boursev1.GPUPool, entry *gpu.Holding) *boursev1.GPUOf
 	return &boursev1.GPUOffer{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: offerName(pool.Name, entry.Name)},
 		Spec: boursev1.GPUOfferSpec{
-			Pool: pool.Name, Model: boursev1.GPUModel(entry.Name), MemoryMiB: entry.MemoryMiB, Sharing: sharing, PriceUSD: price,
+			Pool: pool.Name, Model: boursev1.GPUModel(entry.Name), MemoryMiB: entry.MemoryMiB, Sharing: sharing, PriceUSD: p.asked[entry.Name],
 			Tokens: pool.Spec.Tokens, Region: pool.Spec.Region, Terms: pool.Spec.Terms,
 			FreeGPUs: new(entry.Counts.Free()), Shapes: shapes, AvailableUntil: until,
 			ValidUntil: metav1.NewTime(p.Now().Add(validity).Truncate(time.Second)),

@@ -61,7 +61,7 @@ type Reconciler struct {
 
 // In the hub it writes its own offers.
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuoffers,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases;members,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases;members;markets,verbs=get;list;watch
 
 // pass is one look at a pool: what its phases find out for each other.
 type pass struct {
@@ -78,6 +78,7 @@ type pass struct {
 	shared      int             // how many nodes are left out because their GPUs are shared
 	stocks      []gpu.Stock
 	report      gpu.Report
+	asked       map[string]boursev1.USDPrice // what the pool asks, by model
 	maintenance bool
 	until       time.Time     // when the next maintenance begins
 	wake        time.Duration // when time alone changes something
@@ -92,5 +93,5 @@ func (r *Reconciler) Reconcile(ctx context.Context, pool *boursev1.GPUPool) (rec
 	if err := kube.Hold(ctx, r.Local, pool, Finalizer); err != nil {
 		return reconcile.Result{}, err
 	}
-	return kube.Run(ctx, r.Teller, pool, p.discover, p.idle, p.advertise)
+	return kube.Run(ctx, r.Teller, pool, p.discover, p.idle, p.price, p.advertise)
 }

@@ -133,12 +133,17 @@ func (p *pass) promises(ctx context.Context, pool *boursev1.GPUPool) ([]gpu.Prom
 	return promises, nil
 }
 
-// tell writes the counts into the status.
+// tell writes the counts into the status. What offers ask stays until it is known anew.
 func tell(pool *boursev1.GPUPool, report gpu.Report) {
+	asked := map[boursev1.GPUModel]boursev1.USDPrice{}
+	for _, row := range pool.Status.Models {
+		asked[row.Model] = row.PriceUSD
+	}
 	models := report.Models[:min(len(report.Models), maxModels)]
 	rows := make([]boursev1.PoolModel, 0, len(models))
 	for _, holding := range models {
-		rows = append(rows, boursev1.PoolModel{Model: boursev1.GPUModel(holding.Name), GPUs: countsOf(holding.Counts)})
+		model := boursev1.GPUModel(holding.Name)
+		rows = append(rows, boursev1.PoolModel{Model: model, GPUs: countsOf(holding.Counts), PriceUSD: asked[model]})
 	}
 	held := make([]boursev1.HeldBack, 0, len(report.HeldBack))
 	for _, h := range report.HeldBack {

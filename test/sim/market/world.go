@@ -159,9 +159,9 @@ func (w *world) advertise(at int) {
 		}
 	}
 	const most, forever = 4, time.Duration(math.MaxInt64)
-	auto := price.Auto{Reference: s.ask, Min: s.ask / 2, Max: s.ask * most}
+	limits := price.Limits{Min: s.ask / 2, Max: s.ask * most}
 	w.book.Upsert(book.Offer{
-		Name: s.name, Model: model, Price: auto.At(w.index), Tokens: []string{token}, Tiers: []string{tier}, Longest: forever,
+		Name: s.name, Model: model, Price: limits.Within(price.At(s.ask, w.index)), Tokens: []string{token}, Tiers: []string{tier}, Longest: forever,
 		ValidUntil: time.Unix(0, 0).Add(forever), Reputation: book.PPM / 2, Shapes: shapes,
 	})
 }
