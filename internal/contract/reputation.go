@@ -16,7 +16,7 @@ func ReputationOf(member *boursev1.Member) uint32 {
 	}
 	var overall uint32
 	if known.OverallPPM != nil {
-		overall = uint32(min(max(0, *known.OverallPPM), reputation.PPM)) //nolint:gosec // bounded
+		overall = uint32(min(max(0, *known.OverallPPM), reputation.PPM))
 	}
 	if known.Standing == boursev1.StandingNewcomer {
 		return max(overall, reputation.Newcomer)

@@ -80,11 +80,10 @@ func supplierOfLease(_ context.Context, obj client.Object) []reconcile.Request {
 
 // supplierPaid is the member whose lease the settlement closed.
 func supplierPaid(_ context.Context, obj client.Object) []reconcile.Request {
-	var requests []reconcile.Request
-	for _, namespace := range closedOf(obj) {
-		requests = append(requests, memberOf(namespace)...)
+	if namespaces := closedOf(obj); len(namespaces) > 0 {
+		return memberOf(namespaces[0])
 	}
-	return requests
+	return nil
 }
 
 func memberOf(namespace string) []reconcile.Request {

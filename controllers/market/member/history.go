@@ -99,5 +99,5 @@ func ran(lease *boursev1.GPULease) uint64 {
 	if lease.Status.Usage == nil || lease.Status.Usage.GPUMilliseconds == nil {
 		return 0
 	}
-	return uint64(max(0, *lease.Status.Usage.GPUMilliseconds)) //nolint:gosec // not negative
+	return uint64(max(0, *lease.Status.Usage.GPUMilliseconds))
 }

@@ -35,9 +35,9 @@ func ended(t *testing.T, name, reason string, party boursev1.Party) *boursev1.GP
 }
 
 func TestWhatAnEndSays(t *testing.T) {
-	good := reputation.Event{Day: first, Part: reputation.Completion, Good: true, Weight: 2 * hour, Counterparty: string(builders.Address(builders.Buyer))}
-	bad := good
-	bad.Good, bad.Weight = false, agreed
+	buyer := string(builders.Address(builders.Buyer))
+	good := []reputation.Event{{Day: first, Part: reputation.Completion, Good: true, Weight: 2 * hour, Counterparty: buyer}}
+	bad := []reputation.Event{{Day: first, Part: reputation.Completion, Weight: agreed, Counterparty: buyer}}
 	unused := func(l *boursev1.GPULease) { l.Status.Usage = nil }
 	given := func(seconds int32) func(*boursev1.GPULease) {
 		return func(l *boursev1.GPULease) { l.Status.End.NoticeSeconds = &seconds }
@@ -48,20 +48,20 @@ func TestWhatAnEndSays(t *testing.T) {
 		change func(*boursev1.GPULease)
 		want   []reputation.Event
 	}{
-		"a program that ended well":              {reason: boursev1.EndCompleted, party: boursev1.PartyBuyer, want: []reputation.Event{good}},
-		"a cluster that reached its term":        {reason: boursev1.EndTermReached, party: boursev1.PartyBuyer, want: []reputation.Event{good}},
-		"a job that was deleted":                 {reason: boursev1.EndJobDeleted, party: boursev1.PartyBuyer, want: []reputation.Event{good}},
-		"a program that failed":                  {reason: boursev1.EndJobFailed, party: boursev1.PartyBuyer, want: []reputation.Event{good}},
-		"a buyer that paid for a part only":      {reason: boursev1.EndUnpaid, party: boursev1.PartyBuyer, want: []reputation.Event{good}},
-		"breaks that the buyer's program made":   {reason: boursev1.EndInterrupted, party: boursev1.PartyBuyer, want: []reputation.Event{good}},
+		"a program that ended well":              {reason: boursev1.EndCompleted, party: boursev1.PartyBuyer, want: good},
+		"a cluster that reached its term":        {reason: boursev1.EndTermReached, party: boursev1.PartyBuyer, want: good},
+		"a job that was deleted":                 {reason: boursev1.EndJobDeleted, party: boursev1.PartyBuyer, want: good},
+		"a program that failed":                  {reason: boursev1.EndJobFailed, party: boursev1.PartyBuyer, want: good},
+		"a buyer that paid for a part only":      {reason: boursev1.EndUnpaid, party: boursev1.PartyBuyer, want: good},
+		"breaks that the buyer's program made":   {reason: boursev1.EndInterrupted, party: boursev1.PartyBuyer, want: good},
 		"a job that was deleted before it began": {reason: boursev1.EndJobDeleted, party: boursev1.PartyBuyer, change: unused},
 		"no deposit":                             {reason: boursev1.EndNotFunded, party: boursev1.PartyBuyer, change: unused},
-		"a firm lease that was taken away":       {reason: boursev1.EndBreached, party: boursev1.PartySupplier, want: []reputation.Event{bad}},
+		"a firm lease that was taken away":       {reason: boursev1.EndBreached, party: boursev1.PartySupplier, want: bad},
 		"a firm lease that was taken away before it began": {
-			reason: boursev1.EndBreached, party: boursev1.PartySupplier, change: unused, want: []reputation.Event{bad},
+			reason: boursev1.EndBreached, party: boursev1.PartySupplier, change: unused, want: bad,
 		},
-		"a worker that was away for too long":      {reason: boursev1.EndFault, party: boursev1.PartySupplier, want: []reputation.Event{bad}},
-		"breaks that the supplier's nodes made":    {reason: boursev1.EndInterrupted, party: boursev1.PartySupplier, want: []reputation.Event{bad}},
+		"a worker that was away for too long":      {reason: boursev1.EndFault, party: boursev1.PartySupplier, want: bad},
+		"breaks that the supplier's nodes made":    {reason: boursev1.EndInterrupted, party: boursev1.PartySupplier, want: bad},
 		"breaks that nobody knows the reason of":   {reason: boursev1.EndInterrupted, party: boursev1.PartyNetwork},
 		"an end of the operator's own making":      {reason: boursev1.EndFault, party: boursev1.PartyControl},
 		"an end of the market's making":            {reason: boursev1.EndFault, party: boursev1.PartyMarket},
@@ -71,9 +71,9 @@ func TestWhatAnEndSays(t *testing.T) {
 			reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, change: given(30),
 		},
 		"with less notice than its terms demand": {
-			reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, change: given(29), want: []reputation.Event{bad},
+			reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, change: given(29), want: bad,
 		},
-		"without any":              {reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, want: []reputation.Event{bad}},
+		"without any":              {reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, want: bad},
 		"before anything ran":      {reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, change: unused},
 		"a lease that is not over": {change: func(l *boursev1.GPULease) { l.Status.End = nil }},
 		"a lease that its market ended and its supplier says nothing of": {change: func(l *boursev1.GPULease) {
@@ -98,6 +98,7 @@ func TestWhatAnEndSays(t *testing.T) {
 }
 
 func TestWhatALeaseWeighs(t *testing.T) {
+	bySupplier := func(l *boursev1.GPULease) { l.Status.End.Party = boursev1.PartySupplier }
 	uses := func(milliseconds *int64) func(*boursev1.GPULease) {
 		return func(l *boursev1.GPULease) { l.Status.Usage.GPUMilliseconds = milliseconds }
 	}
@@ -113,7 +114,7 @@ func TestWhatALeaseWeighs(t *testing.T) {
 		"no more than was agreed, whatever was used": {paid: 100 * price, change: uses(new(int64(1 << 62))), want: agreed},
 		"nothing if the usage is less than nothing":  {paid: earned, change: uses(new(int64(-1)))},
 		"nothing if the usage does not say how much": {paid: earned, change: uses(nil)},
-		"what was agreed, if the supplier failed it": {change: func(l *boursev1.GPULease) { l.Status.End.Party = boursev1.PartySupplier }, want: agreed},
+		"what was agreed, if the supplier failed it": {change: bySupplier, want: agreed},
 		"what was agreed, however little of it ran on": {change: func(l *boursev1.GPULease) {
 			l.Status.End.Party, l.Status.Usage = boursev1.PartySupplier, nil
 		}, want: agreed},

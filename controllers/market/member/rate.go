@@ -105,9 +105,7 @@ func partOf(score *reputation.Score, part reputation.Part) *boursev1.ReputationP
 	}
 }
 
-func ppm(share uint32) *int32 {
-	return new(int32(min(share, reputation.PPM))) //nolint:gosec // bounded
-}
+func ppm(share uint32) *int32 { return new(int32(min(share, reputation.PPM))) }
 
 // hundredths writes millionths with two decimals, rounded down.
 func hundredths(millionths uint64) string {

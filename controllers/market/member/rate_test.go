@@ -20,13 +20,13 @@ import (
 	"github.com/bourse-dev/bourse/test/fakehub"
 )
 
-// closed returns the settlement that closed the lease, after the chain paid so many GPU-hours.
-func closed(lease *boursev1.GPULease, hours int64) *boursev1.Settlement {
+// closed returns the settlement that closed the lease, after the chain paid two GPU-hours.
+func closed(lease *boursev1.GPULease) *boursev1.Settlement {
 	return &boursev1.Settlement{
 		ObjectMeta: metav1.ObjectMeta{Namespace: boursev1.PublicNamespace, Name: lease.Name + "-0002"},
 		Spec: boursev1.SettlementSpec{
 			Lease: boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name},
-			Kind:  boursev1.SettlementRefund, GrossTotal: new(hours * price),
+			Kind:  boursev1.SettlementRefund, GrossTotal: new(int64(earned)),
 		},
 	}
 }
@@ -61,7 +61,7 @@ func TestNobodyLeasedFromIt(t *testing.T) {
 
 func TestANewcomerIsRankedInTheMiddle(t *testing.T) {
 	lease := ended(t, "train", boursev1.EndCompleted, boursev1.PartyBuyer)
-	hub, r := newBench(t, supplierOnly(), lease, closed(lease, 2))
+	hub, r := newBench(t, supplierOnly(), lease, closed(lease))
 	want := &boursev1.MemberReputation{
 		Score: "0.50", Standing: boursev1.StandingNewcomer, OverallPPM: new(int32(342_371)), QuotaLeft: "46.00",
 		Completion: &boursev1.ReputationPart{PPM: new(int32(342_371)), Good: "2.00", Bad: "0.00"},
@@ -87,21 +87,22 @@ func TestAFailureEndsTheQuota(t *testing.T) {
 
 // Whatever a supplier says of its leases, it gains by none that the chain did not see paid.
 func TestOnlyThePaidCounts(t *testing.T) {
-	objects, leases := []client.Object{supplierOnly()}, make([]*boursev1.GPULease, 20)
+	leases := make([]*boursev1.GPULease, 20)
+	objects := make([]client.Object, 0, len(leases)+3)
 	for i := range leases {
 		leases[i] = ended(t, fmt.Sprintf("lease-%02d", i), boursev1.EndCompleted, boursev1.PartyBuyer)
 		leases[i].Status.Paid = new(int64(2 * price))
 		objects = append(objects, leases[i])
 	}
-	claim, elsewhere := closed(leases[0], 2), closed(leases[1], 2)
+	claim, elsewhere := closed(leases[0]), closed(leases[1])
 	claim.Name, claim.Spec.Kind = claim.Name+"-claim", boursev1.SettlementClaim
 	elsewhere.Name, elsewhere.Spec.Lease.Namespace = elsewhere.Name+"-elsewhere", "another"
-	hub, r := newBench(t, append(objects, claim, elsewhere)...)
+	hub, r := newBench(t, append(objects, supplierOnly(), claim, elsewhere)...)
 	if got := rated(t, hub, r); got.Completion != nil || *got.OverallPPM != 0 || got.Standing != boursev1.StandingNewcomer {
 		t.Errorf("reputation %+v, want that of one who is not known", got)
 	}
 	for _, lease := range leases {
-		if err := hub.Create(t.Context(), closed(lease, 2)); err != nil {
+		if err := hub.Create(t.Context(), closed(lease)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -164,7 +165,7 @@ func TestWhoIsLookedAtAgain(t *testing.T) {
 	if diff := cmp.Diff(supplier, supplierOfLease(t.Context(), lease)); diff != "" {
 		t.Errorf("of a lease (-want +got):\n%s", diff)
 	}
-	refund := closed(lease, 2)
+	refund := closed(lease)
 	if diff := cmp.Diff(supplier, supplierPaid(t.Context(), refund)); diff != "" {
 		t.Errorf("of a refund (-want +got):\n%s", diff)
 	}
