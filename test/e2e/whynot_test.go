@@ -113,7 +113,7 @@ func explained(ctx context.Context, t *testing.T, lab *story.Lab, job *story.Job
 	out, err := cmd.CombinedOutput()
 	t.Log(string(out))
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 1 || !strings.HasPrefix(string(out), told) ||
-		strings.Count(string(out), "price: asks ") != 4 {
+		strings.Count(string(out), "price: asks ") != 2 || strings.Count(string(out), "model: has ") != 2 {
 		t.Errorf("kubectl bourse explain: %v:\n%s", err, out)
 	}
 }
