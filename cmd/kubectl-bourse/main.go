@@ -38,7 +38,7 @@ func main() {
 
 // execute runs one command and returns its exit code.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer, now func() time.Time) int {
-	root := newRoot(now)
+	root := newRoot(now) //nolint:contextcheck // cobra hands it to the commands
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
