@@ -142,7 +142,9 @@ func TestAModelsOwnPriceMayFollow(t *testing.T) {
 	market := indexed("2.04")
 	market.Status.Prices[1].RegionGroup = "eu"
 	b := newBench(t, market)
-	b.change(func(of *boursev1.GPUPool) { of.Spec.ModelPrices[0].AutoPrice = &boursev1.AutoPrice{MinUSD: "0.3", MaxUSD: "0.6"} })
+	b.change(func(of *boursev1.GPUPool) {
+		of.Spec.ModelPrices[0].AutoPrice = &boursev1.AutoPrice{MinUSD: "0.3", MaxUSD: "0.6"}
+	})
 	b.cooled()
 	of := b.wantAsks(priceList{h100: "1.85", l4: "0.60"})
 	wantCondition(t, of, boursev1.PoolPriced, metav1.ConditionTrue, boursev1.ReasonFollowsIndex)
