@@ -9,6 +9,8 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
+	"net/url"
+	"strings"
 	"time"
 )
 
@@ -75,12 +77,41 @@ type Claim struct {
 	Until time.Time
 }
 
+// Access is what a member gets: where the hub's API is, how it is known, and a token that opens the member's namespace for a while.
+type Access struct {
+	Namespace string
+	Server    string // a URL
+	CA        []byte // PEM; empty: the system's certificates
+	Token     string
+	Expires   time.Time
+}
+
+// String names the namespace, not the token.
+func (a Access) String() string { return "access to " + a.Namespace }
+
+// GoString names the namespace, not the token.
+func (a Access) GoString() string { return a.String() }
+
 // Signer is the key that must have signed the claim.
 func (c *Claim) Signer() Key {
 	if c.Kind == Renew {
 		return c.Agent
 	}
 	return c.Wallet
+}
+
+// HubOf is the Hub of claims for the join server at the URL. It returns a Refusal for a URL that is not one of a join server.
+func HubOf(text string) (string, error) {
+	address, err := url.Parse(text)
+	if err != nil || address.Scheme != "https" || address.User != nil || address.RawQuery != "" || address.Fragment != "" ||
+		strings.Trim(address.Path, "/") != "" {
+		return "", Refuse(Malformed, "The hub's URL must be like https://join.example or https://join.example:9444, and no more")
+	}
+	hub := strings.TrimSuffix(strings.ToLower(address.Host), ":443")
+	if !isHub(hub) {
+		return "", Refuse(Malformed, "The hub's URL must name a host of at most %d letters, digits, dots and dashes", maxHub)
+	}
+	return hub, nil
 }
 
 // Namespace is the hub's namespace of a wallet's member. It follows from the wallet alone, so that a member that joins again finds what it

@@ -23,6 +23,9 @@ const (
 	WrongKey           Reason = "WrongKey"           // the key that must have signed it has not
 	Replayed           Reason = "Replayed"           // its challenge was used before
 	Busy               Reason = "Busy"               // more claims come than can be looked after
+	WalletTaken        Reason = "WalletTaken"        // the wallet is a member by another way, in another namespace
+	NotMember          Reason = "NotMember"          // a renewal's wallet has not joined
+	Suspended          Reason = "Suspended"          // the market's admin has suspended the member
 )
 
 // Error returns the reason's name.

@@ -20,10 +20,16 @@ import (
 // byWallet indexes members by their wallet.
 const byWallet = "spec.wallet"
 
+// Access takes members what they got by joining. It returns an error when it could not, and repeating a call is harmless.
+type Access interface {
+	Withdraw(ctx context.Context, namespace string) error
+}
+
 // Reconciler reconciles Members.
 type Reconciler struct {
 	Teller *kube.Teller
 	Hub    client.Client
+	Access Access // nil where nobody can join
 }
 
 // +kubebuilder:rbac:groups=bourse.dev,resources=members,verbs=get;list;watch
@@ -47,7 +53,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, member *boursev1.Member) (re
 	if !member.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
 	}
-	return kube.Run(ctx, r.Teller, member, r.admit)
+	return kube.Run(ctx, r.Teller, member, r.admit, r.withdraw)
 }
 
 // rivals are the other members with the same wallet: one of them may be admitted when the member is gone.
