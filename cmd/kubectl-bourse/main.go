@@ -64,6 +64,6 @@ func newRoot(now func() time.Time) *cobra.Command {
 	}
 	var hub hubFlags
 	hub.add(root.PersistentFlags())
-
+	root.AddCommand(newJoin(now))
 	return root
 }

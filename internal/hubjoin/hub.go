@@ -63,7 +63,9 @@ type Hub struct {
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames=bourse-member,verbs=bind
 
 // New returns a hub that members can join.
-func New(o Options) *Hub { return &Hub{o: o, newcomers: rate.NewLimiter(rate.Every(newcomersEvery), newcomersBurst)} }
+func New(o Options) *Hub {
+	return &Hub{o: o, newcomers: rate.NewLimiter(rate.Every(newcomersEvery), newcomersBurst)}
+}
 
 // Admit makes the wallet a member, or says that it is one, and gives it access. What it repeats it finds done.
 func (h *Hub) Admit(ctx context.Context, claim join.Claim) (join.Access, error) {

@@ -26,9 +26,9 @@ func member(namespace, wallet string, age time.Duration) *boursev1.Member {
 	return m
 }
 
-func state(namespace string, state boursev1.MemberState) *boursev1.Member {
+func state(namespace string, of boursev1.MemberState) *boursev1.Member {
 	m := member(namespace, namespace, 0)
-	m.Spec.State = state
+	m.Spec.State = of
 	return m
 }
 
