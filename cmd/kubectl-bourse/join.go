@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,9 @@ import (
 	"github.com/bourse-dev/bourse/internal/joinhttp"
 	"github.com/bourse-dev/bourse/internal/signer"
 )
+
+// delegateFor is a day less than the longest time, since clocks differ.
+const delegateFor = join.MaxDelegation - 24*time.Hour
 
 // joinCommand joins a hub.
 type joinCommand struct {
@@ -59,7 +63,7 @@ harmless, and changes the agent.`,
 	flags.StringSliceVar(&c.roles, "role", []string{string(join.Supplier), string(join.Buyer)}, "what you join for: supplier, buyer or both")
 	flags.StringVar(&c.cluster, "cluster-uid", "", "UID of the namespace kube-system of your cluster, if you have one")
 	flags.StringVar(&c.network, "genesis-hash", "", "hash of the first block of the only network that you join for (default the hub's)")
-	flags.DurationVar(&c.delegationLasts, "delegate-for", join.MaxDelegation, "how long the agent may renew your access")
+	flags.DurationVar(&c.delegationLasts, "delegate-for", delegateFor, "how long the agent may renew your access")
 	flags.StringVar(&c.out, "out", "", "file that the kubeconfig is written to; one that exists is replaced")
 	for _, name := range []string{"hub", "wallet", "out"} {
 		if err := command.MarkFlagRequired(name); err != nil {
@@ -170,12 +174,16 @@ func writeKubeconfig(path, hub string, access join.Access) error {
 	if err != nil {
 		return fmt.Errorf("encode kubeconfig: %w", err)
 	}
-	fresh := path + ".new"
-	if err := os.WriteFile(fresh, content, 0o600); err != nil {
+	file, err := os.CreateTemp(filepath.Dir(path), ".kubeconfig-*") // made with mode 0600
+	if err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	if err := os.Rename(fresh, path); err != nil {
-		return fmt.Errorf("--out: %w", errors.Join(err, os.Remove(fresh)))
+	_, err = file.Write(content)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("--out: %w", errors.Join(err, os.Remove(file.Name())))
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return fmt.Errorf("--out: %w", errors.Join(err, os.Remove(file.Name())))
 	}
 	return nil
 }
