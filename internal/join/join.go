@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -91,6 +92,9 @@ func (a Access) String() string { return "access to " + a.Namespace }
 
 // GoString names the namespace, not the token.
 func (a Access) GoString() string { return a.String() }
+
+// MarshalJSON names the namespace, not the token: logs are JSON.
+func (a Access) MarshalJSON() ([]byte, error) { return []byte(strconv.Quote(a.String())), nil }
 
 // Signer is the key that must have signed the claim.
 func (c *Claim) Signer() Key {

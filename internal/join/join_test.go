@@ -5,6 +5,7 @@ package join
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -397,7 +398,11 @@ func TestHubOfAURL(t *testing.T) {
 
 func TestAccessIsPrintedWithoutItsToken(t *testing.T) {
 	access := Access{Namespace: "member-1", Token: "secret-token"}
-	for _, shown := range []string{fmt.Sprint(access), fmt.Sprintf("%+v", access), fmt.Sprintf("%#v", access), fmt.Sprintf("%v", []Access{access})} {
+	encoded, err := json.Marshal(map[string]any{"access": access})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shown := range []string{fmt.Sprint(access), fmt.Sprintf("%+v", access), fmt.Sprintf("%#v", access), fmt.Sprintf("%v", []Access{access}), string(encoded)} {
 		if strings.Contains(shown, "secret") {
 			t.Errorf("shown: %s", shown)
 		}

@@ -50,6 +50,12 @@ type Keeper struct {
 // NewKeeper returns a keeper that has no token yet: call Renew.
 func NewKeeper(o KeeperOptions) *Keeper { return &Keeper{o: o, wake: make(chan struct{}, 1)} }
 
+// String names the wallet, not the token.
+func (k *Keeper) String() string { return "keeper of the token of " + k.o.Wallet.String() }
+
+// GoString names the wallet, not the token.
+func (k *Keeper) GoString() string { return k.String() }
+
 // Renew gets a new token at once. A *join.Refusal says that only people can help.
 func (k *Keeper) Renew(ctx context.Context) (join.Access, error) {
 	access, err := k.renew(ctx)
