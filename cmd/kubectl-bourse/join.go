@@ -42,7 +42,7 @@ type joinCommand struct {
 }
 
 func newJoin(now func() time.Time) *cobra.Command {
-	c := joinCommand{now: now}
+	c := &joinCommand{now: now}
 	command := &cobra.Command{
 		Use:   "join --hub URL --wallet FILE --out FILE",
 		Short: "Join a market's hub with your wallet, and get access to your namespace in it",
@@ -52,7 +52,7 @@ Your wallet signs one message, which names the hub and cannot be a transaction. 
 none yet and renews your access from then on (bourse-manager --hub-join), so that the wallet can stay where it is. To join again is
 harmless, and changes the agent.`,
 		Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error { return c.run(command.Context(), command.OutOrStdout()) },
+		RunE: c.execute,
 	}
 	flags := command.Flags()
 	flags.StringVar(&c.hub, "hub", "", "URL of the hub's join server, such as https://join.example")
@@ -71,6 +71,10 @@ harmless, and changes the agent.`,
 		}
 	}
 	return command
+}
+
+func (c *joinCommand) execute(command *cobra.Command, _ []string) error {
+	return c.run(command.Context(), command.OutOrStdout())
 }
 
 // run joins, and says what each step took.

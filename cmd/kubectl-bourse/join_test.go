@@ -65,7 +65,7 @@ func newJoinBench(t *testing.T) *joinBench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.Config = &http.Server{Handler: joinhttp.NewServer(gate, b.admitter, logr.Discard(), time.Now).Handler()} //nolint:gosec // of a test
+	server.Config = &http.Server{Handler: joinhttp.NewServer(gate, b.admitter, logr.Discard(), time.Now).Handler()}
 	server.StartTLS()
 	b.url = server.URL
 	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})

@@ -54,7 +54,7 @@ func wrap(text string) []byte {
 	message := make([]byte, 0, headLength+len(text))
 	message = append(message, domain...)
 	message = append(message, headVersion, plainASCII)
-	message = binary.LittleEndian.AppendUint16(message, uint16(min(len(text), maxText+1))) //nolint:gosec // bounded
+	message = binary.LittleEndian.AppendUint16(message, uint16(min(len(text), maxText+1)))
 	return append(message, text...)
 }
 
