@@ -157,8 +157,10 @@ func TestTheRealProgramsJoin(t *testing.T) {
 		t.Fatal(err)
 	}
 	common := []string{"--kubeconfig=" + file("admin.kubeconfig"), "--chain-rpc=" + chainURL, "--metrics-address=0"}
-	hub := start(t, manager, slices.Concat(common, []string{"--roles=market", "--health-address=0", "--join-address=" + joinAt, "--join-url=https://" + joinAt,
-		"--join-cert-dir=" + dir, "--join-self-signed", "--join-hub-url=" + serverURL()})...)
+	hub := start(t, manager, slices.Concat(common, []string{
+		"--roles=market", "--health-address=0", "--join-address=" + joinAt, "--join-url=https://" + joinAt,
+		"--join-cert-dir=" + dir, "--join-self-signed", "--join-hub-url=" + serverURL(),
+	})...)
 	l.eventually("the hub is open", func() bool { return strings.Contains(hub.String(), "Opened the hub") })
 
 	joined, err := exec.CommandContext(t.Context(), command, "join", "--hub=https://"+joinAt, "--hub-ca="+file("tls.crt"), "--wallet="+file("wallet.json"),
@@ -174,8 +176,10 @@ func TestTheRealProgramsJoin(t *testing.T) {
 	l.seesItself(own, file("kubeconfig"), wallet)
 
 	health := free(t)
-	member := start(t, manager, slices.Concat(common, []string{"--roles=buyer", "--health-address=" + health, "--buyer-keypair=" + file("wallet.json"),
-		"--hub-join=https://" + joinAt, "--hub-join-ca=" + file("tls.crt"), "--hub-join-agent-key=" + file("agent.json")})...)
+	member := start(t, manager, slices.Concat(common, []string{
+		"--roles=buyer", "--health-address=" + health, "--buyer-keypair=" + file("wallet.json"),
+		"--hub-join=https://" + joinAt, "--hub-join-ca=" + file("tls.crt"), "--hub-join-agent-key=" + file("agent.json"),
+	})...)
 	took := l.eventually("the member's manager has filled its caches from the hub, and works", func() bool {
 		return strings.Count(member.String(), "Starting workers") == 2 && ready(t, "http://"+health+"/readyz")
 	})
