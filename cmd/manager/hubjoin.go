@@ -64,7 +64,8 @@ func (h *hubJoinOptions) config(ctx context.Context, mgr ctrl.Manager, o options
 		return nil, "", fmt.Errorf("--hub-join: get a token of the hub: %w", err)
 	}
 	if o.memberNamespace != "" && o.memberNamespace != access.Namespace {
-		return nil, "", fmt.Errorf("--member-namespace: your wallet's namespace in this hub is %s: say so, or leave the flag out", access.Namespace)
+		return nil, "", fmt.Errorf(
+			"--member-namespace: your wallet's namespace in this hub is %s: say so, or leave the flag out", access.Namespace)
 	}
 	if err := mgr.Add(keeper); err != nil {
 		return nil, "", fmt.Errorf("add keeper of the hub's token: %w", err)

@@ -51,7 +51,8 @@ func (j *joinOptions) addFlags(fs *flag.FlagSet) {
 	fs.StringVar(&j.certificates, "join-cert-dir", "", "`folder` with tls.crt and tls.key for it")
 	fs.BoolVar(&j.selfSigned, "join-self-signed", false, "make a self-signed certificate in that folder if it has none; for a lab")
 	fs.StringVar(&j.hubURL, "join-hub-url", "", "`URL` of the hub's API server as members reach it; default: as this manager does")
-	fs.StringVar(&j.hubCA, "join-hub-ca", "", "`file` with the certificates that members know it by; default: those that this manager knows it by")
+	fs.StringVar(&j.hubCA, "join-hub-ca", "",
+		"`file` with the certificates that members know it by; default: those that this manager knows it by")
 	fs.DurationVar(&j.tokensLifetime, "join-token-lifetime", longestToken, "how long a member's token is good, from 10m to 1h")
 }
 
@@ -103,7 +104,8 @@ func (j *joinOptions) open(setup *controllers.Options, mgr ctrl.Manager, hub clu
 	})
 	setup.Access = members
 	runs := &joinServer{
-		options: *j, members: members, certificate: certificate, network: setup.Chain.GenesisHash, log: mgr.GetLogger().WithName("join"), now: setup.Now,
+		options: *j, members: members, certificate: certificate, network: setup.Chain.GenesisHash,
+		log: mgr.GetLogger().WithName("join"), now: setup.Now,
 	}
 	if err := errors.Join(mgr.Add(certificate), mgr.Add(runs)); err != nil {
 		return fmt.Errorf("add join server: %w", err)

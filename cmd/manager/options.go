@@ -141,7 +141,8 @@ func (o *options) addChainFlags(fs *flag.FlagSet) {
 // check returns everything that is wrong, one line each.
 func (o options) check() error {
 	problems := []error{
-		o.checkChain(), o.checkMember(), o.join.check(o.roles), o.hubJoin.check(o), o.checkWallets(), o.treasury.check(o.roles), o.checkMetrics(),
+		o.checkChain(), o.checkMember(), o.join.check(o.roles), o.hubJoin.check(o),
+		o.checkWallets(), o.treasury.check(o.roles), o.checkMetrics(),
 	}
 	if o.holdImage == "" && o.roles.Has(controllers.Supplier) {
 		problems = append(problems, errors.New("--hold-image must not be empty: name an image that does nothing, such as pause"))

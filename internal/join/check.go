@@ -63,9 +63,8 @@ func areRoles(roles []Role) bool {
 }
 
 func isName(text string) bool {
-	return len(text) <= MaxName && utf8.ValidString(text) && strings.TrimSpace(text) == text && !strings.ContainsFunc(text, func(r rune) bool {
-		return !unicode.IsGraphic(r)
-	})
+	hidden := func(r rune) bool { return !unicode.IsGraphic(r) }
+	return len(text) <= MaxName && utf8.ValidString(text) && strings.TrimSpace(text) == text && !strings.ContainsFunc(text, hidden)
 }
 
 // whole says whether the time is written and read back without loss: whole seconds, and a year of four digits.

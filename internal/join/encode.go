@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// The head of a message that Solana wallets sign off the chain, as `solana sign-offchain-message` and hardware wallets build it: the
-// domain, the version of the head, the format, the length. No transaction begins with 0xff, neither a legacy nor a versioned one, so a
-// signature over a claim can move nothing on the chain.
+// The head of a message that Solana wallets sign off the chain, as `solana sign-offchain-message` builds it: the domain, the version of the
+// head, the format, the length. A newer proposal has an application and signers in it too, which the text of a claim names anyway. No
+// transaction begins with 0xff, neither a legacy nor a versioned one, so a signature over a claim can move nothing on the chain.
 const (
 	domain      = "\xffsolana offchain"
 	headVersion = 0
 	plainASCII  = 0 // 0x20 to 0x7e only, which hardware wallets show
 	headLength  = len(domain) + 4
-	// maxText is the longest text that hardware wallets sign.
-	maxText = 1212
+	// maxText is the longest text that hardware wallets show.
+	maxText = 1147
 	// MaxMessage is the longest message.
 	MaxMessage = headLength + maxText
 )

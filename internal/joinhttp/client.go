@@ -51,7 +51,9 @@ func NewClient(url string, authorities []byte) (*Client, error) {
 	return &Client{hub: hub, http: &http.Client{
 		Timeout: askWithin,
 		// One connection, so that one replica of the hub sees both the challenge that it makes and the claim that answers it.
-		Transport: &http.Transport{TLSClientConfig: config, Proxy: http.ProxyFromEnvironment, MaxConnsPerHost: 1, IdleConnTimeout: 20 * time.Second},
+		Transport: &http.Transport{
+			TLSClientConfig: config, Proxy: http.ProxyFromEnvironment, MaxConnsPerHost: 1, IdleConnTimeout: 20 * time.Second,
+		},
 		// A claim goes where it was meant to go, and nowhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
@@ -68,7 +70,7 @@ func (c *Client) Challenge(ctx context.Context, wallet chain.Address) (join.Chal
 	}
 	if answer.Hub != c.hub {
 		return join.Challenge{}, chain.Hash{}, fmt.Errorf(
-			"%w: it calls itself %.140q and not %s; nothing is signed for a hub that passes on another one's challenge", ErrHub, answer.Hub, c.hub)
+			"%w: it calls itself %.140q, not %s; nothing is signed for a hub that passes on another's challenge", ErrHub, answer.Hub, c.hub)
 	}
 	network, err := chain.ParseAddress(answer.Network) // a hash is written as addresses are
 	if err != nil {
