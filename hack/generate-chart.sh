@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Generates each role's ClusterRole from the markers in its controllers, and gives the chart its copies of CRDs and roles.
+# Generates each role's ClusterRole from the markers in its controllers, and the join server's from those in its adapter, and gives the
+# chart its copies of CRDs and roles.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,8 +14,11 @@ for role in market supplier buyer; do
 		"rbac:roleName=bourse-$role,fileName=$role-role.yaml" "${paths[@]}" output:rbac:dir=config/rbac
 done
 
+go tool -modfile=hack/tools/go.mod controller-gen \
+	"rbac:roleName=bourse-join,fileName=join-role.yaml" "paths=./internal/hubjoin/..." output:rbac:dir=config/rbac
+
 files=charts/bourse/files
 rm -rf "$files"
 mkdir -p "$files/crds" "$files/rbac"
 cp config/crd/bases/*.yaml "$files/crds/"
-cp config/rbac/{market,supplier,buyer}-role.yaml config/rbac/user-roles.yaml "$files/rbac/"
+cp config/rbac/{market,supplier,buyer,join,member}-role.yaml config/rbac/user-roles.yaml "$files/rbac/"

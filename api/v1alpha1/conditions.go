@@ -42,6 +42,8 @@ const (
 	ReasonWalletTaken = "WalletTaken"
 	// ReasonWalletInvalid says that the wallet is not a Solana address.
 	ReasonWalletInvalid = "WalletInvalid"
+	// ReasonSuspended says that the market's admin has suspended the member.
+	ReasonSuspended = "Suspended"
 )
 
 // The conditions of a GPUPool besides Ready.

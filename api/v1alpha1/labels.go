@@ -30,3 +30,6 @@ func (p *GPUPool) Recycling() bool {
 	asked := p.Annotations[AnnotationRecycle]
 	return asked != "" && p.Annotations[AnnotationRecycled] != asked
 }
+
+// LabelWallet is on a namespace that the join server made; its value is the wallet of the member that it is for.
+const LabelWallet = "bourse.dev/wallet"

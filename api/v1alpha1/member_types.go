@@ -14,12 +14,59 @@ type MemberSpec struct {
 	// +optional
 	AgentKey SolanaAddress `json:"agentKey,omitempty"`
 
+	// agentKeyUntil is when the delegation to agentKey ends.
+	// +optional
+	AgentKeyUntil *metav1.Time `json:"agentKeyUntil,omitempty"`
+
+	// clusterUID is the UID of the namespace kube-system of the member's cluster, as the member says.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	ClusterUID string `json:"clusterUID,omitempty"`
+
+	// roles are what the member says that it joins for.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=2
+	Roles []MemberRole `json:"roles,omitempty"`
+
 	// displayName is how the member wishes to be called.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	DisplayName string `json:"displayName,omitempty"`
+
+	// state is the market's admin's word: a member that is Suspended neither buys nor sells, gets no token, and loses its rights in the
+	// hub. The join server never changes it.
+	// +optional
+	// +default="Active"
+	State MemberState `json:"state,omitempty"`
 }
+
+// MemberRole is what a member joins for.
+//
+// +kubebuilder:validation:Enum=Supplier;Buyer
+type MemberRole string
+
+const (
+	// MemberSupplier sells GPUs.
+	MemberSupplier MemberRole = "Supplier"
+	// MemberBuyer pays for jobs.
+	MemberBuyer MemberRole = "Buyer"
+)
+
+// MemberState says whether the market's admin lets a member take part.
+//
+// +kubebuilder:validation:Enum=Active;Suspended
+type MemberState string
+
+const (
+	// MemberActive lets it.
+	MemberActive MemberState = "Active"
+	// MemberSuspended does not.
+	MemberSuspended MemberState = "Suspended"
+)
 
 // MemberStatus is what the market holds of a member.
 type MemberStatus struct {

@@ -40,6 +40,7 @@ import (
 	"github.com/bourse-dev/bourse/controllers/supplier/gpulease"
 	"github.com/bourse-dev/bourse/internal/chain/chaintest"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/joinhttp"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/meter"
 	"github.com/bourse-dev/bourse/internal/metrics"
@@ -364,6 +365,7 @@ func (c *canary) holders() map[string]any {
 		"voucher.Reconciler":            buyervoucher.Reconciler{Signer: pair},
 		"gpulease.OnChain":              ledger,
 		"gpulease.Reconciler":           gpulease.Reconciler{Ledger: ledger},
+		"joinhttp.KeeperOptions":        joinhttp.KeeperOptions{Agent: pair},
 		"signer.Keypair":                *pair,
 		"feeburn.Reconciler":            feeburn.Reconciler{Treasury: pair},
 		"slash.Reconciler":              slash.Reconciler{Authority: pair},

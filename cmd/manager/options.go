@@ -25,6 +25,8 @@ type options struct {
 	kubeconfig, hubKubeconfig     string
 	roles                         controllers.Roles
 	memberNamespace               string
+	join                          joinOptions
+	hubJoin                       hubJoinOptions
 	chainRPC                      []string
 	chainQuorum                   int
 	chainTimeout                  time.Duration
@@ -54,8 +56,7 @@ func parse(args []string, output io.Writer) (options, error) {
 	fs.SetOutput(output)
 	fs.StringVar(&roles, "roles", "market,supplier,buyer", "`list` of the parts to play: market, supplier, buyer")
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` with access to this cluster; default: the pod's service account, then $KUBECONFIG")
-	fs.StringVar(&o.hubKubeconfig, "hub-kubeconfig", "", "`file` with access to the market's hub; default: the hub is this cluster")
-	fs.StringVar(&o.memberNamespace, "member-namespace", "", "the supplier's `namespace` in the hub, which holds its Member and its offers")
+	o.addHubFlags(fs)
 	o.addChainFlags(fs)
 	o.addWalletFlags(fs)
 	o.treasury.addFlags(fs)
@@ -95,6 +96,15 @@ func parse(args []string, output io.Writer) (options, error) {
 	return o, o.check()
 }
 
+// addHubFlags adds the flags that say where the hub is, and how it is joined.
+func (o *options) addHubFlags(fs *flag.FlagSet) {
+	fs.StringVar(&o.hubKubeconfig, "hub-kubeconfig", "", "`file` with access to the market's hub; default: the hub is this cluster")
+	fs.StringVar(&o.memberNamespace, "member-namespace", "",
+		"the supplier's `namespace` in the hub, which holds its Member and its offers; with --hub-join, that of the wallet")
+	o.join.addFlags(fs)
+	o.hubJoin.addFlags(fs)
+}
+
 // addWalletFlags adds the flags about keys and about what is signed with them.
 func (o *options) addWalletFlags(fs *flag.FlagSet) {
 	o.supplierWallet.addFlags(fs, controllers.Supplier)
@@ -130,7 +140,10 @@ func (o *options) addChainFlags(fs *flag.FlagSet) {
 
 // check returns everything that is wrong, one line each.
 func (o options) check() error {
-	problems := []error{o.checkChain(), o.checkMember(), o.checkWallets(), o.treasury.check(o.roles), o.checkMetrics()}
+	problems := []error{
+		o.checkChain(), o.checkMember(), o.join.check(o.roles), o.hubJoin.check(o),
+		o.checkWallets(), o.treasury.check(o.roles), o.checkMetrics(),
+	}
 	if o.holdImage == "" && o.roles.Has(controllers.Supplier) {
 		problems = append(problems, errors.New("--hold-image must not be empty: name an image that does nothing, such as pause"))
 	}
@@ -158,6 +171,9 @@ func (o options) checkChain() error {
 
 func (o options) checkMember() error {
 	if !o.roles.Has(controllers.Supplier) {
+		return nil
+	}
+	if o.memberNamespace == "" && o.hubJoin.url != "" {
 		return nil
 	}
 	if o.memberNamespace == "" {

@@ -45,8 +45,21 @@ func TestParseNamesTheFlagAndTheFix(t *testing.T) {
 		"an authority with two keys":          {args: []string{"--roles=market", rpc, "--authority-keypair=k", "--authority-signer-url=https://s.example"}, want: []string{"one of them"}},
 		"an authority":                        {args: []string{"--roles=market", rpc, "--authority-keypair=k"}},
 		"no time to sign":                     {args: []string{"--roles=market", rpc, "--signer-timeout=0s"}, want: []string{"--signer-timeout"}},
-		"a word that is no flag":              {args: []string{"--roles=market", rpc, "help"}, want: []string{`"help"`}},
-		"the version needs nothing else":      {args: []string{"--version"}},
+		"a hub that can be joined": {args: []string{
+			"--roles=market", rpc, "--join-address=:9444", "--join-url=https://join.example:9444", "--join-cert-dir=/tls", "--join-token-lifetime=30m",
+		}},
+		"a hub that is joined nowhere":       {args: []string{"--roles=market", rpc, "--join-address=9444"}, want: []string{"--join-address", "--join-url", "--join-cert-dir"}},
+		"a hub that is joined by HTTP":       {args: []string{"--roles=market", rpc, "--join-address=:9444", "--join-url=http://join.example", "--join-cert-dir=/tls"}, want: []string{"--join-url", "https://"}},
+		"tokens for a day":                   {args: []string{"--roles=market", rpc, "--join-address=:9444", "--join-url=https://j.example", "--join-cert-dir=/tls", "--join-token-lifetime=24h"}, want: []string{"--join-token-lifetime"}},
+		"a join server without an address":   {args: []string{"--roles=market", rpc, "--join-url=https://join.example"}, want: []string{"--join-address"}},
+		"a join server of a buyer":           {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--join-address=:9444", "--join-url=https://j.example", "--join-cert-dir=/tls"}, want: []string{"role market"}},
+		"a member that joined":               {args: []string{"--roles=supplier", rpc, "--supplier-keypair=k", "--hub-join=https://join.example", "--hub-join-agent-key=a"}},
+		"a member that joined without a key": {args: []string{"--roles=supplier", rpc, "--supplier-keypair=k", "--hub-join=https://join.example"}, want: []string{"--hub-join-agent-key"}},
+		"a member with two ways to its hub":  {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--hub-join=https://join.example", "--hub-join-agent-key=a", "--hub-kubeconfig=h"}, want: []string{"--hub-kubeconfig", "one of them"}},
+		"a market that joins":                {args: []string{"--roles=market", rpc, "--hub-join=https://join.example", "--hub-join-agent-key=a"}, want: []string{"--hub-join", "for members"}},
+		"an agent's key for no hub":          {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--hub-join-agent-key=a"}, want: []string{"--hub-join: give it too"}},
+		"a word that is no flag":             {args: []string{"--roles=market", rpc, "help"}, want: []string{`"help"`}},
+		"the version needs nothing else":     {args: []string{"--version"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

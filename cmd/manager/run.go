@@ -55,7 +55,7 @@ func run(ctx context.Context, o options, now func() time.Time) error {
 	if err != nil {
 		return fmt.Errorf("make manager: %w", err)
 	}
-	hub, err := hubOf(mgr, o, scheme)
+	hub, err := hubOf(ctx, mgr, &o, scheme, now)
 	if err != nil {
 		return err
 	}
@@ -155,12 +155,19 @@ func metricsOptions(o options) metricsserver.Options {
 	return options
 }
 
-// hubOf is the market's API server: this cluster, or another one whose caches the manager then runs too.
-func hubOf(mgr ctrl.Manager, o options, scheme *runtime.Scheme) (cluster.Cluster, error) {
-	if o.hubKubeconfig == "" {
+// hubOf is the market's API server: this cluster, or another one whose caches the manager then runs too. A hub that was joined says which
+// namespace is the member's.
+func hubOf(ctx context.Context, mgr ctrl.Manager, o *options, scheme *runtime.Scheme, now func() time.Time) (cluster.Cluster, error) {
+	var config *rest.Config
+	var err error
+	switch {
+	case o.hubJoin.url != "":
+		config, o.memberNamespace, err = o.hubJoin.config(ctx, mgr, *o, now)
+	case o.hubKubeconfig != "":
+		config, err = fileConfig("--hub-kubeconfig", o.hubKubeconfig)
+	default:
 		return mgr, nil
 	}
-	config, err := fileConfig("--hub-kubeconfig", o.hubKubeconfig)
 	if err != nil {
 		return nil, err
 	}
@@ -168,9 +175,7 @@ func hubOf(mgr ctrl.Manager, o options, scheme *runtime.Scheme) (cluster.Cluster
 		c.Scheme = scheme
 		c.Client = clientOptions()
 		c.Cache = cacheOptions()
-		if !o.roles.Has(controllers.Market) && !o.roles.Has(controllers.Buyer) {
-			c.Cache.ByObject = ownOnly(o.memberNamespace)
-		}
+		c.Cache.ByObject = ownOnly(*o)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reach hub: %w", err)
@@ -181,14 +186,26 @@ func hubOf(mgr ctrl.Manager, o options, scheme *runtime.Scheme) (cluster.Cluster
 	return hub, nil
 }
 
-// ownOnly keeps what concerns other suppliers out of a supplier's memory: their offers, leases and stakes, and the vouchers for their
-// leases, which are in the buyers' namespaces.
-func ownOnly(namespace string) map[client.Object]cache.ByObject {
-	own := cache.ByObject{Namespaces: map[string]cache.Config{namespace: {}}}
-	return map[client.Object]cache.ByObject{
-		&boursev1.GPUOffer{}: own, &boursev1.GPULease{}: own, &boursev1.Member{}: own, &boursev1.StakePosition{}: own,
-		&boursev1.Voucher{}: {Field: fields.OneTermEqualSelector("spec.lease.namespace", namespace)},
+// ownOnly keeps what is not the member's out of its manager's memory, and what a member that joined may not read out of its requests. A
+// supplier reads the vouchers for its own leases, and a buyer its suppliers' leases; a buyer that did not join may have jobs in several
+// namespaces.
+func ownOnly(o options) map[client.Object]cache.ByObject {
+	joined, buyer := o.hubJoin.url != "", o.roles.Has(controllers.Buyer)
+	if o.roles.Has(controllers.Market) || buyer && !joined {
+		return nil
 	}
+	own := cache.ByObject{Namespaces: map[string]cache.Config{o.memberNamespace: {}}}
+	scoped := map[client.Object]cache.ByObject{
+		&boursev1.GPUOffer{}: own, &boursev1.ComputeJob{}: own, &boursev1.Member{}: own, &boursev1.StakePosition{}: own,
+	}
+	switch supplier := o.roles.Has(controllers.Supplier); {
+	case !buyer:
+		scoped[&boursev1.GPULease{}] = own
+		scoped[&boursev1.Voucher{}] = cache.ByObject{Field: fields.OneTermEqualSelector("spec.lease.namespace", o.memberNamespace)}
+	case !supplier:
+		scoped[&boursev1.Voucher{}] = own
+	}
+	return scoped
 }
 
 // addProbes adds /healthz, which says that the process answers, and /readyz, which says that its caches are filled. Neither asks
@@ -225,6 +242,9 @@ func setupOptions(o options, mgr ctrl.Manager, hub cluster.Cluster, now func() t
 		MemberNamespace: o.memberNamespace, HoldImage: o.holdImage, RegistryCIDRs: o.registryCIDRs,
 	}
 	if err := o.treasury.open(&setup, o, mgr.GetClient()); err != nil {
+		return controllers.Options{}, err
+	}
+	if err := o.join.open(&setup, mgr, hub); err != nil {
 		return controllers.Options{}, err
 	}
 	if o.roles.Has(controllers.Supplier) {

@@ -159,6 +159,10 @@ func TestTheSchemaRefusesByName(t *testing.T) {
 		"a device of a machine outside":   {"agent.devices={apple}", []string{"/agent/devices/0"}},
 		"an interval without a unit":      {"agent.interval=30", []string{"/agent/interval"}},
 		"a folder that is none":           {"agent.keyFolder=bourse", []string{"/agent/keyFolder"}},
+		"a hub joined at no URL":          {"join.enabled=true", []string{"/join/url"}},
+		"a hub joined by HTTP":            {"join.url=http://join.example", []string{"/join/url"}},
+		"what members may not all read":   {"join.readable={members}", []string{"/join/readable/0"}},
+		"a hub joined without a key":      {"hub.join.url=https://join.example", []string{"/hub/join/agentKey/secretName"}},
 		"a tag of the agents that moves":  {"agent.image.tag=latest", []string{"/agent/image/tag"}},
 	}
 	for name, tc := range cases {

@@ -122,6 +122,36 @@ helm.sh/resource-policy: keep
 {{- if and (has "market" .Values.roles) (or .Values.authority.keypair.secretName .Values.authority.signer.url) }}true{{ end }}
 {{- end }}
 
+{{- /* Whether strangers can join this hub. */ -}}
+{{- define "bourse.hasJoin" -}}
+{{- if and (has "market" .Values.roles) .Values.join.enabled }}true{{ end }}
+{{- end }}
+
+{{- /* Whether this manager reaches its hub by having joined it. */ -}}
+{{- define "bourse.hasJoined" -}}
+{{- if and .Values.hub.join.url (not (has "market" .Values.roles)) }}true{{ end }}
+{{- end }}
+
+{{- /* The Secrets of a join server and of a member that joined, as a map from the volume's name to the Secret's name and where it is mounted. */ -}}
+{{- define "bourse.joinSecrets" -}}
+{{- $found := dict }}
+{{- if include "bourse.hasJoin" . }}
+{{- with .Values.join.certificateSecretName }}
+{{- $_ := set $found "join-certificate" (dict "secret" . "path" "/join-certificate") }}
+{{- end }}
+{{- with .Values.join.hubCASecretName }}
+{{- $_ := set $found "join-hub-ca" (dict "secret" . "path" "/join-hub-ca") }}
+{{- end }}
+{{- end }}
+{{- if include "bourse.hasJoined" . }}
+{{- $_ := set $found "hub-agent-key" (dict "secret" .Values.hub.join.agentKey.secretName "path" "/keys/hub-agent") }}
+{{- with .Values.hub.join.caSecretName }}
+{{- $_ := set $found "hub-join-ca" (dict "secret" . "path" "/hub-join-ca") }}
+{{- end }}
+{{- end }}
+{{- toYaml $found }}
+{{- end }}
+
 {{- /* Whether agents run on this cluster's nodes: only a supplier has use for them. */ -}}
 {{- define "bourse.hasAgent" -}}
 {{- if and (has "supplier" .Values.roles) .Values.agent.enabled }}true{{ end }}

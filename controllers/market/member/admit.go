@@ -12,8 +12,20 @@ import (
 	"github.com/bourse-dev/bourse/internal/kube"
 )
 
-// admit lets a member take part unless an older one holds the same wallet.
+// withdraw takes a member that the market's admin suspended its access to the hub, if it got that by joining.
+func (r *Reconciler) withdraw(ctx context.Context, member *boursev1.Member) (reconcile.Result, error) {
+	if member.Spec.State != boursev1.MemberSuspended || r.Access == nil {
+		return reconcile.Result{}, nil
+	}
+	return reconcile.Result{}, r.Access.Withdraw(ctx, member.Namespace)
+}
+
+// admit lets a member take part unless it is suspended or an older one holds the same wallet.
 func (r *Reconciler) admit(ctx context.Context, member *boursev1.Member) (reconcile.Result, error) {
+	if member.Spec.State == boursev1.MemberSuspended {
+		kube.Failed(member, boursev1.Ready, boursev1.ReasonSuspended, "The market's admin has suspended the member")
+		return reconcile.Result{}, nil
+	}
 	if !isAddress(member.Spec.Wallet) {
 		kube.Failed(member, boursev1.Ready, boursev1.ReasonWalletInvalid, "The wallet is not a Solana address")
 		return reconcile.Result{}, nil

@@ -3,6 +3,9 @@
 package member
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,6 +24,23 @@ func member(namespace, wallet string, age time.Duration) *boursev1.Member {
 	m.CreationTimestamp = metav1.NewTime(builders.Start.Add(-age))
 	m.Status.Conditions = nil
 	return m
+}
+
+func state(namespace string, of boursev1.MemberState) *boursev1.Member {
+	m := member(namespace, namespace, 0)
+	m.Spec.State = of
+	return m
+}
+
+// withdrawn are the namespaces whose access was taken; err is what comes of the next one.
+type withdrawn struct {
+	namespaces []string
+	err        error
+}
+
+func (w *withdrawn) Withdraw(_ context.Context, namespace string) error {
+	w.namespaces = append(w.namespaces, namespace)
+	return w.err
 }
 
 func newBench(t *testing.T, objects ...client.Object) (*fakehub.Hub, *Reconciler) {
@@ -66,6 +86,14 @@ func TestAdmit(t *testing.T) {
 			members: []client.Object{member("a", "same", 0), member("b", "same", 0)},
 			status:  metav1.ConditionTrue, reason: boursev1.ReasonAdmitted,
 		},
+		"a member that the admin suspended": {
+			members: []client.Object{state("a", boursev1.MemberSuspended)},
+			status:  metav1.ConditionFalse, reason: boursev1.ReasonSuspended,
+		},
+		"a member that the admin let in again": {
+			members: []client.Object{state("a", boursev1.MemberActive)},
+			status:  metav1.ConditionTrue, reason: boursev1.ReasonAdmitted,
+		},
 		"a wallet that is no address": {
 			members: []client.Object{broken},
 			status:  metav1.ConditionFalse, reason: boursev1.ReasonWalletInvalid,
@@ -81,6 +109,27 @@ func TestAdmit(t *testing.T) {
 				t.Errorf("the second pass wrote %v", wrote)
 			}
 		})
+	}
+}
+
+func TestASuspendedMemberLosesItsAccess(t *testing.T) {
+	hub, r := newBench(t, state("a", boursev1.MemberSuspended), state("b", boursev1.MemberActive))
+	access := &withdrawn{err: errors.New("the API server is down")}
+	r.Access = access
+	m := builders.Member("a")
+	hub.Read(m)
+	if _, err := r.Reconcile(t.Context(), m); !errors.Is(err, access.err) {
+		t.Errorf("got %v: what could not be taken must be tried again", err)
+	}
+	hub.Read(m)
+	if got := meta.FindStatusCondition(m.Status.Conditions, boursev1.Ready); got == nil || got.Reason != boursev1.ReasonSuspended {
+		t.Errorf("Ready is %+v: the market must not deal with it, whatever became of its access", got)
+	}
+	access.err = nil
+	pass(t, hub, r, "a")
+	pass(t, hub, r, "b")
+	if want := []string{"a", "a"}; !slices.Equal(access.namespaces, want) {
+		t.Errorf("access was taken of %v, want %v", access.namespaces, want)
 	}
 }
 

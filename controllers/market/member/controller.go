@@ -28,11 +28,17 @@ const (
 	byClosed = "settlement.closed"
 )
 
+// Access takes members what they got by joining. It returns an error when it could not, and repeating a call is harmless.
+type Access interface {
+	Withdraw(ctx context.Context, namespace string) error
+}
+
 // Reconciler reconciles Members.
 type Reconciler struct {
 	Teller *kube.Teller
 	Hub    client.Client
 	Now    func() time.Time
+	Access Access // nil where nobody can join
 }
 
 // +kubebuilder:rbac:groups=bourse.dev,resources=members;gpuleases;settlements,verbs=get;list;watch
@@ -61,7 +67,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, member *boursev1.Member) (re
 	if !member.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
 	}
-	return kube.Run(ctx, r.Teller, member, r.admit, r.rate)
+	return kube.Run(ctx, r.Teller, member, r.admit, r.withdraw, r.rate)
 }
 
 // counts lets pass what may change a reputation: a lease that comes or goes, and whatever is said of one that has ended. While it is open

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package joinhttp
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/net/netutil"
+
+	"github.com/bourse-dev/bourse/internal/chain"
+	"github.com/bourse-dev/bourse/internal/join"
+)
+
+// What one connection may cost.
+const (
+	maxBody        = 4 << 10 // a claim takes two thirds of it in base64
+	maxHeaders     = 8 << 10
+	maxConnections = 512
+	headersWithin  = 5 * time.Second
+	requestWithin  = 10 * time.Second
+	answerWithin   = 15 * time.Second
+	idleFor        = 30 * time.Second
+	stopWithin     = 5 * time.Second
+	retryAfter     = 5 // seconds
+)
+
+// Admitter gives members what they have claimed. It returns a *join.Refusal when it will not, and any other error when it cannot now.
+// Repeating a call is harmless.
+type Admitter interface {
+	Admit(ctx context.Context, claim join.Claim) (join.Access, error)
+	Renew(ctx context.Context, claim join.Claim) (join.Access, error)
+}
+
+// Server answers those who want to join a hub.
+type Server struct {
+	gate     *join.Gate
+	admitter Admitter
+	limits   *limits
+	log      logr.Logger
+	now      func() time.Time
+}
+
+// NewServer returns a server.
+func NewServer(gate *join.Gate, admitter Admitter, logger logr.Logger, now func() time.Time) *Server {
+	return &Server{gate: gate, admitter: admitter, limits: newLimits(), log: logger, now: now}
+}
+
+// Serve answers on the listener until the context ends. The certificate is asked for with each connection, so that it can be renewed.
+func (s *Server) Serve(ctx context.Context, listener net.Listener, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) error {
+	server := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: headersWithin, ReadTimeout: requestWithin, WriteTimeout: answerWithin, IdleTimeout: idleFor,
+		MaxHeaderBytes: maxHeaders,
+		ErrorLog:       log.New(io.Discard, "", 0), // strangers would fill it
+	}
+	secured := tls.NewListener(netutil.LimitListener(listener, maxConnections), &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: certificate,
+		NextProtos: []string{"http/1.1"}, // HTTP/2 lets one client reset streams without end
+	})
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+		defer cancel()
+		stopped <- server.Shutdown(within)
+	})
+	err := server.Serve(secured)
+	if !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return fmt.Errorf("serve joins: %w", err)
+	}
+	if err := <-stopped; err != nil {
+		return fmt.Errorf("stop serving joins: %w", err)
+	}
+	return nil
+}
+
+// Handler answers requests.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+challengePath, s.bounded(s.challenge))
+	mux.HandleFunc("POST "+joinPath, s.bounded(func(ctx context.Context, request *http.Request) (any, error) {
+		return s.claim(ctx, request, join.Join, s.admitter.Admit)
+	}))
+	mux.HandleFunc("POST "+renewPath, s.bounded(func(ctx context.Context, request *http.Request) (any, error) {
+		return s.claim(ctx, request, join.Renew, s.admitter.Renew)
+	}))
+	return mux
+}
+
+// bounded answers with what a request is worth, unless too much is asked.
+func (s *Server) bounded(answer func(ctx context.Context, request *http.Request) (any, error)) http.HandlerFunc {
+	return func(writer http.ResponseWriter, request *http.Request) {
+		ctx, cancel := context.WithTimeout(request.Context(), requestWithin)
+		defer cancel()
+		from, err := netip.ParseAddrPort(request.RemoteAddr)
+		if err != nil || !s.limits.allow(from.Addr(), s.now()) {
+			s.refuse(writer, request, join.Refuse(join.Busy, "Too much is asked; come back in %d seconds", retryAfter))
+			return
+		}
+		request.Body = http.MaxBytesReader(writer, request.Body, maxBody)
+		body, err := answer(ctx, request)
+		if err != nil {
+			s.refuse(writer, request, err)
+			return
+		}
+		s.write(writer, http.StatusOK, body)
+	}
+}
+
+func (s *Server) challenge(_ context.Context, request *http.Request) (any, error) {
+	var asked challengeRequest
+	if err := read(request, &asked); err != nil {
+		return nil, err
+	}
+	wallet, err := chain.ParseAddress(asked.Wallet)
+	if err != nil {
+		return nil, join.Refuse(join.Malformed, "The wallet is not a Solana address")
+	}
+	made, err := s.gate.Challenge(join.Key(wallet))
+	if err != nil {
+		return nil, err
+	}
+	return challengeAnswer{Hub: s.gate.Hub(), Network: chain.Hash(s.gate.Network()).String(), Challenge: made.String()}, nil
+}
+
+func (s *Server) claim(
+	ctx context.Context, request *http.Request, kind join.Kind, admit func(context.Context, join.Claim) (join.Access, error),
+) (any, error) {
+	var sent claimRequest
+	if err := read(request, &sent); err != nil {
+		return nil, err
+	}
+	claim, err := s.gate.Check(kind, sent.Message, sent.Signature)
+	if err != nil {
+		return nil, err
+	}
+	access, err := admit(ctx, claim)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("Gave access", "claim", string(kind), "namespace", access.Namespace)
+	return accessAnswer(access), nil
+}
+
+// read reads the body, which is one JSON object and nothing else.
+func read(request *http.Request, into any) error {
+	decoder := json.NewDecoder(request.Body)
+	if err := decoder.Decode(into); err != nil {
+		return join.Refuse(join.Malformed, "The request is not a JSON object of at most %d bytes", maxBody)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return join.Refuse(join.Malformed, "The request has more than one JSON object")
+	}
+	return nil
+}
+
+// refuse says why not. What went wrong in the hub is the hub's to know, and the stranger is only told to come back.
+func (s *Server) refuse(writer http.ResponseWriter, request *http.Request, err error) {
+	refusal, ok := errors.AsType[*join.Refusal](err)
+	if !ok {
+		s.log.Error(err, "Did not answer a join", "path", request.URL.Path)
+		s.write(writer, http.StatusServiceUnavailable, refusalAnswer{Reason: join.Busy, Message: "The hub cannot do this now; come back"})
+		return
+	}
+	s.log.V(1).Info("Refused a join", "path", request.URL.Path, "reason", string(refusal.Reason))
+	status := statusOf(refusal.Reason)
+	if status == http.StatusTooManyRequests {
+		writer.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	s.write(writer, status, refusalAnswer{Reason: refusal.Reason, Message: refusal.Detail})
+}
+
+func statusOf(reason join.Reason) int {
+	switch reason {
+	case join.Malformed, join.UnsupportedVersion:
+		return http.StatusBadRequest
+	case join.Suspended, join.NotMember:
+		return http.StatusForbidden
+	case join.WalletTaken:
+		return http.StatusConflict
+	case join.Busy:
+		return http.StatusTooManyRequests
+	default:
+		return http.StatusUnauthorized
+	}
+}
+
+func (s *Server) write(writer http.ResponseWriter, status int, body any) {
+	writer.Header().Set("Content-Type", "application/json")
+	writer.Header().Set("Cache-Control", "no-store")
+	writer.WriteHeader(status)
+	if err := json.NewEncoder(writer).Encode(body); err != nil {
+		s.log.V(1).Info("Could not write an answer", "problem", err.Error()) // its reader is gone
+	}
+}
