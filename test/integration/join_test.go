@@ -222,7 +222,7 @@ func (l *joinLab) remove(namespace string) {
 func (l *joinLab) as(access join.Access) client.Client {
 	l.Helper()
 	c, err := client.New(&rest.Config{
-		Host: access.Server, BearerToken: access.Token, TLSClientConfig: rest.TLSClientConfig{CAData: access.CA},
+		Host: access.Server, BearerToken: access.Token, TLSClientConfig: rest.TLSClientConfig{CAData: access.CA}, QPS: -1,
 	}, client.Options{Scheme: l.admin.Scheme()})
 	if err != nil {
 		l.Fatal(err)
