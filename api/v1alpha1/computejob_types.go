@@ -69,6 +69,7 @@ type GPURequest struct {
 //
 // +kubebuilder:validation:XValidation:rule="double(self.maxPriceUSD) > 0.0",message="maxPriceUSD must be more than 0",fieldPath=".maxPriceUSD"
 // +kubebuilder:validation:XValidation:rule="double(self.budgetUSD) > 0.0",message="budgetUSD must be more than 0",fieldPath=".budgetUSD"
+// +kubebuilder:validation:XValidation:rule="!has(self.rise) || double(self.rise.fromUSD) <= double(self.maxPriceUSD)",message="a rise begins at no more than maxPriceUSD, where it ends",fieldPath=".rise.fromUSD"
 type Bid struct {
 	// token is what the job is paid in.
 	// +required
@@ -81,6 +82,37 @@ type Bid struct {
 	// budgetUSD is the most that the whole job may cost, in US dollars, fees included.
 	// +required
 	BudgetUSD USDPrice `json:"budgetUSD,omitempty"`
+
+	// rise lets the job bid less at first, and more the longer it waits, up to maxPriceUSD.
+	// +optional
+	Rise *BidRise `json:"rise,omitempty"`
+}
+
+// BidRise is how the highest acceptable price of a job rises while it waits, counted from its creation.
+type BidRise struct {
+	// fromUSD is the highest acceptable price at first.
+	// +required
+	FromUSD USDPrice `json:"fromUSD,omitempty"`
+
+	// restSeconds is how long it stays there.
+	// +optional
+	// +default=0
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2592000
+	RestSeconds *int32 `json:"restSeconds,omitempty"`
+
+	// overSeconds is how long it takes from there to maxPriceUSD.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2592000
+	OverSeconds int32 `json:"overSeconds,omitempty"`
+
+	// steps is in how many equal steps it rises.
+	// +optional
+	// +default=10
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	Steps int32 `json:"steps,omitempty"`
 }
 
 // Placement says where a job may run.

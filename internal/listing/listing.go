@@ -41,15 +41,18 @@ func RoundUp(now time.Time) time.Time {
 	return whole.UTC()
 }
 
+// risesIn is in how many steps a bid rises by default.
+const risesIn = 10
+
 // perPercent converts the API's percentages into parts per million.
 const perPercent = book.PPM / 100
 
 // Demand is what a job asks of the book at a moment, for the wallet of its buyer. The offer that refused the job last may be empty. It fails
 // if a price cannot be read.
 func Demand(job *boursev1.ComputeJob, buyer boursev1.SolanaAddress, refused string, at time.Time) (book.Demand, error) {
-	price, err := money.ParseUSD(string(job.Spec.Bid.MaxPriceUSD))
+	bids, err := scheduleOf(job)
 	if err != nil {
-		return book.Demand{}, fmt.Errorf("read spec.bid.maxPriceUSD: %w", err)
+		return book.Demand{}, err
 	}
 	wanted := book.Demand{
 		UID:       string(job.UID),
@@ -57,7 +60,7 @@ func Demand(job *boursev1.ComputeJob, buyer boursev1.SolanaAddress, refused stri
 		Workers:   int(job.Spec.GPUs.Workers),
 		PerWorker: int(job.Spec.GPUs.PerWorker),
 		Token:     string(job.Spec.Bid.Token),
-		MaxPrice:  price,
+		MaxPrice:  bids.At(waited(job, at)),
 		Regions:   texts(job.Spec.Placement.Regions),
 		Isolation: isolation(job.Spec.Placement.Isolation),
 		Tier:      string(job.Spec.Placement.Tier),
@@ -244,6 +247,9 @@ func texts[T ~string](of []T) []string {
 // SetDefaults gives a job that the API server has not seen the defaults that it would get there, as far as the matcher looks at them.
 func SetDefaults(job *boursev1.ComputeJob) {
 	setDefault(&job.Spec.GPUs.PerWorker, 1)
+	if rise := job.Spec.Bid.Rise; rise != nil {
+		setDefault(&rise.Steps, risesIn)
+	}
 	setDefault(&job.Spec.Placement.Isolation, boursev1.IsolationContainer)
 	setDefault(&job.Spec.Placement.Tier, boursev1.TierInterruptible)
 	setDefault(&job.Spec.Placement.Egress, boursev1.EgressNone)

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
@@ -45,12 +48,14 @@ func schemaOf(t *testing.T, path ...string) map[string]any {
 // A job that the API server has not seen is asked about as if it had.
 func TestDefaultsAreThoseOfTheAPIServer(t *testing.T) {
 	var job boursev1.ComputeJob
+	job.Spec.Bid.Rise = &boursev1.BidRise{}
 	listing.SetDefaults(&job)
 	for _, field := range []struct {
 		path []string
 		got  any
 	}{
 		{[]string{"spec", "gpus", "perWorker"}, job.Spec.GPUs.PerWorker},
+		{[]string{"spec", "bid", "rise", "steps"}, job.Spec.Bid.Rise.Steps},
 		{[]string{"spec", "placement", "isolation"}, job.Spec.Placement.Isolation},
 		{[]string{"spec", "placement", "tier"}, job.Spec.Placement.Tier},
 		{[]string{"spec", "placement", "egress"}, job.Spec.Placement.Egress},
@@ -88,5 +93,36 @@ func TestDefaultWeightsAreThoseOfTheAPIServer(t *testing.T) {
 		if got := fmt.Sprint(schemaOf(t, "spec", "ranking", field)["default"]); got != want {
 			t.Errorf("the API server makes %s %s, want %s", field, got, want)
 		}
+	}
+}
+
+func TestABidRisesWhileTheJobWaits(t *testing.T) {
+	job := builders.Job("train")
+	job.CreationTimestamp = metav1.NewTime(builders.Start)
+	job.Spec.Bid.Rise = &boursev1.BidRise{FromUSD: "1", RestSeconds: new(int32(60)), OverSeconds: 100, Steps: 10}
+	for _, at := range []struct {
+		waited, next time.Duration
+		bids         string
+	}{
+		{0, 70 * time.Second, "1.00"},
+		{69 * time.Second, time.Second, "1.00"},
+		{70 * time.Second, 10 * time.Second, "1.10"},
+		{159 * time.Second, time.Second, "1.90"},
+		{160 * time.Second, 0, "2.00"},
+		{time.Hour, 0, "2.00"},
+	} {
+		now := builders.Start.Add(at.waited)
+		demand, err := listing.Demand(job, "", "", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, rises := listing.NextRise(job, now)
+		if demand.MaxPrice.String() != at.bids || rises != (at.next > 0) || rises && next != at.next {
+			t.Errorf("after %s it bids %s and rises in %s (%t), want %s and %s", at.waited, demand.MaxPrice, next, rises, at.bids, at.next)
+		}
+	}
+	job.Spec.Bid.Rise.FromUSD = "3"
+	if _, err := listing.Demand(job, "", "", builders.Start); err == nil || !strings.Contains(err.Error(), "spec.bid.rise") {
+		t.Errorf("a bid that falls: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/book"
@@ -442,5 +443,28 @@ func TestWhatTheMarketHoldsOfASupplierCounts(t *testing.T) {
 	job, _ = b.pass("train")
 	if job.Status.Offer != "h100" || job.Status.Lease == nil || job.Status.Lease.Namespace != "rome-dc" {
 		t.Errorf("the job got offer %s, lease %v; want that of rome-dc", job.Status.Offer, job.Status.Lease)
+	}
+}
+
+// A job whose bid rises is told what it bids now, and is matched as soon as that is enough.
+func TestARisingBidIsTriedAtEachStep(t *testing.T) {
+	job := builders.Job("train")
+	job.CreationTimestamp = metav1.NewTime(builders.Start)
+	job.Spec.Bid.Rise = &boursev1.BidRise{FromUSD: "1.80", OverSeconds: 60, Steps: 6} // to 2.00
+	b := newBench(t, job, builders.Offer(builders.Supplier, "h100"))
+	for _, bids := range []string{"1.80", "1.833333333"} {
+		var result reconcile.Result
+		job, result = b.pass("train")
+		want := "1 of 1 offer fails only on price: the cheapest asks 1.85 USD, the job bids " + bids + " USD (rejected: 1 on price)"
+		if got := meta.FindStatusCondition(job.Status.Conditions, boursev1.JobMatched); got == nil || got.Message != want {
+			t.Fatalf("the job was told %+v, want %q", got, want)
+		}
+		if result.RequeueAfter != 10*time.Second {
+			t.Errorf("it is tried again in %s, want when it bids more, in 10s", result.RequeueAfter)
+		}
+		b.hub.Step(10 * time.Second)
+	}
+	if job, _ = b.pass("train"); job.Status.Offer != "h100" {
+		t.Errorf("at 1.866 USD the job got %q, want the offer at 1.85", job.Status.Offer)
 	}
 }

@@ -101,12 +101,12 @@ func (f *feed) wait(job types.NamespacedName, demand *book.Demand, on uint64) ti
 	return every
 }
 
-// waited returns the version of the book that a waiting job was last tried on.
-func (f *feed) waited(job types.NamespacedName) (on uint64, ok bool) {
+// tried says whether a waiting job was tried with the same bid on the version of the book.
+func (f *feed) tried(job types.NamespacedName, demand *book.Demand, on uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	one, ok := f.waiting[job]
-	return one.on, ok
+	return ok && one.on == on && one.demand.MaxPrice == demand.MaxPrice
 }
 
 // leave forgets a job that waits no more.

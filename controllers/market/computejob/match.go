@@ -79,15 +79,18 @@ func (r *Reconciler) demand(ctx context.Context, job *boursev1.ComputeJob, refus
 	return listing.Demand(job, buyer.Spec.Wallet, refused, listing.RoundUp(r.Now()))
 }
 
-// keepWaiting tells a job why no offer fits. While the book has not changed, the answer has not either.
+// keepWaiting tells a job why no offer fits. While neither the book nor its bid has changed, the answer has not either.
 func (r *Reconciler) keepWaiting(job *boursev1.ComputeJob, wanted *book.Demand) reconcile.Result {
 	key, version := client.ObjectKeyFromObject(job), r.book.Version()
-	on, tried := r.feed.waited(key)
-	if !tried || on != version || !told(job) {
+	if !r.feed.tried(key, wanted, version) || !told(job) {
 		decision := r.book.Judge(wanted)
 		noOffer(job, &decision)
 	}
-	return reconcile.Result{RequeueAfter: r.feed.wait(key, wanted, version)}
+	wait := r.feed.wait(key, wanted, version)
+	if next, rises := listing.NextRise(job, wanted.At); rises {
+		wait = min(wait, next)
+	}
+	return reconcile.Result{RequeueAfter: wait}
 }
 
 // told says whether the job as it is now was told why no offer fits.
