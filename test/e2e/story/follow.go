@@ -54,7 +54,9 @@ func (t *Teller) once(key, value, format string, args ...any) {
 }
 
 // Table prints what kubectl shows of the hub.
-func (t *Teller) Table(ctx context.Context, lab *Lab, args ...string) error { return t.TableIn(ctx, lab, hub, args...) }
+func (t *Teller) Table(ctx context.Context, lab *Lab, args ...string) error {
+	return t.TableIn(ctx, lab, hub, args...)
+}
 
 // TableIn prints what kubectl shows of one of the clusters.
 func (t *Teller) TableIn(ctx context.Context, lab *Lab, cluster string, args ...string) error {

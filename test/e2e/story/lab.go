@@ -117,7 +117,9 @@ func (l *Lab) Sellers() []string {
 func (l *Lab) In(cluster string) client.WithWatch { return l.clients[cluster] }
 
 // Kubectl runs kubectl against the hub and returns what it prints.
-func (l *Lab) Kubectl(ctx context.Context, args ...string) (string, error) { return l.KubectlIn(ctx, hub, args...) }
+func (l *Lab) Kubectl(ctx context.Context, args ...string) (string, error) {
+	return l.KubectlIn(ctx, hub, args...)
+}
 
 // KubectlIn runs kubectl against one of the clusters and returns what it prints.
 func (l *Lab) KubectlIn(ctx context.Context, cluster string, args ...string) (string, error) {
