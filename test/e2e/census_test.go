@@ -37,7 +37,10 @@ func newCensus(f *federation, supplier string) *census {
 	f.t.Helper()
 	ctx, stop := context.WithCancel(f.t.Context())
 	c := &census{f: f, supplier: supplier, stop: stop, there: map[string]int64{}, held: map[string]int64{}}
-	f.t.Cleanup(stop) // should the test not come to its end
+	f.t.Cleanup(func() { // should the test not come to its end
+		stop()
+		c.watches.Wait()
+	})
 	var nodes corev1.NodeList
 	f.must(f.lab.In(supplier).List(f.t.Context(), &nodes))
 	for i := range nodes.Items {
@@ -86,6 +89,8 @@ func follow[T client.Object](
 	for change := range changes.ResultChan() {
 		object, ok := change.Object.(T)
 		switch {
+		case ctx.Err() != nil:
+			return
 		case change.Type == watch.Error:
 			c.f.t.Errorf("watch: %v", apierrors.FromObject(change.Object))
 			return
