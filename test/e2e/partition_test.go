@@ -30,7 +30,7 @@ var partitions = flag.Bool("partitions", false, "break a supplier's link to the 
 const (
 	apart        = "porto" // the supplier whose link fails
 	apartModel   = "a100-sxm-80gb"
-	longTerm     = 900 // seconds; the outages and what is waited for between them take less
+	longTerm     = 780 // seconds; the outages and what is waited for between them take less
 	recoverLimit = 3 * time.Minute
 	crowd        = 6 // jobs of four GPUs, of which eight are free and the supplier's own work takes four
 	crowdGPUs    = 4
@@ -176,28 +176,41 @@ func (p *partition) outlivesDrops(lasts time.Duration) {
 // is ordered than there is: the hub's offers are old, and somebody else takes GPUs that they promise.
 func (p *partition) outlivesFlapping(each time.Duration) []*story.Job {
 	p.t.Helper()
-	const orderEvery = 5 * time.Second
 	p.teller.Title(fmt.Sprintf("For %s the link flaps every 5s, while more is ordered than there is", 2*each))
-	own := p.ownWork()
 	var jobs []*story.Job
-	next := time.Now()
 	order := func() {
-		if len(jobs) < crowd && !time.Now().Before(next) {
+		if len(jobs) < crowd {
 			jobs = append(jobs, p.order(fmt.Sprintf("crowd-%d", len(jobs)+1), 60, 1))
-			next = time.Now().Add(orderEvery)
 		}
 		for _, job := range jobs {
 			p.must(p.teller.Look(p.t.Context(), p.lab, job))
 		}
 	}
 	p.set(fault{Mode: "Refuse", FlapMS: 5000})
+	own := p.ownWork() // the hub does not hear of it before it has matched the first jobs
 	p.unbrokenFor(each, order)
 	p.set(fault{Mode: "Cut", FlapMS: 5000})
 	p.unbrokenFor(each, order)
 	p.set(fault{})
 	p.recovers()
+	p.refusedStale()
 	p.must(p.lab.In(apart).Delete(p.t.Context(), own, client.GracePeriodSeconds(0)))
 	return jobs
+}
+
+// refusedStale holds that the supplier refused what the hub matched to GPUs that were not free any more.
+func (p *partition) refusedStale() {
+	p.t.Helper()
+	refused := 0
+	for _, job := range p.leases(p.t.Context()) {
+		if end := job.Lease.Status.End; end != nil && end.Reason == boursev1.EndNotAccepted {
+			refused++
+			p.teller.Say("%s was not accepted: %s", job.Lease.Name, end.Message)
+		}
+	}
+	if refused == 0 {
+		p.t.Error("no lease was refused: the hub's offers were never old")
+	}
 }
 
 // ownWork is a pod of the supplier's own, on GPUs that are on offer.
