@@ -66,6 +66,10 @@ integration: ## Against a real API server, and the money against the local chain
 e2e: ## The real binaries in the lab: the demo's flow, faults, and real Ray where root allows.
 	$(TOOL) gotestsum --format standard-verbose -- $(NOVET) -count=1 -timeout 40m ./test/e2e/...
 
+.PHONY: e2e-federation
+e2e-federation: ## Suppliers in clusters of their own, and a link to the hub that fails in every way; the end-to-end tests have the first half.
+	go test $(NOVET) ./test/e2e -count=1 -timeout 60m -v -run 'TestAFederated|TestPartitions' -partitions
+
 .PHONY: kill-money
 kill-money: ## Kill the real manager at every step of real settlements on the local chain; the end-to-end tests do it at some.
 	go test $(NOVET) ./test/e2e -count=1 -timeout 40m -v -run TestKillingTheManagerAtAnyStepPaysOnce -every-point

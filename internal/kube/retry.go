@@ -18,7 +18,13 @@ const (
 )
 
 // Money returns the options of a controller that moves money.
-func Money() controller.Options {
+func Money() controller.Options { return options() }
+
+// Hub returns the options of a controller that writes to a hub from another cluster. The hub may be away for hours, in which nothing else
+// wakes the controller; what it has to say then must not wait for long after the hub is back.
+func Hub() controller.Options { return options() }
+
+func options() controller.Options {
 	return controller.Options{
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
 	}

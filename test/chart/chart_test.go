@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -291,12 +292,9 @@ func TestEachRoleGetsItsOwnRightsOnly(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			granted := map[string]bool{}
-			for _, object := range ofKind(objects(t, append(slices.Clone(presets[tc.preset]), "--set", "rbac.userRoles=false")...), "ClusterRole") {
-				role := convert[rbacv1.ClusterRole](t, object)
-				for _, rule := range role.Rules {
-					grant(t, granted, role.Name, rule)
-				}
+			all, granted := objects(t, presets[tc.preset]...), map[string]bool{}
+			for _, binding := range ofKind(all, "ClusterRoleBinding") {
+				maps.Copy(granted, rightsOf(t, all, convert[rbacv1.ClusterRoleBinding](t, binding).RoleRef.Name))
 			}
 			for _, right := range tc.may {
 				if !granted[right] {
@@ -310,6 +308,25 @@ func TestEachRoleGetsItsOwnRightsOnly(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rightsOf are the rights, as resource/verb, of a ClusterRole that is among the objects.
+func rightsOf(t *testing.T, all []*unstructured.Unstructured, name string) map[string]bool {
+	t.Helper()
+	granted := map[string]bool{}
+	for _, object := range ofKind(all, "ClusterRole") {
+		role := convert[rbacv1.ClusterRole](t, object)
+		if role.Name != name {
+			continue
+		}
+		for _, rule := range role.Rules {
+			grant(t, granted, role.Name, rule)
+		}
+	}
+	if len(granted) == 0 {
+		t.Errorf("there is no ClusterRole %s", name)
+	}
+	return granted
 }
 
 func grant(t *testing.T, granted map[string]bool, role string, rule rbacv1.PolicyRule) {

@@ -35,7 +35,7 @@ func TestNobodyCanJoinUnlessTheAdministratorSaysSo(t *testing.T) {
 			all := objects(t, append(slices.Clone(presets[tc.preset]), tc.more...)...)
 			serves := slices.ContainsFunc(ofKind(all, "Service"), func(o *unstructured.Unstructured) bool { return strings.HasSuffix(o.GetName(), "-join") })
 			flagged := strings.Contains(strings.Join(deployment(t, all).Spec.Template.Spec.Containers[0].Args, " "), "--join-address")
-			granted := slices.ContainsFunc(ofKind(all, "ClusterRole"), func(o *unstructured.Unstructured) bool { return o.GetName() == "bourse-member" })
+			granted := slices.ContainsFunc(ofKind(all, "ClusterRole"), func(o *unstructured.Unstructured) bool { return o.GetName() == "bourse-join" })
 			if serves != tc.want || flagged != tc.want || granted != tc.want {
 				t.Errorf("service %v, flags %v, rights %v; want %v", serves, flagged, granted, tc.want)
 			}

@@ -70,7 +70,7 @@ func TestKillingTheManagerAtAnyStepPaysOnce(t *testing.T) {
 		t.Error(err)
 	}
 	for _, job := range k.jobs {
-		k.paidOnce(job)
+		paidOnce(t, k.lab, job)
 	}
 	k.teller.Say("killed at %d points during %d leases: each was paid for what was metered, once", len(points()), len(k.jobs))
 }
@@ -216,38 +216,38 @@ func (k *killer) order() {
 }
 
 // paidOnce holds what the chain paid against what was metered, and each settlement against the one before.
-func (k *killer) paidOnce(job *story.Job) {
-	k.t.Helper()
-	flow, err := story.NewLedger(k.lab).Flow(k.t.Context(), job.Lease)
+func paidOnce(t *testing.T, lab *story.Lab, job *story.Job) {
+	t.Helper()
+	flow, err := story.NewLedger(lab).Flow(t.Context(), job.Lease)
 	if err != nil {
-		k.t.Fatal(err)
+		t.Fatal(err)
 	}
 	fees, err := contract.Fees(&job.Lease.Spec.Payment)
 	if err != nil {
-		k.t.Fatal(err)
+		t.Fatal(err)
 	}
 	used := job.Lease.Status.Usage
 	if used == nil || used.Final != boursev1.UsageFinal || *used.Gross <= 0 {
-		k.t.Errorf("%s: %+v was metered", job.Name, used)
+		t.Errorf("%s: %+v was metered", job.Name, used)
 		return
 	}
 	due, err := fees.Split(money.Amount(*used.Gross))
 	if err != nil {
-		k.t.Fatal(err)
+		t.Fatal(err)
 	}
 	paid := money.Split{Debit: money.Amount(flow.Supplier + flow.Treasury + flow.Burn), Supplier: money.Amount(flow.Supplier), Treasury: money.Amount(flow.Treasury), Burn: money.Amount(flow.Burn)}
 	due.BuyerFee, due.SupplierFee = 0, 0
 	if paid != due {
-		k.t.Errorf("%s: paid %+v for %d metered, want %+v", job.Name, paid, *used.Gross, due)
+		t.Errorf("%s: paid %+v for %d metered, want %+v", job.Name, paid, *used.Gross, due)
 	}
-	list, err := story.Settlements(k.t.Context(), k.lab, job)
+	list, err := story.Settlements(t.Context(), lab, job)
 	if err != nil {
-		k.t.Fatal(err)
+		t.Fatal(err)
 	}
 	slices.SortFunc(list, func(a, b boursev1.Settlement) int { return int(a.Spec.Period - b.Spec.Period) })
 	for i := range list {
 		if list[i].Spec.Kind == boursev1.SettlementClaim && i > 0 && *list[i].Spec.GrossTotal <= *list[i-1].Spec.GrossTotal {
-			k.t.Errorf("%s: period %d is paid again", job.Name, list[i].Spec.Period)
+			t.Errorf("%s: period %d is paid again", job.Name, list[i].Spec.Period)
 		}
 	}
 }

@@ -57,10 +57,7 @@ func TestKillingTheManagerFiveTimesChangesNothing(t *testing.T) {
 	if err := teller.Finished(ctx, lab, job); err != nil {
 		t.Fatal(err)
 	}
-	gpus := int64(job.Lease.Spec.Workers * job.Lease.Spec.PerWorker)
-	if got, want := *job.Lease.Status.Usage.GPUMilliseconds, gpus*int64(job.Lease.Spec.Terms.DurationSeconds)*1000; got != want {
-		t.Errorf("%d GPU-ms were metered, want the whole term: %d", got, want)
-	}
+	wholeTerm(t, job)
 	if err := teller.Audit(ctx, lab, before, job); err != nil {
 		t.Error(err)
 	}

@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -25,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/kube"
 )
 
 // SetupWithManager watches pools, nodes and pods in the supplier's cluster, what agents, drivers and queues say there, and in the hub what
@@ -34,10 +34,12 @@ func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error
 	local := func(object client.Object, only ...predicate.Predicate) source.Source {
 		return source.Kind(mgr.GetCache(), object, every, only...)
 	}
+	options := kube.Hub()
+	options.MaxConcurrentReconciles = 1 // what it remembers of the pools is not shared
 	builder := ctrl.NewControllerManagedBy(mgr).
 		Named("supplier-gpupool").
 		For(&boursev1.GPUPool{}).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 1}).
+		WithOptions(options).
 		WatchesRawSource(source.Kind(r.HubCache, client.Object(&boursev1.GPUOffer{}), handler.EnqueueRequestsFromMapFunc(r.poolOf))).
 		WatchesRawSource(source.Kind(r.HubCache, client.Object(&boursev1.GPULease{}), handler.EnqueueRequestsFromMapFunc(r.poolOf))).
 		WatchesRawSource(source.Kind(r.HubCache, client.Object(&boursev1.Member{}), every)).

@@ -64,6 +64,16 @@ func Manager(repo string) Tool {
 	}
 }
 
+// Relay is a link between a member and the hub that can be broken.
+func Relay(repo string) Tool {
+	return Tool{
+		Name:    "relay",
+		Module:  filepath.Join(repo, "hack/lab"),
+		Package: "./cmd/relay",
+		Sources: []string{"go.mod", "go.sum", "cmd/relay", "relay"},
+	}
+}
+
 // Assets returns a folder with the programs etcd, kube-apiserver and kubectl, as envtest looks for them.
 // They are links to localcluster.
 func (c Cache) Assets(ctx context.Context, repo string) (string, error) {

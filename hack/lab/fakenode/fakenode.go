@@ -122,6 +122,15 @@ func (f File) Clusters() []string {
 	return slices.Compact(names)
 }
 
+// Apart returns the same pools, each in a cluster of its own that has the pool's name.
+func (f File) Apart() File {
+	pools := slices.Clone(f.Pools)
+	for i := range pools {
+		pools[i].Cluster = pools[i].Name
+	}
+	return File{Pools: pools}
+}
+
 // Nodes returns the Node objects of one cluster. A pool's nodes are named POOL-MODEL-NUMBER.
 func (f File) Nodes(cluster string) []Node {
 	var nodes []Node

@@ -86,7 +86,7 @@ func (l *Lab) startChain(ctx context.Context, o Options) error {
 		return err
 	}
 	l.step("chain is ready at %s", urls.RPC)
-	if err := l.setUpChain(ctx, urls); err != nil {
+	if err := l.setUpChain(ctx, o, urls); err != nil {
 		return fmt.Errorf("set up chain: %w", err)
 	}
 	l.step("chain has the program, the test tokens and funded wallets")
@@ -94,13 +94,13 @@ func (l *Lab) startChain(ctx context.Context, o Options) error {
 }
 
 // setUpChain makes the wallets, tokens and program.
-func (l *Lab) setUpChain(ctx context.Context, urls chaintest.URLs) error {
+func (l *Lab) setUpChain(ctx context.Context, o Options, urls chaintest.URLs) error {
 	network := solana.Connect(urls.RPC)
 	genesis, err := network.Genesis(ctx)
 	if err != nil {
 		return err
 	}
-	authority, wallets, err := l.makeWallets(ctx, network)
+	authority, wallets, err := l.makeWallets(ctx, network, o.suppliers())
 	if err != nil {
 		return err
 	}
@@ -175,10 +175,11 @@ func configure(
 	return address, err
 }
 
-func (l *Lab) makeWallets(ctx context.Context, network *solana.Network) (signer.Signer, map[string]chain.Address, error) {
+// makeWallets makes the wallets that every lab has, and those of the suppliers that have clusters of their own.
+func (l *Lab) makeWallets(ctx context.Context, network *solana.Network, suppliers []string) (signer.Signer, map[string]chain.Address, error) {
 	var authority signer.Signer
 	addresses := map[string]chain.Address{}
-	for _, name := range []string{Authority, Treasury, Arbiter, Supplier, Buyer} {
+	for _, name := range append([]string{Authority, Treasury, Arbiter, Supplier, Buyer}, suppliers...) {
 		key, err := l.makeWallet(name)
 		if err != nil {
 			return nil, nil, err

@@ -3,6 +3,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,10 +43,10 @@ type Manager struct {
 	Args []string `json:"args"`
 }
 
-// installChart renders the chart and applies it. The Deployment has no replicas in a
-// lab: its command runs here, with the rights of its service account.
-func (l *Lab) installChart(ctx context.Context) (deployment, error) {
-	rendered, err := l.renderChart(ctx)
+// installChart renders the chart, with values that count more than the lab's usual ones, and applies it in a cluster. The Deployment has
+// no replicas in a lab: its command runs here, with the rights of its service account.
+func (l *Lab) installChart(ctx context.Context, cluster string, values ...string) (deployment, error) {
+	rendered, err := l.renderChart(ctx, values)
 	if err != nil {
 		return deployment{}, err
 	}
@@ -54,20 +55,25 @@ func (l *Lab) installChart(ctx context.Context) (deployment, error) {
 		return deployment{}, err
 	}
 	namespace := "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + SystemNamespace + "}\n---\n"
-	if _, err := l.kubectl(ctx, Hub, namespace+rendered, "apply", "--server-side", "-f", "-"); err != nil {
+	if _, err := l.kubectl(ctx, cluster, namespace+rendered, "apply", "--server-side", "-f", "-"); err != nil {
 		return deployment{}, err
 	}
-	if err := l.awaitKinds(ctx, Hub, "-l", "app.kubernetes.io/name=bourse"); err != nil {
+	if err := l.awaitKinds(ctx, cluster, "-l", "app.kubernetes.io/name=bourse"); err != nil {
 		return deployment{}, err
 	}
-	l.step("the chart is installed in %s", SystemNamespace)
+	l.step("the chart is installed in cluster %s, namespace %s", cluster, SystemNamespace)
 	return found, nil
 }
 
-func (l *Lab) renderChart(ctx context.Context) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", "run", "-C", "hack/tools", "./chart", "template", "--root", l.Repo,
-		"--namespace", SystemNamespace, "--values", valuesFile, "--set", "chain.rpc={"+l.state.Chain.RPC+"}",
-		"--set", "chain.leasePrograms={"+l.state.Chain.ProgramID+"}", chartFolder)
+func (l *Lab) renderChart(ctx context.Context, values []string) (string, error) {
+	args := []string{
+		"run", "-C", "hack/tools", "./chart", "template", "--root", l.Repo, "--namespace", SystemNamespace, "--values", valuesFile,
+		"--set", "chain.rpc={" + l.state.Chain.RPC + "}", "--set", "chain.leasePrograms={" + l.state.Chain.ProgramID + "}",
+	}
+	for _, value := range values {
+		args = append(args, "--set", value)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, chartFolder)...)
 	cmd.Dir, cmd.Env = l.Repo, build.Environment()
 	out, err := cmd.Output()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
@@ -115,45 +121,56 @@ func findDeployment(rendered string) (deployment, error) {
 	return found[0], nil
 }
 
-// startManager runs the manager with the arguments of its Deployment, except what a process on this machine needs otherwise.
+// startManager runs the hub's manager, which plays all roles that its chart was installed with.
 func (l *Lab) startManager(ctx context.Context, o Options, from deployment) error {
-	kubeconfig := l.path("clusters", Hub, managerName+".kubeconfig")
-	if err := l.writeKubeconfig(ctx, from.account, kubeconfig); err != nil {
+	own := map[string]string{"buyer-keypair": l.state.Wallets[Buyer].Keypair}
+	if !o.Federated {
+		own["supplier-keypair"] = l.state.Wallets[Supplier].Keypair
+	}
+	if o.RealNodes > 0 {
+		own["hold-image"] = nodes.PauseImage
+	}
+	manager, err := l.prepareManager(ctx, Hub, from, own)
+	if err != nil {
 		return err
+	}
+	if err := l.note(func(s *State) { s.Manager = &manager }); err != nil {
+		return err
+	}
+	return l.runManager(ctx, managerName, manager)
+}
+
+// prepareManager decides how a cluster's manager runs: with the arguments of its Deployment, except its own ones and what a process on this
+// machine needs otherwise.
+func (l *Lab) prepareManager(ctx context.Context, cluster string, from deployment, own map[string]string) (Manager, error) {
+	kubeconfig := l.path("clusters", cluster, managerName+".kubeconfig")
+	if err := l.writeKubeconfig(ctx, account{cluster: cluster, namespace: SystemNamespace, name: from.account}, kubeconfig); err != nil {
+		return Manager{}, err
 	}
 	var addresses [2]string
 	for i := range addresses {
 		var err error
 		if addresses[i], err = freeAddress(ctx); err != nil {
-			return err
+			return Manager{}, err
 		}
 	}
-	own := map[string]string{
-		"kubeconfig":       kubeconfig,
-		"supplier-keypair": l.state.Wallets[Supplier].Keypair,
-		"buyer-keypair":    l.state.Wallets[Buyer].Keypair,
-		"health-address":   addresses[0],
-		"metrics-address":  addresses[1],
+	set := map[string]string{
+		"kubeconfig":      kubeconfig,
+		"health-address":  addresses[0],
+		"metrics-address": addresses[1],
 		// Leader election needs the namespace that a pod would read from its files.
 		"leader-elect-namespace": SystemNamespace,
 	}
-	if o.RealNodes > 0 {
-		own["hold-image"] = nodes.PauseImage
-	}
-	manager := Manager{
+	maps.Copy(set, own)
+	return Manager{
 		Kubeconfig: kubeconfig, Health: "http://" + addresses[0], Metrics: "https://" + addresses[1] + "/metrics",
-		Args: append([]string{l.state.Bin["manager"]}, withFlags(from.args, own)...),
-	}
-	if err := l.note(func(s *State) { s.Manager = &manager }); err != nil {
-		return err
-	}
-	return l.runManager(ctx)
+		Args: append([]string{l.state.Bin["manager"]}, withFlags(from.args, set)...),
+	}, nil
 }
 
-// runManager starts the manager as the state says and waits until it is ready.
-func (l *Lab) runManager(ctx context.Context) error {
-	manager := *l.state.Manager
-	record, err := l.table().Start(process.Spec{Name: managerName, Args: manager.Args})
+// runManager starts a manager and waits until it is ready.
+func (l *Lab) runManager(ctx context.Context, name string, manager Manager) error {
+	record, err := l.table().Start(process.Spec{Name: name, Args: manager.Args})
 	if err != nil {
 		return err
 	}
@@ -162,28 +179,36 @@ func (l *Lab) runManager(ctx context.Context) error {
 	if err := record.Await(ctx, func() (bool, error) { return answers(ctx, manager.Health+"/readyz"), nil }); err != nil {
 		return err
 	}
-	l.step("the manager runs, with pid %d", record.PID)
+	l.step("the %s runs, with pid %d", name, record.PID)
 	return nil
 }
 
-// RestartManager kills the manager as a crash would, and starts it again.
-func (l *Lab) RestartManager(ctx context.Context) error {
+// RestartManager kills the hub's manager, or that of a supplier with a cluster of its own, as a crash would, and starts it again.
+func (l *Lab) RestartManager(ctx context.Context, supplier string) error {
 	l.began = l.Now()
 	if err := l.load(); err != nil {
 		return err
 	}
-	if l.state.Manager == nil {
+	name, manager := managerName, l.state.Manager
+	if supplier != "" {
+		remote, ok := l.state.Suppliers[supplier]
+		if !ok {
+			return fmt.Errorf("this lab has no supplier %s with a cluster of its own", supplier)
+		}
+		name, manager = managerOf(supplier), &remote.Manager
+	}
+	if manager == nil {
 		return errors.New("this lab has no manager")
 	}
 	records, err := l.table().List()
 	if err != nil {
 		return err
 	}
-	records = slices.DeleteFunc(records, func(r process.Record) bool { return r.Name != managerName })
+	records = slices.DeleteFunc(records, func(r process.Record) bool { return r.Name != name })
 	if err := l.table().Stop(ctx, records, syscall.SIGKILL); err != nil {
 		return err
 	}
-	return l.runManager(ctx)
+	return l.runManager(ctx, name, *manager)
 }
 
 // withFlags returns args in which every flag of set has its value from there.
@@ -200,26 +225,57 @@ func withFlags(args []string, set map[string]string) []string {
 	return kept
 }
 
+// account is a service account of a cluster.
+type account struct {
+	cluster, namespace, name string
+	// server is where it reaches the cluster, if that is not the usual way.
+	server string
+}
+
 // writeKubeconfig writes a kubeconfig for a service account, so that the account's own rights apply.
-func (l *Lab) writeKubeconfig(ctx context.Context, account, path string) error {
-	token, err := l.kubectl(ctx, Hub, "", "create", "token", account, "-n", SystemNamespace, "--duration", "168h")
+func (l *Lab) writeKubeconfig(ctx context.Context, of account, path string) error {
+	token, err := l.kubectl(ctx, of.cluster, "", "create", "token", of.name, "-n", of.namespace, "--duration", "168h")
 	if err != nil {
 		return err
 	}
-	data, err := os.ReadFile(l.path("clusters", Hub, "admin.kubeconfig"))
+	data, err := os.ReadFile(l.path("clusters", of.cluster, "admin.kubeconfig"))
 	if err != nil {
 		return fmt.Errorf("read kubeconfig: %w", err)
 	}
-	var config map[string]any
-	if err := yaml.Unmarshal(data, &config); err != nil {
-		return fmt.Errorf("parse kubeconfig: %w", err)
-	}
-	user := map[string]string{"token": strings.TrimSpace(token)}
-	config["users"] = []any{map[string]any{"name": account, "user": user}}
-	config["contexts"] = []any{map[string]any{"name": Hub, "context": map[string]string{"cluster": Hub, "user": account}}}
-	out, err := json.Marshal(config)
+	text, err := of.kubeconfig(data, strings.TrimSpace(token))
 	if err != nil {
-		return fmt.Errorf("encode kubeconfig: %w", err)
+		return err
 	}
-	return os.WriteFile(path, out, 0o600)
+	return os.WriteFile(path, text, 0o600)
+}
+
+// kubeconfig is the administrator's kubeconfig with the account's token in the place of every other credential.
+func (a account) kubeconfig(admin []byte, token string) ([]byte, error) {
+	var config struct {
+		Clusters []struct {
+			Cluster struct {
+				Server    string `json:"server"`
+				Authority string `json:"certificate-authority-data"`
+			} `json:"cluster"`
+		} `json:"clusters"`
+	}
+	if err := yaml.Unmarshal(admin, &config); err != nil {
+		return nil, fmt.Errorf("parse kubeconfig: %w", err)
+	}
+	if len(config.Clusters) != 1 {
+		return nil, fmt.Errorf("the kubeconfig has %d clusters, want one", len(config.Clusters))
+	}
+	to := config.Clusters[0].Cluster
+	text, err := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "Config", "current-context": a.cluster,
+		"clusters": []any{map[string]any{"name": a.cluster, "cluster": map[string]string{
+			"server": cmp.Or(a.server, to.Server), "certificate-authority-data": to.Authority,
+		}}},
+		"users":    []any{map[string]any{"name": a.name, "user": map[string]string{"token": token}}},
+		"contexts": []any{map[string]any{"name": a.cluster, "context": map[string]string{"cluster": a.cluster, "user": a.name}}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode kubeconfig: %w", err)
+	}
+	return text, nil
 }

@@ -74,7 +74,7 @@ func TestTheMarketIsFilledInFromTheState(t *testing.T) {
 			Supplier: {Address: "seller"}, Buyer: {Address: "payer"}, Authority: {Address: "ruler"}, Arbiter: {Address: "judge"},
 		},
 	}
-	text, err := renderMarket("../market.yaml", state)
+	text, err := renderFile("../market.yaml", state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,8 +104,8 @@ func TestTheMarketIsFilledInFromTheState(t *testing.T) {
 		}
 	}
 	delete(state.Wallets, Buyer)
-	if _, err := renderMarket("../market.yaml", state); err == nil {
-		t.Error("renderMarket without a buyer: no error")
+	if _, err := renderFile("../market.yaml", state); err == nil {
+		t.Error("a market without a buyer: no error")
 	}
 }
 

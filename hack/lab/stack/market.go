@@ -19,42 +19,47 @@ const (
 	poolFolder = "hack/lab/pools"
 )
 
-// applyMarket makes the market with the lab's addresses, its two members, and a GPUPool for each of the given pools.
-func (l *Lab) applyMarket(ctx context.Context, pools []string) error {
-	market, err := renderMarket(filepath.Join(l.Repo, marketFile), l.state)
+// applyMarket makes the market with the lab's addresses and its members.
+func (l *Lab) applyMarket(ctx context.Context) error {
+	market, err := renderFile(filepath.Join(l.Repo, marketFile), l.state)
 	if err != nil {
 		return err
 	}
 	if _, err := l.kubectl(ctx, Hub, market, "apply", "--server-side", "-f", "-"); err != nil {
 		return err
 	}
+	l.step("the market is open")
+	return nil
+}
+
+// applyPools makes a GPUPool in the cluster for each of the given pools.
+func (l *Lab) applyPools(ctx context.Context, cluster string, pools ...string) error {
 	for _, pool := range pools {
 		path := filepath.Join(l.Repo, poolFolder, pool+".yaml")
 		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 			l.step("pool %s has nodes and no %s: make its GPUPool yourself", pool, filepath.Join(poolFolder, pool+".yaml"))
 			continue
 		}
-		if _, err := l.kubectl(ctx, Hub, "", "apply", "--server-side", "-f", path); err != nil {
+		if _, err := l.kubectl(ctx, cluster, "", "apply", "--server-side", "-f", path); err != nil {
 			return err
 		}
 	}
-	l.step("the market is open; pools: %d", len(pools))
 	return nil
 }
 
-// renderMarket fills the template in from the lab's state. A value that is not there is an error.
-func renderMarket(path string, state State) (string, error) {
+// renderFile fills a template in. A value that is not there is an error.
+func renderFile(path string, values any) (string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("read market: %w", err)
+		return "", fmt.Errorf("read template: %w", err)
 	}
 	parsed, err := template.New(filepath.Base(path)).Option("missingkey=error").Parse(string(text))
 	if err != nil {
-		return "", fmt.Errorf("parse market: %w", err)
+		return "", fmt.Errorf("parse template: %w", err)
 	}
 	var out bytes.Buffer
-	if err := parsed.Execute(&out, state); err != nil {
-		return "", fmt.Errorf("fill in market: %w", err)
+	if err := parsed.Execute(&out, values); err != nil {
+		return "", fmt.Errorf("fill in template: %w", err)
 	}
 	return out.String(), nil
 }

@@ -29,6 +29,11 @@ func TestOptionsValidate(t *testing.T) {
 		"a chart without a chain": {func(o *Options) { o.Chart = true }, "--chart=false"},
 		"fewer nodes than none":   {func(o *Options) { o.RealNodes = -1 }, "negative"},
 		"slots that are too fast": {func(o *Options) { o.Chain, o.SlotMS = true, 1 }, "slots"},
+		"a federation":            {federate("oslo", "porto"), ""},
+		"one without suppliers":   {federate(), "needs pools"},
+		"one without managers":    {func(o *Options) { federate("oslo")(o); o.Chart = false }, "--chart=false"},
+		"one with real nodes":     {func(o *Options) { federate("oslo")(o); o.RealNodes = 1 }, "real nodes"},
+		"a supplier called buyer": {federate("oslo", "buyer"), "called buyer"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -39,6 +44,14 @@ func TestOptionsValidate(t *testing.T) {
 				t.Errorf("Validate: error %v, want one with %q", err, tc.want)
 			}
 		})
+	}
+}
+
+// federate asks for these suppliers, with clusters of their own.
+func federate(suppliers ...string) func(*Options) {
+	return func(o *Options) {
+		o.Federated, o.Chart, o.Chain, o.KubeRay, o.SlotMS = true, true, true, true, 100
+		o.Clusters = append([]string{Hub}, suppliers...)
 	}
 }
 

@@ -27,6 +27,9 @@ type State struct {
 	Wallets  map[string]Wallet  `json:"wallets,omitempty"`
 	Manager  *Manager           `json:"manager,omitempty"`
 	Bin      map[string]string  `json:"bin"`
+	// Suppliers are those with clusters of their own. A supplier's name is also its pool's, its cluster's and its wallet's, and that of
+	// its namespace in the hub.
+	Suppliers map[string]Remote `json:"suppliers,omitempty"`
 	// Nodes is the folder of the real nodes, if there are any.
 	Nodes string `json:"nodes,omitempty"`
 	// Ready is set when everything that was asked for has started.
@@ -37,6 +40,15 @@ type State struct {
 type Cluster struct {
 	Kubeconfig string `json:"kubeconfig"`
 	Server     string `json:"server"`
+}
+
+// Remote is a supplier that is another cluster than the hub.
+type Remote struct {
+	// HubKubeconfig is how it reaches the hub: through its link, with a token that has a member's rights.
+	HubKubeconfig string `json:"hubKubeconfig"`
+	// Link is where the fault of its link to the hub is read and set.
+	Link    string  `json:"link"`
+	Manager Manager `json:"manager"`
 }
 
 // Chain is the local Solana chain and what was set up on it.

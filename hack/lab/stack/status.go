@@ -45,6 +45,10 @@ func (l *Lab) Status(out io.Writer) (bool, error) {
 	if state.Manager != nil {
 		fmt.Fprintf(out, "manager: %s/readyz, %s\n", state.Manager.Health, state.Manager.Metrics)
 	}
+	for _, name := range slices.Sorted(maps.Keys(state.Suppliers)) {
+		of := state.Suppliers[name]
+		fmt.Fprintf(out, "supplier %s: %s/readyz, %s, fault of its link to the hub: %s\n", name, of.Manager.Health, of.Manager.Metrics, of.Link)
+	}
 	if !state.Ready {
 		fmt.Fprintln(out, "the lab did not finish starting")
 	}

@@ -38,6 +38,8 @@ type Options struct {
 	RealNodes int
 	// Chart tells whether Bourse itself is installed, with a market and a running manager.
 	Chart bool
+	// Federated tells whether each pool of fake nodes is a supplier with a cluster of its own. The hub is the market's and the buyer's then.
+	Federated bool
 }
 
 // partName keeps the names of clusters and wallets usable as names of files and processes.
@@ -46,6 +48,9 @@ var partName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
 // Validate reports what is wrong with the options.
 func (o Options) Validate() error {
 	if err := validateClusters(o.Clusters); err != nil {
+		return err
+	}
+	if err := o.validateFederation(); err != nil {
 		return err
 	}
 	switch {
@@ -79,11 +84,15 @@ func validateClusters(names []string) error {
 // Up starts a lab and returns when everything in it is ready.
 // When it fails, what has started stays for inspection, until Down.
 func (l *Lab) Up(ctx context.Context, o Options) error {
-	if err := o.Validate(); err != nil {
-		return err
-	}
 	fake, err := o.readFakeNodes()
 	if err != nil {
+		return err
+	}
+	if o.Federated {
+		fake = fake.Apart()
+		o.Clusters = append(o.Clusters, fake.Clusters()...)
+	}
+	if err := o.Validate(); err != nil {
 		return err
 	}
 	l.began = l.Now()
@@ -142,6 +151,9 @@ func (l *Lab) tools(o Options) []build.Tool {
 	if o.Chart {
 		tools = append(tools, build.Manager(l.Repo))
 	}
+	if o.Federated {
+		tools = append(tools, build.Relay(l.Repo))
+	}
 	return tools
 }
 
@@ -169,7 +181,7 @@ func (l *Lab) fillCluster(ctx context.Context, name string, o Options, fake fake
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.startFakeNodes(ctx, name, fake) })
-	if o.KubeRay {
+	if o.KubeRay && !(o.Federated && name == Hub) {
 		group.Go(func() error { return l.startKubeRay(ctx, name) })
 	}
 	if name == Hub && o.RealNodes > 0 {
@@ -183,12 +195,18 @@ func (l *Lab) startBourse(ctx context.Context, o Options, fake fakenode.File) er
 	if !o.Chart {
 		return nil
 	}
-	manager, err := l.installChart(ctx)
+	if o.Federated {
+		return l.startFederation(ctx, o)
+	}
+	manager, err := l.installChart(ctx, Hub)
 	if err != nil {
 		return fmt.Errorf("install chart: %w", err)
 	}
-	if err := l.applyMarket(ctx, o.pools(fake)); err != nil {
+	if err := l.applyMarket(ctx); err != nil {
 		return fmt.Errorf("open market: %w", err)
+	}
+	if err := l.applyPools(ctx, Hub, o.pools(fake)...); err != nil {
+		return fmt.Errorf("make pools: %w", err)
 	}
 	if err := l.startManager(ctx, o, manager); err != nil {
 		return fmt.Errorf("start manager: %w", err)

@@ -53,13 +53,22 @@ func (t *Teller) once(key, value, format string, args ...any) {
 	t.Say(format, args...)
 }
 
-// Table prints what kubectl shows.
+// Table prints what kubectl shows of the hub.
 func (t *Teller) Table(ctx context.Context, lab *Lab, args ...string) error {
-	out, err := lab.Kubectl(ctx, args...)
+	return t.TableIn(ctx, lab, hub, args...)
+}
+
+// TableIn prints what kubectl shows of one of the clusters.
+func (t *Teller) TableIn(ctx context.Context, lab *Lab, cluster string, args ...string) error {
+	out, err := lab.KubectlIn(ctx, cluster, args...)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t.out, "\n$ kubectl %s\n%s\n", strings.Join(args, " "), out)
+	where := ""
+	if cluster != hub {
+		where = "--context " + cluster + " "
+	}
+	fmt.Fprintf(t.out, "\n$ kubectl %s%s\n%s\n", where, strings.Join(args, " "), out)
 	return nil
 }
 
@@ -214,10 +223,10 @@ func (t *Teller) Ended(ctx context.Context, lab *Lab, job *Job) (bool, error) {
 	return false, nil
 }
 
-// Pods are the pods of the job's lease.
+// Pods are the pods of the job's lease, in its supplier's cluster.
 func Pods(ctx context.Context, lab *Lab, job *Job) ([]corev1.Pod, error) {
 	list := &corev1.PodList{}
-	if err := lab.Client.List(ctx, list, client.InNamespace(job.Lease.Status.Namespace)); err != nil {
+	if err := lab.In(lab.ClusterOf(job.Lease.Namespace)).List(ctx, list, client.InNamespace(job.Lease.Status.Namespace)); err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
 	return list.Items, nil

@@ -8,9 +8,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -28,7 +30,13 @@ type Lab struct {
 	// Clusters are its Kubernetes APIs by name.
 	Clusters map[string]struct {
 		Kubeconfig string `json:"kubeconfig"`
+		Server     string `json:"server"`
 	} `json:"clusters"`
+	// Suppliers are those that are clusters of their own. Each has one name, which is also that of its cluster and of its namespace in the hub.
+	Suppliers map[string]struct {
+		HubKubeconfig string `json:"hubKubeconfig"`
+		Link          string `json:"link"`
+	} `json:"suppliers"`
 	// Chain is its Solana chain.
 	Chain struct {
 		RPC       string `json:"rpc"`
@@ -41,8 +49,13 @@ type Lab struct {
 	// Bin are its programs by name.
 	Bin map[string]string `json:"bin"`
 	// Client speaks to the hub's API.
-	Client client.Client `json:"-"`
+	Client client.WithWatch `json:"-"`
+
+	clients map[string]client.WithWatch
 }
+
+// hub is the name of the cluster that the market is in.
+const hub = "hub"
 
 // Open reads the state of the lab in dir and connects to its hub.
 func Open(dir string) (*Lab, error) {
@@ -54,7 +67,19 @@ func Open(dir string) (*Lab, error) {
 	if err := json.Unmarshal(data, lab); err != nil {
 		return nil, fmt.Errorf("parse the lab's state: %w", err)
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", lab.Kubeconfig())
+	lab.clients = map[string]client.WithWatch{}
+	for name, cluster := range lab.Clusters {
+		if lab.clients[name], err = Connect(cluster.Kubeconfig); err != nil {
+			return nil, fmt.Errorf("connect to cluster %s: %w", name, err)
+		}
+	}
+	lab.Client = lab.clients[hub]
+	return lab, nil
+}
+
+// Connect speaks to the API that a kubeconfig leads to, with the rights that it gives.
+func Connect(kubeconfig string) (client.WithWatch, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig: %w", err)
 	}
@@ -66,18 +91,39 @@ func Open(dir string) (*Lab, error) {
 	if err := boursev1.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
-	if lab.Client, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
-		return nil, fmt.Errorf("connect to the hub: %w", err)
-	}
-	return lab, nil
+	return client.NewWithWatch(config, client.Options{Scheme: scheme})
 }
 
 // Kubeconfig is the path of the hub's kubeconfig.
-func (l *Lab) Kubeconfig() string { return l.Clusters["hub"].Kubeconfig }
+func (l *Lab) Kubeconfig() string { return l.Clusters[hub].Kubeconfig }
+
+// ClusterOf is the cluster whose GPUs are sold from a namespace of the hub: the supplier's own one, or the hub.
+func (l *Lab) ClusterOf(namespace string) string {
+	if _, apart := l.Suppliers[namespace]; apart {
+		return namespace
+	}
+	return hub
+}
+
+// Sellers are the clusters whose GPUs are sold.
+func (l *Lab) Sellers() []string {
+	if len(l.Suppliers) == 0 {
+		return []string{hub}
+	}
+	return slices.Sorted(maps.Keys(l.Suppliers))
+}
+
+// In speaks to the API of one of the clusters.
+func (l *Lab) In(cluster string) client.WithWatch { return l.clients[cluster] }
 
 // Kubectl runs kubectl against the hub and returns what it prints.
 func (l *Lab) Kubectl(ctx context.Context, args ...string) (string, error) {
-	args = append([]string{"kubectl", "--kubeconfig", l.Kubeconfig()}, args...)
+	return l.KubectlIn(ctx, hub, args...)
+}
+
+// KubectlIn runs kubectl against one of the clusters and returns what it prints.
+func (l *Lab) KubectlIn(ctx context.Context, cluster string, args ...string) (string, error) {
+	args = append([]string{"kubectl", "--kubeconfig", l.Clusters[cluster].Kubeconfig}, args...)
 	out, err := exec.CommandContext(ctx, l.Bin["localcluster"], args...).CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args[3:], " "), err, strings.TrimSpace(string(out)))

@@ -20,7 +20,8 @@ func (t *Teller) Output(ctx context.Context, lab *Lab, job *Job) error {
 		if err := t.Look(ctx, lab, job); err != nil {
 			return false, err
 		}
-		if status, err := lab.Kubectl(ctx, "get", "rayjobs", "-n", job.Lease.Status.Namespace, "-o", "jsonpath={.items[*].status.jobStatus}"); err == nil {
+		cluster := lab.ClusterOf(job.Lease.Namespace)
+		if status, err := lab.KubectlIn(ctx, cluster, "get", "rayjobs", "-n", job.Lease.Status.Namespace, "-o", "jsonpath={.items[*].status.jobStatus}"); err == nil {
 			t.once("rayjob/"+job.Name, status, "%-16s RayJob %s", "ray of "+job.Name, status)
 		}
 		if job.Lease.Status.End != nil {
@@ -30,7 +31,7 @@ func (t *Teller) Output(ctx context.Context, lab *Lab, job *Job) error {
 		if err != nil || head == "" {
 			return false, err
 		}
-		text, err := lab.Kubectl(ctx, "exec", "-n", job.Lease.Status.Namespace, head, "-c", "ray-head", "--", "sh", "-c", driverLogs)
+		text, err := lab.KubectlIn(ctx, cluster, "exec", "-n", job.Lease.Status.Namespace, head, "-c", "ray-head", "--", "sh", "-c", driverLogs)
 		if err != nil {
 			return false, err // there is none yet, or no head any more
 		}

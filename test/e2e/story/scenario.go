@@ -121,16 +121,18 @@ func (t *Teller) Apply(ctx context.Context, lab *Lab, path string) (*Job, error)
 func (t *Teller) Offers(ctx context.Context, lab *Lab, pools int) error {
 	t.Title("Offers: what the pools' idle GPUs are to the market")
 	err := t.Wait(ctx, "the pools' offers", startLimit, func(ctx context.Context) (bool, error) {
-		list := &boursev1.GPUPoolList{}
-		if err := lab.Client.List(ctx, list); err != nil {
-			return false, err
-		}
 		selling := 0
-		for i := range list.Items {
-			pool := &list.Items[i]
-			t.conditions("pool/"+pool.Name, pool, boursev1.PoolDiscovered, boursev1.PoolAdvertised)
-			if offered := pool.Status.GPUs.Offered; offered != nil && *offered > 0 {
-				selling++
+		for _, cluster := range lab.Sellers() {
+			list := &boursev1.GPUPoolList{}
+			if err := lab.In(cluster).List(ctx, list); err != nil {
+				return false, err
+			}
+			for i := range list.Items {
+				pool := &list.Items[i]
+				t.conditions("pool/"+pool.Name, pool, boursev1.PoolDiscovered, boursev1.PoolAdvertised)
+				if offered := pool.Status.GPUs.Offered; offered != nil && *offered > 0 {
+					selling++
+				}
 			}
 		}
 		return selling >= pools, nil
@@ -138,8 +140,10 @@ func (t *Teller) Offers(ctx context.Context, lab *Lab, pools int) error {
 	if err != nil {
 		return err
 	}
-	if err := t.Table(ctx, lab, "get", "gpupools"); err != nil {
-		return err
+	for _, cluster := range lab.Sellers() {
+		if err := t.TableIn(ctx, lab, cluster, "get", "gpupools"); err != nil {
+			return err
+		}
 	}
 	return t.Table(ctx, lab, "get", "gpuoffers", "-A")
 }
@@ -168,7 +172,8 @@ func (t *Teller) Running(ctx context.Context, lab *Lab, jobs ...*Job) error {
 		if terminal(job.Object) {
 			return errors.New(job.Name + " ended before it ran")
 		}
-		if err := t.Table(ctx, lab, "get", "pods", "-o", "wide", "-n", job.Lease.Status.Namespace); err != nil {
+		cluster := lab.ClusterOf(job.Lease.Namespace)
+		if err := t.TableIn(ctx, lab, cluster, "get", "pods", "-o", "wide", "-n", job.Lease.Status.Namespace); err != nil {
 			return err
 		}
 	}

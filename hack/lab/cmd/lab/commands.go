@@ -27,6 +27,7 @@ func up(ctx context.Context, env environment, args []string) error {
 		flags.IntVar(&options.SlotMS, "slot-ms", 100, "length of the chain's slots in milliseconds (a real one's: 400)")
 		flags.IntVar(&options.RealNodes, "real-nodes", 0, "how many real nodes the hub has (root, Linux)")
 		flags.BoolVar(&options.Chart, "chart", true, "Bourse itself: the chart, a market and a running manager")
+		flags.BoolVar(&options.Federated, "federated", false, "each pool of fake nodes is a supplier with a cluster and a manager of its own")
 	})
 	if err != nil {
 		return err
@@ -149,8 +150,8 @@ func restart(ctx context.Context, env environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(words) != 1 || words[0] != "manager" {
-		return errors.New("only the manager can be restarted: lab restart manager")
+	if len(words) == 0 || len(words) > 2 || words[0] != "manager" {
+		return errors.New("only managers can be restarted: lab restart manager [SUPPLIER]")
 	}
-	return lab.RestartManager(ctx)
+	return lab.RestartManager(ctx, strings.Join(words[1:], ""))
 }
