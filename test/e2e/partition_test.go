@@ -139,7 +139,7 @@ func (f *federation) dropped() int {
 func (p *partition) outlives(what string, of fault, lasts time.Duration) {
 	p.t.Helper()
 	p.teller.Title(fmt.Sprintf("For %s %s", lasts, what))
-	p.unbroken()
+	p.unbroken(p.t.Context())
 	before := p.job.Lease.Status.Usage.Sequence
 	p.set(of)
 	p.unbrokenFor(lasts, func() {})
@@ -236,22 +236,22 @@ func (p *partition) ownWork() *corev1.Pod {
 func (p *partition) unbrokenFor(lasts time.Duration, beside func()) {
 	p.t.Helper()
 	until := time.Now().Add(lasts)
-	p.must(p.teller.Wait(p.t.Context(), "the outage to be over", lasts+time.Minute, func(context.Context) (bool, error) {
-		p.unbroken()
+	p.must(p.teller.Wait(p.t.Context(), "the outage to be over", lasts+time.Minute, func(ctx context.Context) (bool, error) {
+		p.unbroken(ctx)
 		beside()
 		return !time.Now().Before(until), nil
 	}))
 }
 
 // unbroken holds that the lease runs on: nobody ended it, and its pods are those of the beginning.
-func (p *partition) unbroken() {
+func (p *partition) unbroken(ctx context.Context) {
 	p.t.Helper()
-	p.must(p.teller.Look(p.t.Context(), p.lab, p.job))
+	p.must(p.teller.Look(ctx, p.lab, p.job))
 	running := meta.FindStatusCondition(p.job.Lease.Status.Conditions, boursev1.LeaseRunning)
 	if running.Status != metav1.ConditionTrue || !running.LastTransitionTime.Equal(&p.since) || p.job.Lease.Status.End != nil {
 		p.t.Fatalf("the lease does not run on: %+v, end %+v", running, p.job.Lease.Status.End)
 	}
-	if diff := cmp.Diff(p.pods, identities(p.t.Context(), p.t, p.lab, p.job)); diff != "" {
+	if diff := cmp.Diff(p.pods, identities(ctx, p.t, p.lab, p.job)); diff != "" {
 		p.t.Fatalf("the lease's pods changed (-before +after):\n%s", diff)
 	}
 }
@@ -260,8 +260,8 @@ func (p *partition) unbroken() {
 func (p *partition) recovers() {
 	p.t.Helper()
 	mended := time.Now()
-	p.must(p.teller.Wait(p.t.Context(), "the meter to be heard of", recoverLimit, func(context.Context) (bool, error) {
-		p.unbroken()
+	p.must(p.teller.Wait(p.t.Context(), "the meter to be heard of", recoverLimit, func(ctx context.Context) (bool, error) {
+		p.unbroken(ctx)
 		return p.job.Lease.Status.Usage.Through.After(mended), nil
 	}))
 	usage := p.job.Lease.Status.Usage

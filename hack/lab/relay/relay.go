@@ -114,7 +114,7 @@ func (r *Relay) Serve(ctx context.Context, listener net.Listener) error {
 	for {
 		conn, err := listener.Accept()
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // that is how it ends
+			return nil // that is how it ends
 		}
 		if err != nil {
 			return fmt.Errorf("accept connection: %w", err)

@@ -27,7 +27,7 @@ func main() {
 	defer stop()
 	if err := run(ctx, *listen, *control, *target); err != nil {
 		fmt.Fprintln(os.Stderr, "relay:", err)
-		os.Exit(1) //nolint:gocritic // the process ends, and its signals with it
+		os.Exit(1)
 	}
 }
 
