@@ -32,8 +32,9 @@ const (
 	apartModel   = "a100-sxm-80gb"
 	longTerm     = 780 // seconds; the outages and what is waited for between them take less
 	recoverLimit = 3 * time.Minute
-	crowd        = 6 // jobs of four GPUs, of which eight are free and the supplier's own work takes four
 	crowdGPUs    = 4
+	crowd        = 6 // jobs of so many GPUs each. Eight are free, and the supplier's own work takes four of them
+	crowdOld     = 2 // of the jobs, those that are sold the free GPUs before the hub hears that some are taken
 )
 
 // A supplier's link to the hub fails in turn in every way, while it runs a lease: it is cut for two minutes, one direction is lost and
@@ -142,7 +143,7 @@ func (p *partition) outlives(what string, of fault, lasts time.Duration) {
 	p.unbroken(p.t.Context())
 	before := p.job.Lease.Status.Usage.Sequence
 	p.set(of)
-	p.unbrokenFor(lasts, func() {})
+	p.unbrokenFor(lasts, func(context.Context) error { return nil })
 	// One that was sent before may still arrive, and one whose answer is lost; the fault would be none if more did.
 	if heard := p.job.Lease.Status.Usage.Sequence; heard > before+2 {
 		p.t.Errorf("the hub heard of records %d to %d meanwhile", before+1, heard)
@@ -157,13 +158,14 @@ func (p *partition) outlivesDrops(lasts time.Duration) {
 	const every = 3 * time.Second
 	p.teller.Title(fmt.Sprintf("For %s 30 %% of new connections are dropped, and all end every %s", lasts, every))
 	before, next := p.dropped(), time.Now()
-	p.unbrokenFor(lasts, func() {
+	p.unbrokenFor(lasts, func(context.Context) error {
 		if time.Now().Before(next) {
-			return
+			return nil
 		}
 		next = time.Now().Add(every)
 		p.set(fault{Mode: "Refuse"})
 		p.set(fault{DropPercent: 30})
+		return nil
 	})
 	if p.dropped() == before {
 		p.t.Error("no connection was dropped")
@@ -173,29 +175,48 @@ func (p *partition) outlivesDrops(lasts time.Duration) {
 }
 
 // outlivesFlapping lets the link come and go every five seconds, at first with broken connections and then with silent ones, while more
-// is ordered than there is: the hub's offers are old, and somebody else takes GPUs that they promise.
+// is ordered than there is. It begins with a link that is down, behind which GPUs are taken that the hub then sells.
 func (p *partition) outlivesFlapping(each time.Duration) []*story.Job {
 	p.t.Helper()
 	p.teller.Title(fmt.Sprintf("For %s the link flaps every 5s, while more is ordered than there is", 2*each))
+	p.set(fault{Mode: "Refuse"})
+	own := p.ownWork()
 	var jobs []*story.Job
-	order := func() {
+	for len(jobs) < crowdOld {
+		jobs = append(jobs, p.order(fmt.Sprintf("crowd-%d", len(jobs)+1), 60, 1))
+	}
+	p.must(p.teller.Wait(p.t.Context(), "the hub to sell what is taken", supplyWithin, func(ctx context.Context) (bool, error) {
+		p.unbroken(ctx)
+		return p.matched(ctx, jobs)
+	}))
+	more := func(ctx context.Context) error {
 		if len(jobs) < crowd {
 			jobs = append(jobs, p.order(fmt.Sprintf("crowd-%d", len(jobs)+1), 60, 1))
 		}
-		for _, job := range jobs {
-			p.must(p.teller.Look(p.t.Context(), p.lab, job))
-		}
+		_, err := p.matched(ctx, jobs)
+		return err
 	}
 	p.set(fault{Mode: "Refuse", FlapMS: 5000})
-	own := p.ownWork() // the hub does not hear of it before it has matched the first jobs
-	p.unbrokenFor(each, order)
+	p.unbrokenFor(each, more)
 	p.set(fault{Mode: "Cut", FlapMS: 5000})
-	p.unbrokenFor(each, order)
+	p.unbrokenFor(each, more)
 	p.set(fault{})
 	p.recovers()
 	p.refusedStale()
 	p.must(p.lab.In(apart).Delete(p.t.Context(), own, client.GracePeriodSeconds(0)))
 	return jobs
+}
+
+// matched looks at the jobs, and says whether each has a lease.
+func (p *partition) matched(ctx context.Context, jobs []*story.Job) (bool, error) {
+	all := true
+	for _, job := range jobs {
+		if err := p.teller.Look(ctx, p.lab, job); err != nil {
+			return false, err // the job may name a lease that is not there yet
+		}
+		all = all && job.Lease != nil
+	}
+	return all, nil
 }
 
 // refusedStale holds that the supplier refused what the hub matched to GPUs that were not free any more.
@@ -233,13 +254,13 @@ func (p *partition) ownWork() *corev1.Pod {
 }
 
 // unbrokenFor holds that the lease runs on for so long, and does something beside it.
-func (p *partition) unbrokenFor(lasts time.Duration, beside func()) {
+func (p *partition) unbrokenFor(lasts time.Duration, beside func(context.Context) error) {
 	p.t.Helper()
 	until := time.Now().Add(lasts)
 	p.must(p.teller.Wait(p.t.Context(), "the outage to be over", lasts+time.Minute, func(ctx context.Context) (bool, error) {
 		p.unbroken(ctx)
-		beside()
-		return !time.Now().Before(until), nil
+		err := beside(ctx)
+		return !time.Now().Before(until), err
 	}))
 }
 
