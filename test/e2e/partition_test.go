@@ -143,7 +143,7 @@ func (p *partition) outlives(what string, of fault, lasts time.Duration) {
 	p.unbroken(p.t.Context())
 	before := p.job.Lease.Status.Usage.Sequence
 	p.set(of)
-	p.unbrokenFor(lasts, func(context.Context) error { return nil })
+	p.unbrokenFor(lasts, func() error { return nil })
 	// One that was sent before may still arrive, and one whose answer is lost; the fault would be none if more did.
 	if heard := p.job.Lease.Status.Usage.Sequence; heard > before+2 {
 		p.t.Errorf("the hub heard of records %d to %d meanwhile", before+1, heard)
@@ -158,7 +158,7 @@ func (p *partition) outlivesDrops(lasts time.Duration) {
 	const every = 3 * time.Second
 	p.teller.Title(fmt.Sprintf("For %s 30 %% of new connections are dropped, and all end every %s", lasts, every))
 	before, next := p.dropped(), time.Now()
-	p.unbrokenFor(lasts, func(context.Context) error {
+	p.unbrokenFor(lasts, func() error {
 		if time.Now().Before(next) {
 			return nil
 		}
@@ -189,11 +189,11 @@ func (p *partition) outlivesFlapping(each time.Duration) []*story.Job {
 		p.unbroken(ctx)
 		return p.matched(ctx, jobs)
 	}))
-	more := func(ctx context.Context) error {
+	more := func() error {
 		if len(jobs) < crowd {
 			jobs = append(jobs, p.order(fmt.Sprintf("crowd-%d", len(jobs)+1), 60, 1))
 		}
-		_, err := p.matched(ctx, jobs)
+		_, err := p.matched(p.t.Context(), jobs)
 		return err
 	}
 	p.set(fault{Mode: "Refuse", FlapMS: 5000})
@@ -254,12 +254,12 @@ func (p *partition) ownWork() *corev1.Pod {
 }
 
 // unbrokenFor holds that the lease runs on for so long, and does something beside it.
-func (p *partition) unbrokenFor(lasts time.Duration, beside func(context.Context) error) {
+func (p *partition) unbrokenFor(lasts time.Duration, beside func() error) {
 	p.t.Helper()
 	until := time.Now().Add(lasts)
 	p.must(p.teller.Wait(p.t.Context(), "the outage to be over", lasts+time.Minute, func(ctx context.Context) (bool, error) {
 		p.unbroken(ctx)
-		err := beside(ctx)
+		err := beside()
 		return !time.Now().Before(until), err
 	}))
 }
