@@ -41,7 +41,7 @@ func BenchmarkHub(b *testing.B) {
 	if b.N > 1 {
 		b.Skip("one run is many suppliers: -benchtime 1x")
 	}
-	lab := up(b, "--no-fake-nodes", "--kuberay=false")
+	lab := up(b, "--no-fake-nodes")
 	h := &hubBench{b: b, lab: lab, market: startMarket(b, lab), teller: story.NewTeller(b.Output(), time.Now)}
 	var cluster struct {
 		PID int `json:"pid"`
@@ -49,6 +49,7 @@ func BenchmarkHub(b *testing.B) {
 	readJSON(b, filepath.Join(lab.Dir, "proc", "cluster-hub.json"), &cluster)
 	h.cluster = cluster.PID
 	before := h.look()
+	h.rest(30 * time.Second)
 	h.join()
 	for b.Loop() {
 		h.run(before)
@@ -60,7 +61,8 @@ type hubBench struct {
 	b       *testing.B
 	lab     *story.Lab
 	market  *marketAlone
-	cluster int // the control plane's process
+	cluster int                                     // the control plane's process
+	idle    struct{ cluster, market time.Duration } // processor time in a minute without suppliers
 	teller  *story.Teller
 	members []*simulated
 }
@@ -85,6 +87,19 @@ func (h *hubBench) look() usage {
 		at: time.Now(), clusterCPU: spentBy(h.b, h.cluster), marketCPU: h.market.spent(),
 		clusterMiB: residentOf(h.b, h.cluster), marketMiB: residentOf(h.b, h.market.process.Process.Pid),
 	}
+}
+
+// rest measures what the hub takes without suppliers.
+func (h *hubBench) rest(long time.Duration) {
+	h.b.Helper()
+	began := h.look()
+	time.Sleep(long) //nolint:forbidigo // nothing happens meanwhile, and that is what is measured
+	ended := h.look()
+	share := float64(time.Minute) / float64(ended.at.Sub(began.at))
+	h.idle.cluster = time.Duration(share * float64(ended.clusterCPU-began.clusterCPU))
+	h.idle.market = time.Duration(share * float64(ended.marketCPU-began.marketCPU))
+	h.teller.Say("without suppliers the control plane takes %s of processor time a minute, the market %s",
+		h.idle.cluster.Round(time.Millisecond), h.idle.market.Round(time.Millisecond))
 }
 
 // join makes the suppliers' namespaces, members and offers, and waits until the market has looked at each.
