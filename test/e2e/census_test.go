@@ -28,6 +28,7 @@ type census struct {
 
 	lock     sync.Mutex
 	held     map[string]int64 // node to the GPUs that pods hold now
+	own      int64            // how many of the model's GPUs the supplier's own work has, and leases cannot
 	most     int64            // the most that pods ever held of all nodes
 	mostSold int64            // the most that leases ever held
 	changes  int
@@ -73,6 +74,13 @@ func (c *census) free() map[string]int64 {
 		free[node] -= gpus
 	}
 	return free
+}
+
+// reserve tells how many of the model's GPUs leases cannot have from now on.
+func (c *census) reserve(own int64) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.own = own
 }
 
 // follow lets look see all objects whenever one of them has changed.
@@ -135,7 +143,7 @@ func (c *census) pods(all map[client.ObjectKey]*corev1.Pod) {
 
 // leases counts what leases hold that were accepted and have not ended; the lock is held.
 func (c *census) leases(all map[client.ObjectKey]*boursev1.GPULease) {
-	var sold, of int64
+	sold, of := int64(0), -c.own
 	for _, lease := range all {
 		if lease.Spec.Model == apartModel && kube.IsTrue(lease, boursev1.LeaseAccepted) && lease.Status.End == nil {
 			sold += int64(lease.Spec.Workers * lease.Spec.PerWorker)

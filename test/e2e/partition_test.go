@@ -181,6 +181,7 @@ func (p *partition) outlivesFlapping(each time.Duration) []*story.Job {
 	p.teller.Title(fmt.Sprintf("For %s the link flaps every 5s, while more is ordered than there is", 2*each))
 	p.set(fault{Mode: "Refuse"})
 	own := p.ownWork()
+	p.census.reserve(crowdGPUs)
 	var jobs []*story.Job
 	for len(jobs) < crowdOld {
 		jobs = append(jobs, p.order(fmt.Sprintf("crowd-%d", len(jobs)+1), 60, 1))
@@ -203,6 +204,7 @@ func (p *partition) outlivesFlapping(each time.Duration) []*story.Job {
 	p.set(fault{})
 	p.recovers()
 	p.refusedStale()
+	p.census.reserve(0)
 	p.must(p.lab.In(apart).Delete(p.t.Context(), own, client.GracePeriodSeconds(0)))
 	return jobs
 }
@@ -249,6 +251,10 @@ func (p *partition) ownWork() *corev1.Pod {
 	p.must(p.teller.Wait(p.t.Context(), "the supplier's own work to be admitted", supplyWithin, func(ctx context.Context) (bool, error) {
 		err := p.lab.In(apart).Create(ctx, pod)
 		return err == nil, err // a new namespace may not have its service account yet
+	}))
+	p.must(p.teller.Wait(p.t.Context(), "the supplier's own work to have its GPUs", supplyWithin, func(ctx context.Context) (bool, error) {
+		err := p.lab.In(apart).Get(ctx, client.ObjectKeyFromObject(pod), pod)
+		return err == nil && pod.Spec.NodeName != "", err
 	}))
 	return pod
 }

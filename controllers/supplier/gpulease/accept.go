@@ -56,15 +56,23 @@ func (r *Reconciler) accept(ctx context.Context, lease *boursev1.GPULease) (reco
 		return reconcile.Result{}, err
 	}
 	if !held {
-		lease.Status.Namespace = space(lease)
-		kube.Waiting(lease, boursev1.LeaseAccepted, boursev1.ReasonHolding, "The GPUs are being held")
-		return reconcile.Result{RequeueAfter: left}, nil
+		return r.holding(lease, left), nil
 	}
 	lease.Status.Namespace, lease.Status.Nodes = space(lease), hosts[:min(len(hosts), maxNodes)]
 	kube.True(lease, boursev1.LeaseAccepted, boursev1.ReasonCapacityHeld, fmt.Sprintf("%d GPUs are held on %d nodes", gpus(lease), len(hosts)))
 	kube.Waiting(lease, boursev1.LeaseFunded, boursev1.ReasonAwaitingDeposit, "The buyer has not deposited yet")
 	kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonAwaitingDeposit, "The buyer has not deposited yet")
 	return reconcile.Result{}, nil
+}
+
+// holding says that the GPUs are being held, unless it has turned out that they cannot be.
+func (r *Reconciler) holding(lease *boursev1.GPULease, left time.Duration) reconcile.Result {
+	if lease.Status.End != nil {
+		return reconcile.Result{}
+	}
+	lease.Status.Namespace = space(lease)
+	kube.Waiting(lease, boursev1.LeaseAccepted, boursev1.ReasonHolding, "The GPUs are being held")
+	return reconcile.Result{RequeueAfter: left}
 }
 
 // tooLate refuses a lease whose GPUs were not held in time, in the words of the scheduler.
@@ -87,11 +95,20 @@ func (r *Reconciler) decline(lease *boursev1.GPULease, reason, message string) {
 	r.end(lease, boursev1.EndNotAccepted, boursev1.PartySupplier, r.Now(), message)
 }
 
-// hold makes the lease's namespace, its walls, and the pods that hold its GPUs, and returns the nodes once all are placed.
+// hold makes the lease's namespace, its walls, and the pods that hold its GPUs, and returns the nodes once all are placed. A place that was
+// given up for another lease's workers is not kept.
 func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *boursev1.GPUPool) ([]string, bool, error) {
 	state, err := r.state(ctx, lease)
 	if err != nil {
 		return nil, false, err
+	}
+	other, err := r.displaced(ctx, lease, state.Holders)
+	if err != nil {
+		return nil, false, err
+	}
+	if other != "" {
+		r.decline(lease, boursev1.ReasonCapacityGone, "The GPUs are promised to lease "+other)
+		return nil, false, nil
 	}
 	if len(state.Holders) > int(lease.Spec.Workers) {
 		hosts, ok := ray.Hosts(state.Holders)
