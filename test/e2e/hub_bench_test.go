@@ -93,7 +93,7 @@ func (h *hubBench) look() usage {
 func (h *hubBench) rest(long time.Duration) {
 	h.b.Helper()
 	began := h.look()
-	time.Sleep(long) //nolint:forbidigo // nothing happens meanwhile, and that is what is measured
+	time.Sleep(long) // nothing happens meanwhile, and that is what is measured
 	ended := h.look()
 	share := float64(time.Minute) / float64(ended.at.Sub(began.at))
 	h.idle.cluster = time.Duration(share * float64(ended.clusterCPU-began.clusterCPU))
