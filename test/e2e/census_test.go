@@ -85,7 +85,8 @@ func (c *census) reserve(own int64) {
 
 // follow lets look see all objects whenever one of them has changed.
 func follow[T client.Object](
-	ctx context.Context, c *census, side client.WithWatch, list client.ObjectList, look func(map[client.ObjectKey]T), options ...client.ListOption,
+	ctx context.Context, c *census, side client.WithWatch, list client.ObjectList, look func(map[client.ObjectKey]T),
+	options ...client.ListOption,
 ) {
 	changes, err := side.Watch(ctx, list, options...)
 	if err != nil {

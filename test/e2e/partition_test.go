@@ -96,8 +96,8 @@ func (f *federation) order(name string, seconds, workers int) *story.Job {
 	sample, err := os.ReadFile(filepath.Join(samples, "computejob-interactive-io.yaml"))
 	f.must(err)
 	text := strings.NewReplacer("name: notebook", "name: "+name, "[h100-sxm-80gb, a100-sxm-80gb]", "["+apartModel+"]",
-		"workers: 2", fmt.Sprintf("workers: %d", workers), `budgetUSD: "5"`, `budgetUSD: "20"`, "perWorker: 4", fmt.Sprintf("perWorker: %d", crowdGPUs),
-		"durationSeconds: 60", fmt.Sprintf("durationSeconds: %d", seconds)).Replace(string(sample))
+		"workers: 2", fmt.Sprintf("workers: %d", workers), `budgetUSD: "5"`, `budgetUSD: "20"`,
+		"perWorker: 4", fmt.Sprintf("perWorker: %d", crowdGPUs), "durationSeconds: 60", fmt.Sprintf("durationSeconds: %d", seconds)).Replace(string(sample))
 	path := filepath.Join(f.t.TempDir(), name+".yaml")
 	f.must(os.WriteFile(path, []byte(text), 0o600))
 	job, err := f.teller.Apply(f.t.Context(), f.lab, path)

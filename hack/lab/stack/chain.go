@@ -176,7 +176,9 @@ func configure(
 }
 
 // makeWallets makes the wallets that every lab has, and those of the suppliers that have clusters of their own.
-func (l *Lab) makeWallets(ctx context.Context, network *solana.Network, suppliers []string) (signer.Signer, map[string]chain.Address, error) {
+func (l *Lab) makeWallets(
+	ctx context.Context, network *solana.Network, suppliers []string,
+) (signer.Signer, map[string]chain.Address, error) {
 	var authority signer.Signer
 	addresses := map[string]chain.Address{}
 	for _, name := range append([]string{Authority, Treasury, Arbiter, Supplier, Buyer}, suppliers...) {
