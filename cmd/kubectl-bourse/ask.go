@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/book"
@@ -79,6 +80,9 @@ func (a *asks) snapshot(ctx context.Context) (listing.Snapshot, string, error) {
 			return listing.Snapshot{}, "", err
 		}
 		market, err := listing.Take(ctx, hub)
+		if apierrors.IsForbidden(err) {
+			err = fmt.Errorf("%w; let somebody who may read that write the market to a file, and give it with --from", err)
+		}
 		return market, namespace, err
 	}
 	var market listing.Snapshot

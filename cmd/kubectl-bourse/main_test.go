@@ -107,7 +107,7 @@ func TestWhatLeasesHoldIsTakenFromTheOffers(t *testing.T) {
 	if code, stdout, _ := ask(t, "quote", "other", "--from", market); code != exitNo || !strings.Contains(stdout, "capacity") {
 		t.Errorf("another job: code %d:\n%s", code, stdout)
 	}
-	if code, stdout, _ := ask(t, "quote", "train", "--from", market); code != 0 {
+	if code, stdout, _ := ask(t, "quote", "train", "--from", market); code != 0 || !strings.HasPrefix(stdout, "1 offer of 1 fits job train: ") {
 		t.Errorf("its own job: code %d:\n%s", code, stdout)
 	}
 }

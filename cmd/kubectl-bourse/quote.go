@@ -49,9 +49,12 @@ func newQuote(hub *hubFlags, now func() time.Time) *cobra.Command {
 // quote prints the offers that fit. It returns errNo if there are none.
 func (q *question) quote(to io.Writer, most int) error {
 	decision := q.book.Judge(&q.demand)
-	spec := &q.job.Spec
-	fmt.Fprintf(to, "%s of %d fit job %s: %d × %d GPUs for %s, paid in %s, at most %s USD per GPU-hour.\n\n",
-		offers(decision.Fit), decision.Offers, q.job.Name, spec.GPUs.Workers, spec.GPUs.PerWorker,
+	spec, verb := &q.job.Spec, "fit"
+	if decision.Fit == 1 {
+		verb = "fits"
+	}
+	fmt.Fprintf(to, "%s of %d %s job %s: %d × %d GPUs for %s, paid in %s, at most %s USD per GPU-hour.\n\n",
+		offers(decision.Fit), decision.Offers, verb, q.job.Name, spec.GPUs.Workers, spec.GPUs.PerWorker,
 		time.Duration(spec.DurationSeconds)*time.Second, spec.Bid.Token, spec.Bid.MaxPriceUSD)
 	if decision.Won() == nil {
 		fmt.Fprintf(to, "%s\n", decision.Explain())

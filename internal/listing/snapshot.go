@@ -13,6 +13,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/book"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/manifest"
 )
@@ -70,24 +71,20 @@ func (s *Snapshot) Parse(text []byte) error {
 	return nil
 }
 
-// Market returns the Market that serves jobs: of several that are ready, the first by name; nil when none is ready.
-func (s *Snapshot) Market() *boursev1.Market {
-	var first *boursev1.Market
-	for i := range s.Markets {
-		if market := &s.Markets[i]; kube.IsTrue(market, boursev1.Ready) && (first == nil || market.Name < first.Name) {
-			first = market
-		}
-	}
-	return first
-}
+// Market returns the Market that serves jobs, or nil.
+func (s *Snapshot) Market() *boursev1.Market { return contract.Serving(s.Markets) }
 
 // Book returns the book as the market has it at a moment: every offer, less what is held of it, except for one job. It also returns which
 // offers cannot be read; they are not in it, as they are not in the market's.
 func (s *Snapshot) Book(except types.UID, now time.Time) (*book.Book, error) {
-	b := book.New()
+	b, suppliers := book.New(), map[string]Supplier{}
 	var unreadable []error
 	for i := range s.Offers {
-		entry, err := Offer(&s.Offers[i], s.supplier(s.Offers[i].Namespace))
+		namespace := s.Offers[i].Namespace
+		if _, known := suppliers[namespace]; !known {
+			suppliers[namespace] = s.supplier(namespace)
+		}
+		entry, err := Offer(&s.Offers[i], suppliers[namespace])
 		if err != nil {
 			unreadable = append(unreadable, fmt.Errorf("offer %s: %w", NameOf(&s.Offers[i]), err))
 			continue

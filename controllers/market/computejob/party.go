@@ -10,23 +10,17 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/kube"
 )
 
-// market returns the Market that serves jobs: of several that are ready, the first by name. It returns nil when none is ready.
+// market returns the Market that serves jobs, or nil.
 func (r *Reconciler) market(ctx context.Context) (*boursev1.Market, error) {
 	var markets boursev1.MarketList
 	if err := r.Hub.List(ctx, &markets); err != nil {
 		return nil, fmt.Errorf("list markets: %w", err)
 	}
-	var first *boursev1.Market
-	for i := range markets.Items {
-		market := &markets.Items[i]
-		if kube.IsTrue(market, boursev1.Ready) && (first == nil || market.Name < first.Name) {
-			first = market
-		}
-	}
-	return first, nil
+	return contract.Serving(markets.Items), nil
 }
 
 // member returns the admitted Member of a namespace, or nil.

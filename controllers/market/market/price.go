@@ -14,6 +14,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/listing"
 	"github.com/bourse-dev/bourse/internal/money"
 	"github.com/bourse-dev/bourse/internal/price"
 )
@@ -97,7 +98,7 @@ func (r *Reconciler) loads(ctx context.Context, names price.Names) (map[price.Ke
 
 // holds says whether a lease has GPUs.
 func holds(lease *boursev1.GPULease) bool {
-	return lease.Spec.State != boursev1.LeaseEnded && lease.Status.End == nil && kube.IsTrue(lease, boursev1.LeaseAccepted)
+	return listing.Open(lease) && kube.IsTrue(lease, boursev1.LeaseAccepted)
 }
 
 // step returns the prices after a round. A price of what is not for sale now stays, with its time; one of what the spec does not name any

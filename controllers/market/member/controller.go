@@ -20,6 +20,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/kube"
+	"github.com/bourse-dev/bourse/internal/listing"
 )
 
 // byWallet indexes members by their wallet, and byClosed the settlements that closed a lease by the lease's namespace.
@@ -75,7 +76,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, member *boursev1.Member) (re
 func counts() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		lease, ok := e.ObjectNew.(*boursev1.GPULease)
-		return ok && !open(lease)
+		return ok && !listing.Open(lease)
 	}}
 }
 

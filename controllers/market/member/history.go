@@ -7,6 +7,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/listing"
 	"github.com/bourse-dev/bourse/internal/money"
 	"github.com/bourse-dev/bourse/internal/reputation"
 )
@@ -22,7 +23,7 @@ func history(leases []boursev1.GPULease, paid map[string]money.Amount) (events [
 			continue
 		}
 		agreed := reputation.Hours(terms.Whole())
-		if open(lease) {
+		if listing.Open(lease) {
 			explored += agreed
 			continue
 		}
@@ -88,11 +89,6 @@ func endOf(lease *boursev1.GPULease) time.Time {
 
 // dayOf counts days from the first of 1970, in UTC.
 func dayOf(at time.Time) int { return int(at.Unix() / int64(day/time.Second)) }
-
-// open says whether a lease may still use GPUs.
-func open(lease *boursev1.GPULease) bool {
-	return lease.Spec.State != boursev1.LeaseEnded && lease.Status.End == nil
-}
 
 // ran is the GPU time of a lease, in milliseconds.
 func ran(lease *boursev1.GPULease) uint64 {

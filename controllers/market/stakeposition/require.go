@@ -11,6 +11,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/listing"
 	"github.com/bourse-dev/bourse/internal/money"
 	"github.com/bourse-dev/bourse/internal/stake"
 )
@@ -32,7 +33,7 @@ func (r *Reconciler) require(ctx context.Context, namespace string, rules *bours
 		}
 	}
 	for i := range leases.Items {
-		if lease := &leases.Items[i]; lease.Spec.State != boursev1.LeaseEnded && lease.Status.End == nil {
+		if lease := &leases.Items[i]; listing.Open(lease) {
 			gpus[lease.Spec.Model] += int64(lease.Spec.Workers) * int64(lease.Spec.PerWorker)
 		}
 	}

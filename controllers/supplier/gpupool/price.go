@@ -65,20 +65,16 @@ func follows(pool *boursev1.GPUPool) bool {
 	return pool.Spec.AutoPrice != nil
 }
 
-// market returns the Market that serves jobs: of several that are ready, the first by name. It has no name when none is ready.
+// market returns the Market that serves jobs, or one that says nothing.
 func (r *Reconciler) market(ctx context.Context) (*boursev1.Market, error) {
 	var markets boursev1.MarketList
 	if err := r.Hub.List(ctx, &markets); err != nil {
 		return nil, fmt.Errorf("list markets: %w", err)
 	}
-	first := &boursev1.Market{}
-	for i := range markets.Items {
-		market := &markets.Items[i]
-		if kube.IsTrue(market, boursev1.Ready) && (first.Name == "" || market.Name < first.Name) {
-			first = market
-		}
+	if serving := contract.Serving(markets.Items); serving != nil {
+		return serving, nil
 	}
-	return first, nil
+	return &boursev1.Market{}, nil
 }
 
 // within returns the market's price, or the limit that it is beyond; false if there is none that can be read.
