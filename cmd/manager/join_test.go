@@ -10,7 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/controllers"
@@ -92,6 +96,31 @@ func TestAManagerThatJoinedHasOneWallet(t *testing.T) {
 	o.roles = controllers.Roles{controllers.Supplier}
 	if got, err := o.memberWallet(); err != nil || got != first.PublicKey() {
 		t.Errorf("one role of two: %s, %v", got, err)
+	}
+}
+
+// A hub has the heartbeats of kubelets by the thousand; a market wants those of its members' managers.
+func TestAMarketReadsNoOtherLeasesThanThoseOfItsMembers(t *testing.T) {
+	leaseOf := func(objects map[client.Object]cache.ByObject) cache.ByObject {
+		for kind, of := range objects {
+			if _, lease := kind.(*coordinationv1.Lease); lease {
+				return of
+			}
+		}
+		t.Fatal("all are read")
+		return cache.ByObject{}
+	}
+	market, supplier := options{roles: controllers.Roles{controllers.Market}}, options{roles: controllers.Roles{controllers.Supplier}}
+	kubelets, member := labels.Set{}, labels.Set{boursev1.LabelPresence: "supplier"}
+	own := leaseOf(managerOptions(market, nil, "bourse-system").Cache.ByObject).Namespaces
+	if selector := own[cache.AllNamespaces].LabelSelector; len(own) != 2 || selector.Matches(kubelets) || !selector.Matches(member) {
+		t.Errorf("a market reads %v", own)
+	}
+	if selector := leaseOf(ownOnly(market)).Label; selector.Matches(kubelets) || !selector.Matches(member) {
+		t.Errorf("a market in another cluster reads %v", selector)
+	}
+	if own := leaseOf(managerOptions(supplier, nil, "bourse-system").Cache.ByObject).Namespaces; len(own) != 1 {
+		t.Errorf("a supplier reads %v", own)
 	}
 }
 

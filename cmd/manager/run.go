@@ -59,6 +59,9 @@ func run(ctx context.Context, o options, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
+	if err := showPresence(mgr, hub, o, now); err != nil {
+		return err
+	}
 	if err := addProbes(mgr, hub); err != nil {
 		return err
 	}
@@ -115,8 +118,12 @@ func fileConfig(flagName, path string) (*rest.Config, error) {
 
 func managerOptions(o options, scheme *runtime.Scheme, namespace string) ctrl.Options {
 	caches := cacheOptions()
-	// Leases of other namespaces are the heartbeats of kubelets, by the thousand.
-	caches.ByObject = map[client.Object]cache.ByObject{&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{namespace: {}}}}
+	// Leases of other namespaces are the heartbeats of kubelets, by the thousand, but for those of members' managers.
+	leases := map[string]cache.Config{namespace: {}}
+	if o.roles.Has(controllers.Market) {
+		leases[cache.AllNamespaces] = cache.Config{LabelSelector: presences()}
+	}
+	caches.ByObject = map[client.Object]cache.ByObject{&coordinationv1.Lease{}: {Namespaces: leases}}
 	return ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         caches,
@@ -191,7 +198,10 @@ func hubOf(ctx context.Context, mgr ctrl.Manager, o *options, scheme *runtime.Sc
 // namespaces.
 func ownOnly(o options) map[client.Object]cache.ByObject {
 	joined, buyer := o.hubJoin.url != "", o.roles.Has(controllers.Buyer)
-	if o.roles.Has(controllers.Market) || buyer && !joined {
+	if o.roles.Has(controllers.Market) {
+		return map[client.Object]cache.ByObject{&coordinationv1.Lease{}: {Label: presences()}}
+	}
+	if buyer && !joined {
 		return nil
 	}
 	own := cache.ByObject{Namespaces: map[string]cache.Config{o.memberNamespace: {}}}

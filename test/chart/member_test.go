@@ -13,7 +13,7 @@ func TestAHubHasTheRolesOfItsMembers(t *testing.T) {
 	for name, needs := range map[string][]string{
 		"bourse-member": {
 			"events/create", "events/patch", "gpuleases/patch", "gpuleases/status/patch", "gpuleases/watch", "gpuoffers/create", "gpuoffers/delete",
-			"gpuoffers/patch", "gpuoffers/watch", "members/watch", "stakepositions/patch", "stakepositions/watch",
+			"gpuoffers/patch", "gpuoffers/watch", "leases/create", "leases/patch", "members/watch", "stakepositions/patch", "stakepositions/watch",
 		},
 		"bourse-member-reader": {"markets/get", "markets/list", "markets/watch", "vouchers/get", "vouchers/list", "vouchers/watch"},
 	} {

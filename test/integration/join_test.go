@@ -147,7 +147,7 @@ func (l *joinLab) judge(members *hubjoin.Hub) {
 		l.Fatal(err)
 	}
 	teller := &kube.Teller{Client: mgr.GetClient(), Recorder: events.NewFakeRecorder(1000), Metrics: metrics.New(prometheus.NewRegistry())}
-	r := &member.Reconciler{Teller: teller, Hub: mgr.GetClient(), Access: members}
+	r := &member.Reconciler{Teller: teller, Hub: mgr.GetClient(), Access: members, Now: time.Now}
 	if err := r.SetupWithManager(l.Context(), mgr); err != nil {
 		l.Fatal(err)
 	}
