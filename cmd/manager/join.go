@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -26,6 +27,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/hubjoin"
 	"github.com/bourse-dev/bourse/internal/join"
 	"github.com/bourse-dev/bourse/internal/joinhttp"
+	"github.com/bourse-dev/bourse/internal/metrics"
 )
 
 // Bounds of a token's life. The API server makes none that is shorter.
@@ -43,6 +45,7 @@ type joinOptions struct {
 	selfSigned     bool
 	hubURL, hubCA  string
 	tokensLifetime time.Duration
+	minStake       uint
 }
 
 func (j *joinOptions) addFlags(fs *flag.FlagSet) {
@@ -53,13 +56,15 @@ func (j *joinOptions) addFlags(fs *flag.FlagSet) {
 	fs.StringVar(&j.hubURL, "join-hub-url", "", "`URL` of the hub's API server as members reach it; default: as this manager does")
 	fs.StringVar(&j.hubCA, "join-hub-ca", "",
 		"`file` with the certificates that members know it by; default: those that this manager knows it by")
+	fs.UintVar(&j.minStake, "join-min-stake", 0,
+		"how many whole tokens of the market's spec.stake a wallet must have bonded in its own pool to become a member; default: none")
 	fs.DurationVar(&j.tokensLifetime, "join-token-lifetime", longestToken, "how long a member's token is good, from 10m to 1h")
 }
 
 // check returns what is wrong with the flags.
 func (j *joinOptions) check(roles controllers.Roles) error {
 	if j.address == "" {
-		if j.url+j.certificates+j.hubURL+j.hubCA != "" || j.selfSigned {
+		if j.url+j.certificates+j.hubURL+j.hubCA != "" || j.selfSigned || j.minStake > 0 {
 			return errors.New("the flags --join-… go with --join-address: give it too, such as --join-address=:9444")
 		}
 		return nil
@@ -79,6 +84,9 @@ func (j *joinOptions) check(roles controllers.Roles) error {
 	}
 	if j.tokensLifetime < shortestToken || j.tokensLifetime > longestToken {
 		problems = append(problems, fmt.Errorf("--join-token-lifetime must be from %s to %s", shortestToken, longestToken))
+	}
+	if j.minStake > math.MaxUint32 {
+		problems = append(problems, fmt.Errorf("--join-min-stake must be at most %d", uint32(math.MaxUint32)))
 	}
 	return errors.Join(problems...)
 }
@@ -101,11 +109,12 @@ func (j *joinOptions) open(setup *controllers.Options, mgr ctrl.Manager, hub clu
 	}
 	members := hubjoin.New(hubjoin.Options{
 		Client: hub.GetClient(), Live: hub.GetAPIReader(), Server: server, CA: authorities, Lifetime: j.tokensLifetime, Now: setup.Now,
+		Stake: hubjoin.StakeRule{Least: uint32(j.minStake), Chain: setup.Chain}, //nolint:gosec // checked with the flags
 	})
 	setup.Access = members
 	runs := &joinServer{
 		options: *j, members: members, certificate: certificate, network: setup.Chain.GenesisHash,
-		log: mgr.GetLogger().WithName("join"), now: setup.Now,
+		log: mgr.GetLogger().WithName("join"), now: setup.Now, told: setup.Metrics,
 	}
 	if err := errors.Join(mgr.Add(certificate), mgr.Add(runs)); err != nil {
 		return fmt.Errorf("add join server: %w", err)
@@ -163,6 +172,7 @@ type joinServer struct {
 	network     func(ctx context.Context) (chain.Hash, error)
 	log         logr.Logger
 	now         func() time.Time
+	told        *metrics.Metrics
 }
 
 // NeedLeaderElection says no.
@@ -187,7 +197,9 @@ func (s *joinServer) Start(ctx context.Context) error {
 		return fmt.Errorf("--join-address: %w", err)
 	}
 	s.log.Info("Opened the hub to those who join", "address", listener.Addr().String(), "hub", hub, "network", network.String())
-	return joinhttp.NewServer(gate, s.members, s.log, s.now).Serve(ctx, listener, s.certificate.GetCertificate)
+	server := joinhttp.NewServer(gate, s.members, s.log, s.now)
+	server.Observe = s.told.JoinRequest
+	return server.Serve(ctx, listener, s.certificate.GetCertificate)
 }
 
 // askNetwork asks until the chain answers or the context ends.

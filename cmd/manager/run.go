@@ -73,6 +73,9 @@ func run(ctx context.Context, o options, now func() time.Time) error {
 	if o.roles.Has(controllers.Supplier) {
 		metrics.CollectSupply(ctrlmetrics.Registry, supplyOf(ctx, mgr.GetClient()))
 	}
+	if o.roles.Has(controllers.Market) {
+		metrics.CollectMembers(ctrlmetrics.Registry, membersOf(ctx, hub.GetClient()))
+	}
 	if err := requireKinds(mgr, hub, o.roles); err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (d *door) post(path string, body any) (int, []byte) {
 type identity struct {
 	wallet, agent       string
 	asWallet, asAgent   string
-	nothing, sentBefore bool                                // it sends nothing, or what was sent before
+	nothing, sentBefore bool                                  // it sends nothing, or what was sent before
 	before              func(d *door, member *signer.Keypair) // what happened since the wallet "member" joined
 }
 

@@ -218,7 +218,7 @@ func statusOf(reason join.Reason) int {
 	switch reason {
 	case join.Malformed, join.UnsupportedVersion:
 		return http.StatusBadRequest
-	case join.Suspended, join.NotMember:
+	case join.Suspended, join.NotMember, join.StakeRequired:
 		return http.StatusForbidden
 	case join.WalletTaken:
 		return http.StatusConflict

@@ -28,6 +28,10 @@ func touched(t *testing.T) *prometheus.Registry {
 			GPUs: map[metrics.GPUState]int32{{Model: "l4", State: metrics.StateFree}: 8}, HeldBack: map[string]int32{"Budget": 4},
 		}, nil
 	})
+	m.JoinRequest("renew", metrics.OutcomeOK)
+	metrics.CollectMembers(reg, func() (map[metrics.MemberState]int, error) {
+		return map[metrics.MemberState]int{{State: metrics.MemberReady, Managers: metrics.ManagersSeen}: 3}, nil
+	})
 	touch(reg)
 	return reg
 }
