@@ -70,12 +70,7 @@ func run(ctx context.Context, o options, now func() time.Time) error {
 		return err
 	}
 	setup.SystemNamespace = namespace
-	if o.roles.Has(controllers.Supplier) {
-		metrics.CollectSupply(ctrlmetrics.Registry, supplyOf(ctx, mgr.GetClient()))
-	}
-	if o.roles.Has(controllers.Market) {
-		metrics.CollectMembers(ctrlmetrics.Registry, membersOf(ctx, hub.GetClient()))
-	}
+	collect(ctx, o.roles, mgr, hub)
 	if err := requireKinds(mgr, hub, o.roles); err != nil {
 		return err
 	}
@@ -86,6 +81,16 @@ func run(ctx context.Context, o options, now func() time.Time) error {
 		return fmt.Errorf("run manager: %w", err)
 	}
 	return nil
+}
+
+// collect exports the state that each role knows.
+func collect(ctx context.Context, roles controllers.Roles, local, hub cluster.Cluster) {
+	if roles.Has(controllers.Supplier) {
+		metrics.CollectSupply(ctrlmetrics.Registry, supplyOf(ctx, local.GetClient()))
+	}
+	if roles.Has(controllers.Market) {
+		metrics.CollectMembers(ctrlmetrics.Registry, membersOf(ctx, hub.GetClient()))
+	}
 }
 
 func newScheme() (*runtime.Scheme, error) {

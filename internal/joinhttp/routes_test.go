@@ -95,7 +95,9 @@ func identities() map[string]identity {
 		"the agent of before": with(func(i *identity) {
 			i.asWallet = "agent" // it has not got the wallet
 			i.before = func(d *door, _ *signer.Keypair) {
-				d.ask(joinPath, identity{wallet: "member", agent: "newer", asWallet: "member", asAgent: "newer"})
+				if reason := d.ask(joinPath, identity{wallet: "member", agent: "newer", asWallet: "member", asAgent: "newer"}); reason != "" {
+					d.Fatal(reason)
+				}
 			}
 		}),
 		"a member by another way": {
@@ -267,8 +269,8 @@ func TestNothingElseIsServed(t *testing.T) {
 
 func TestEachRequestIsCountedOnce(t *testing.T) {
 	d := newDoor(t)
-	d.ask(joinPath, identities()["a member"])
-	d.ask(renewPath, identities()["a thief of the name"])
+	d.post(joinPath, d.body(joinPath, identities()["a member"]))
+	d.post(renewPath, d.body(renewPath, identities()["a thief of the name"]))
 	d.hub.Fail(func(string, client.Object) error { return errors.New("the API server is down") })
 	d.post(joinPath, d.body(joinPath, identities()["a stranger"]))
 	for len(d.seen) < 40 && !slices.Contains(d.seen, "challenge Busy") {

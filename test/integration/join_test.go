@@ -347,6 +347,9 @@ func TestTheJoinServerMayDoNoMoreThanJoin(t *testing.T) {
 	l := newJoinLab(t)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "controller"}}
 	l.create(account)
+	if err := l.server.List(t.Context(), &boursev1.MarketList{}); err != nil {
+		t.Errorf("it does not find out what is staked: %v", err)
+	}
 	for name, try := range map[string]func() error{
 		"a token of another account": func() error { return token(t, l.server, "kube-system", "controller") },
 		"all rights":                 func() error { return l.server.Create(t.Context(), toAdmin("default")) },
