@@ -16,15 +16,20 @@ import (
 // requireKinds checks that the API servers know the kinds that the controllers watch, because a watch of an unknown kind would
 // only fail minutes later, and without a word on what to do.
 func requireKinds(local, hub cluster.Cluster, roles controllers.Roles) error {
-	if err := requireKind(hub, boursev1.GroupVersion.WithKind("ComputeJob"), "the hub",
-		"install Bourse's CRDs (crds.enabled in the chart, or kubectl apply -k config/crd)"); err != nil {
+	const installCRDs = "install Bourse's CRDs (crds.enabled in the chart, or kubectl apply -k config/crd)"
+	jobs := boursev1.GroupVersion.WithKind("ComputeJob")
+	if err := requireKind(hub, jobs, "the hub", installCRDs); err != nil {
 		return err
+	}
+	if roles.Has(controllers.Buyer) {
+		if err := requireKind(local, jobs, "this cluster", installCRDs); err != nil {
+			return err
+		}
 	}
 	if !roles.Has(controllers.Supplier) {
 		return nil
 	}
-	if err := requireKind(local, boursev1.GroupVersion.WithKind("GPUPool"), "this cluster",
-		"install Bourse's CRDs (crds.enabled in the chart, or kubectl apply -k config/crd)"); err != nil {
+	if err := requireKind(local, boursev1.GroupVersion.WithKind("GPUPool"), "this cluster", installCRDs); err != nil {
 		return err
 	}
 	return requireKind(local, schema.GroupVersionKind{Group: "ray.io", Version: "v1", Kind: "RayCluster"}, "this cluster",
