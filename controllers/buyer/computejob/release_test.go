@@ -152,3 +152,19 @@ func TestAJobOfWhoseNameTheHubHasAnotherIsLetGo(t *testing.T) {
 		t.Errorf("the job is there: %v; the hub has %d jobs, of which one is not the job's", b.find("train") != nil, len(b.twins()))
 	}
 }
+
+// A cache that has not seen the twin yet does not say that there is none.
+func TestADeletedJobLooksForItsTwinItself(t *testing.T) {
+	b := newBench(t, builders.Job("train"))
+	b.settle("train")
+	b.finalizers(b.hub, b.twin(), marketFinalizer)
+	b.remove(b.here, b.job("train"))
+	b.hereSeen.sync()
+	b.hubSeen.jobs = nil
+	if _, err := b.look("train"); err != nil {
+		t.Fatal(err)
+	}
+	if b.find("train") == nil || b.twin().DeletionTimestamp.IsZero() {
+		t.Error("the job went without its twin")
+	}
+}
