@@ -203,10 +203,19 @@ func (p *pass) unheard(job *boursev1.ComputeJob, err error) (reconcile.Result, e
 	if apierrors.IsConflict(err) || listing.Ended(job) || mirrored != nil && mirrored.Status == metav1.ConditionTrue && mirrored.ObservedGeneration == job.Generation {
 		return reconcile.Result{}, err
 	}
-	const message = "The hub cannot be asked now; the job goes there as soon as it can"
-	kube.Waiting(job, boursev1.JobMirrored, boursev1.ReasonHubUnreachable, message)
+	reason, message := silent(err)
+	message += "; the job goes there as soon as it can"
+	kube.Waiting(job, boursev1.JobMirrored, reason, message)
 	if p.twin == nil {
-		kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonHubUnreachable, message)
+		kube.Waiting(job, boursev1.Succeeded, reason, message)
 	}
 	return reconcile.Result{}, err
+}
+
+// silent says why the hub could not be asked, as far as that is worth telling apart.
+func silent(err error) (reason, message string) {
+	if apierrors.IsUnauthorized(err) {
+		return boursev1.ReasonHubUnauthorized, "The hub does not take the manager's token: see its log, and whether the member is suspended"
+	}
+	return boursev1.ReasonHubUnreachable, "The hub cannot be asked now"
 }

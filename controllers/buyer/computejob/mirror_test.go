@@ -206,7 +206,7 @@ func TestWhyAJobIsNotInTheHubIsTold(t *testing.T) {
 		},
 		"a hub that is away":                     {func(b *bench) { b.hub.away = unavailable() }, metav1.ConditionUnknown, boursev1.ReasonHubUnreachable, "", true},
 		"a hub that does not know jobs just now": {func(b *bench) { b.hub.away = missing }, metav1.ConditionUnknown, boursev1.ReasonHubUnreachable, "", true},
-		"a token that is not taken":              {func(b *bench) { b.hub.away = apierrors.NewUnauthorized("expired") }, metav1.ConditionUnknown, boursev1.ReasonHubUnreachable, "", true},
+		"a token that is not taken":              {func(b *bench) { b.hub.away = apierrors.NewUnauthorized("expired") }, metav1.ConditionUnknown, boursev1.ReasonHubUnauthorized, "suspended", true},
 		"a hub that has too much to do":          {refuse(apierrors.NewTooManyRequestsError("later")), metav1.ConditionUnknown, boursev1.ReasonHubUnreachable, "", true},
 	}
 	for name, tc := range cases {

@@ -93,7 +93,7 @@ func (p *pass) letGo(ctx context.Context, job *boursev1.ComputeJob) (reconcile.R
 
 // unreleased returns the error of a hub that could not be asked, after it told the job, which waits on.
 func (p *pass) unreleased(job *boursev1.ComputeJob, err error) (reconcile.Result, error) {
-	kube.Waiting(job, boursev1.JobMirrored, boursev1.ReasonHubUnreachable,
-		"The job was deleted, and the hub cannot be asked now; it goes once the hub's job is gone")
+	reason, message := silent(err)
+	kube.Waiting(job, boursev1.JobMirrored, reason, message+"; the job was deleted, and goes once the hub's job is gone")
 	return reconcile.Result{}, err
 }
