@@ -172,8 +172,7 @@ func (p *pass) update(ctx context.Context, job *boursev1.ComputeJob) (reconcile.
 		return reconcile.Result{RequeueAfter: behind}, nil
 	}
 	if reason, message, refused := refusal(err); refused {
-		kube.Failed(job, boursev1.JobMirrored, reason, message)
-		return reconcile.Result{RequeueAfter: askAgain}, nil
+		return p.cannot(job, reason, message), nil
 	}
 	if err != nil {
 		return p.unheard(job, fmt.Errorf("patch job of hub: %w", err))
@@ -186,13 +185,15 @@ func inHub(job, twin *boursev1.ComputeJob) {
 	kube.True(job, boursev1.JobMirrored, boursev1.ReasonInHub, fmt.Sprintf("The hub has the job as %s in namespace %s", twin.Name, twin.Namespace))
 }
 
-// cannot says that the job is not in the hub until someone acts. What has ended needs no hub.
+// cannot says that the hub does not have the job as it is here until someone acts. What has ended needs no hub.
 func (p *pass) cannot(job *boursev1.ComputeJob, reason, message string) reconcile.Result {
 	if listing.Ended(job) {
 		return reconcile.Result{}
 	}
 	kube.Failed(job, boursev1.JobMirrored, reason, message)
-	kube.Waiting(job, boursev1.Succeeded, reason, message)
+	if p.twin == nil {
+		kube.Waiting(job, boursev1.Succeeded, reason, message)
+	}
 	return reconcile.Result{RequeueAfter: askAgain}
 }
 
@@ -202,6 +203,9 @@ func (p *pass) unheard(job *boursev1.ComputeJob, err error) (reconcile.Result, e
 	mirrored := meta.FindStatusCondition(job.Status.Conditions, boursev1.JobMirrored)
 	if apierrors.IsConflict(err) || listing.Ended(job) || mirrored != nil && mirrored.Status == metav1.ConditionTrue && mirrored.ObservedGeneration == job.Generation {
 		return reconcile.Result{}, err
+	}
+	if reason, message, refused := refusal(err); refused {
+		return p.cannot(job, reason, message), nil
 	}
 	reason, message := silent(err)
 	message += "; the job goes there as soon as it can"

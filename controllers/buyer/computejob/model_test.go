@@ -265,7 +265,7 @@ func (m *model) agree() {
 // Whatever users, the market and outages do, in any order, with any event lost and any cache behind: in the end both sides agree, no job got
 // two leases, and another cluster's twins were not touched.
 func TestBothSidesAgreeInTheEnd(t *testing.T) {
-	const seeds, steps = 30, 60
+	const seeds, steps = 20, 60
 	leases := 0
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -70,6 +70,10 @@ func TestADeletedJobIsLetGoAfterAWhile(t *testing.T) {
 			return nil
 		})
 	}
+	hide := func(b *bench) {
+		b.hub.away = apierrors.NewForbidden(jobsResource, "x", errors.New("cannot get"))
+		b.hubSeen.blind = true
+	}
 	cases := map[string]struct {
 		prepare func(*bench)
 		after   time.Duration
@@ -80,6 +84,8 @@ func TestADeletedJobIsLetGoAfterAWhile(t *testing.T) {
 		"the market does not come to an end":        {func(*bench) {}, releaseWithin + time.Minute, false, false},
 		"the hub forbids it":                        {forbid, releaseWithin - time.Minute, true, false},
 		"the hub forbids it, and goes on":           {forbid, releaseWithin + time.Minute, false, false},
+		"the hub tells the member nothing":          {hide, releaseWithin - time.Minute, true, false},
+		"the hub goes on to tell nothing":           {hide, releaseWithin + time.Minute, false, false},
 		"the hub is away, however long that may be": {func(b *bench) { b.hub.away = unavailable() }, 100 * releaseWithin, true, true},
 	}
 	for name, tc := range cases {
