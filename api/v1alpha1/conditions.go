@@ -112,6 +112,8 @@ const (
 	ReasonValid = "Valid"
 	// ReasonExpired says that the offer was not renewed in time.
 	ReasonExpired = "Expired"
+	// ReasonTooFarAhead says that the offer would stand for so long without its supplier that nobody could rely on it.
+	ReasonTooFarAhead = "TooFarAhead"
 	// ReasonUnknownToken says that the market knows none of the offer's tokens.
 	ReasonUnknownToken = "UnknownToken"
 	// ReasonMemberNotReady (also a job's Mirrored) says that the namespace has no admitted Member.
