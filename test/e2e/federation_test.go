@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,8 @@ import (
 	"github.com/bourse-dev/bourse/test/e2e/story"
 )
 
+var isolation = flag.String("isolation", "auto", "how `lab up` keeps a federation's clusters apart: namespaces, loopback or auto")
+
 // leaseSpace is how the namespaces of leases begin, in their suppliers' clusters.
 const leaseSpace = "bourse-lease-"
 
@@ -32,11 +35,13 @@ func TestAFederatedSupplierIsPaidForWhatItsClusterRuns(t *testing.T) {
 	job := f.apply("computejob-interactive-io.yaml")
 	f.must(f.teller.Running(t.Context(), f.lab, job))
 	f.runsOnlyIn("porto", job)
+	f.logged(job)
 	f.knowsNothingOf("porto", "oslo")
 	f.must(f.teller.Claimed(t.Context(), f.lab, 2, job))
 	f.must(f.teller.Finished(t.Context(), f.lab, job))
 	wholeTerm(t, job)
 	f.settled(job)
+	f.fence.end()
 }
 
 // federation is a lab whose suppliers are clusters of their own.
@@ -45,11 +50,13 @@ type federation struct {
 	lab    *story.Lab
 	teller *story.Teller
 	before map[string]uint64 // how much of each token there was
+	fence  *fence
 }
 
 func newFederation(t *testing.T) *federation {
 	t.Helper()
-	f := &federation{t: t, lab: up(t, "--federated"), teller: story.NewTeller(t.Output(), time.Now)}
+	f := &federation{t: t, lab: up(t, "--federated", "--isolation="+*isolation), teller: story.NewTeller(t.Output(), time.Now)}
+	f.fence = newFence(f)
 	f.must(f.teller.Offers(t.Context(), f.lab, 2))
 	var err error
 	f.before, err = story.NewLedger(f.lab).Supplies(t.Context(), f.lab)

@@ -56,6 +56,7 @@ func TestPartitionsEndNoLeaseAndSellNoGPUTwice(t *testing.T) {
 	p.census.end()
 	wholeTerm(t, p.job)
 	p.settled(jobs...)
+	p.fence.end()
 }
 
 // fault is what is wrong with a supplier's link, as the lab's relay is told.
@@ -180,8 +181,9 @@ func (p *partition) outlivesFlapping(each time.Duration) []*story.Job {
 	p.t.Helper()
 	p.teller.Title(fmt.Sprintf("For %s the link flaps every 5s, while more is ordered than there is", 2*each))
 	p.set(fault{Mode: "Refuse"})
+	asked := time.Now()
 	own := p.ownWork()
-	p.census.reserve(crowdGPUs)
+	p.census.reserve(crowdGPUs, asked)
 	var jobs []*story.Job
 	for len(jobs) < crowdOld {
 		jobs = append(jobs, p.order(fmt.Sprintf("crowd-%d", len(jobs)+1), 60, 1))
@@ -204,8 +206,9 @@ func (p *partition) outlivesFlapping(each time.Duration) []*story.Job {
 	p.set(fault{})
 	p.recovers()
 	p.refusedStale()
-	p.census.reserve(0)
+	asked = time.Now()
 	p.must(p.lab.In(apart).Delete(p.t.Context(), own, client.GracePeriodSeconds(0)))
+	p.census.release(asked)
 	return jobs
 }
 

@@ -37,6 +37,13 @@ type Lab struct {
 		HubKubeconfig string `json:"hubKubeconfig"`
 		Link          string `json:"link"`
 	} `json:"suppliers"`
+	// Isolation is how a federation's clusters are kept apart, and Places where each of them runs.
+	Isolation string `json:"isolation"`
+	Places    map[string]struct {
+		Host      string `json:"host"`
+		Namespace string `json:"namespace"`
+		Address   string `json:"address"`
+	} `json:"places"`
 	// Chain is its Solana chain.
 	Chain struct {
 		RPC       string `json:"rpc"`
