@@ -163,6 +163,22 @@ type holder struct {
 	set string // empty while it holds nothing
 	// since is when it was first seen to be about to change: it cannot have taken its GPUs before, nor left them.
 	since time.Time
+	usage *boursev1.LeaseUsage // the newest that the hub has, of a lease
+}
+
+// meter holds that what the hub has of a lease's meter only grows, and that each record is there in one form; the lock is held.
+func (c *census) meter(known *holder, lease *boursev1.GPULease) {
+	old, now := known.usage, lease.Status.Usage
+	known.usage = now
+	switch {
+	case old == nil:
+	case now == nil:
+		c.f.t.Errorf("%s has lost its meter, of record %d", lease.Name, old.Sequence)
+	case now.Sequence == old.Sequence && now.Digest != old.Digest:
+		c.f.t.Errorf("%s has two records %d: %+v and %+v", lease.Name, now.Sequence, old, now)
+	case now.Sequence < old.Sequence || *now.GPUMilliseconds < *old.GPUMilliseconds || now.Through.Before(&old.Through):
+		c.f.t.Errorf("the meter of %s went back: %+v after %+v", lease.Name, now, old)
+	}
 }
 
 // record writes down what a change of a pod or a lease says about GPUs; the lock is held. What happens to one cluster's objects is seen in
@@ -185,6 +201,7 @@ func (c *census) record(object client.Object, gone bool) {
 			known.since = now // it still runs
 		}
 	case *boursev1.GPULease:
+		c.meter(known, object)
 		if sells(object) {
 			set, gpus = sold, int64(object.Spec.Workers*object.Spec.PerWorker)
 		}
