@@ -102,7 +102,7 @@ func (h *History) Check(limit time.Duration) error {
 
 // of is what an operation did.
 func of(operation porcupine.Operation) change {
-	return operation.Input.(change) //nolint:errcheck,forcetypeassert // add writes nothing else
+	return operation.Input.(change) // add writes nothing else
 }
 
 // partition puts each set's operations by themselves, the sets in the order of their names.
