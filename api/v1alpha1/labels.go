@@ -36,3 +36,17 @@ const LabelWallet = "bourse.dev/wallet"
 
 // LabelPresence is on the Leases by which members' managers say in the hub that they are there; its value is the manager's role.
 const LabelPresence = "bourse.dev/presence"
+
+// What a job of the hub that is a copy of one in a buyer's own cluster says of its original.
+const (
+	// LabelOriginCluster is the UID of the namespace kube-system of the original's cluster.
+	LabelOriginCluster = "bourse.dev/origin-cluster"
+	// LabelOriginUID is the original's UID.
+	LabelOriginUID = "bourse.dev/origin-uid"
+	// AnnotationOriginNamespace is the original's namespace.
+	AnnotationOriginNamespace = "bourse.dev/origin-namespace"
+	// AnnotationOriginName is the original's name.
+	AnnotationOriginName = "bourse.dev/origin-name"
+	// AnnotationOriginGeneration is the generation of the original whose spec the copy has.
+	AnnotationOriginGeneration = "bourse.dev/origin-generation"
+)

@@ -19,8 +19,8 @@ import (
 
 // showPresence has a member's manager say in the hub, for each of its roles, that it is there. Where the hub is this cluster everybody sees
 // the manager itself.
-func showPresence(mgr ctrl.Manager, hub cluster.Cluster, o options, now func() time.Time) error {
-	if hub == cluster.Cluster(mgr) || o.roles.Has(controllers.Market) || o.memberNamespace == "" {
+func showPresence(mgr ctrl.Manager, hub cluster.Cluster, o options, namespace string, now func() time.Time) error {
+	if !o.remote() || o.roles.Has(controllers.Market) || namespace == "" {
 		return nil
 	}
 	holder, err := os.Hostname()
@@ -29,7 +29,7 @@ func showPresence(mgr ctrl.Manager, hub cluster.Cluster, o options, now func() t
 	}
 	for _, role := range o.roles {
 		sign := &presence.Sign{
-			Client: hub.GetClient(), Namespace: o.memberNamespace, Role: string(role), Holder: holder, Now: now,
+			Client: hub.GetClient(), Namespace: namespace, Role: string(role), Holder: holder, Now: now,
 			Log: mgr.GetLogger().WithName("presence"),
 		}
 		if err := mgr.Add(sign); err != nil {

@@ -290,7 +290,7 @@ func TestEachRoleGetsItsOwnRightsOnly(t *testing.T) {
 	}{
 		"the hub runs nothing and holds no key":   {"hub", []string{"gpuleases/create", "settlements/create"}, []string{"pods/create", "secrets/get", "namespaces/create", "vouchers/create", "gpuoffers/create"}},
 		"a supplier promises and matches nothing": {"supplier", []string{"pods/create", "gpuoffers/create", "rayclusters/create"}, []string{"vouchers/create", "gpuleases/create", "settlements/create", "secrets/list"}},
-		"a buyer touches no pods and no leases":   {"buyer", []string{"vouchers/create", "gpuleases/get"}, []string{"pods/get", "pods/create", "gpuleases/create", "gpuleases/patch", "gpuoffers/create", "secrets/get"}},
+		"a buyer touches no pods and no leases":   {"buyer", []string{"vouchers/create", "gpuleases/get", "computejobs/patch", "computejobs/status/patch"}, []string{"computejobs/create", "computejobs/delete", "pods/get", "pods/create", "gpuleases/create", "gpuleases/patch", "gpuoffers/create", "secrets/get"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
