@@ -39,7 +39,16 @@ type apiServer struct {
 	made int
 	away error // what every request is answered with; nil while it is there
 
-	between func() // what others do before a request arrives
+	between func()      // what others do before a request arrives
+	deaf    func() bool // whether the answer to a write gets lost
+}
+
+// answer is what comes back of a write.
+func (s *apiServer) answer(err error) error {
+	if s.deaf != nil && s.deaf() {
+		return unavailable()
+	}
+	return err
 }
 
 // arrive lets a request through.
@@ -79,7 +88,7 @@ func (s *apiServer) Create(ctx context.Context, obj client.Object, opts ...clien
 	s.made++
 	obj.SetUID(types.UID(fmt.Sprintf("%s-%d", s.name, s.made)))
 	obj.SetGeneration(1)
-	return s.Client.Create(ctx, obj, opts...)
+	return s.answer(s.Client.Create(ctx, obj, opts...))
 }
 
 func (s *apiServer) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
@@ -98,7 +107,7 @@ func (s *apiServer) Patch(ctx context.Context, obj client.Object, patch client.P
 		return err
 	}
 	job.Generation = before.Generation + 1
-	return s.Update(ctx, job)
+	return s.answer(s.Update(ctx, job))
 }
 
 func (s *apiServer) Delete(ctx context.Context, obj client.Object, opts ...client.DeleteOption) error {
@@ -116,7 +125,7 @@ func (s *apiServer) Delete(ctx context.Context, obj client.Object, opts ...clien
 			return apierrors.NewConflict(jobsResource, obj.GetName(), errors.New("another UID"))
 		}
 	}
-	return s.Client.Delete(ctx, obj, opts...)
+	return s.answer(s.Client.Delete(ctx, obj, opts...))
 }
 
 // cached reads jobs as they were when it was synced last, and everything else, and every write, from the API server.

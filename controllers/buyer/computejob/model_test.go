@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/listing"
@@ -173,9 +174,17 @@ func (m *model) visit(name string) {
 		}
 	}
 	m.here.between, m.hub.between = interrupt, interrupt
+	m.hub.deaf = func() bool { return m.chance(10) }
+	m.here.fake.Fail(func(verb string, _ client.Object) error {
+		if verb == "patch status" && m.chance(10) { // as if the manager had been killed before
+			return unavailable()
+		}
+		return nil
+	})
 	m.log = append(m.log, "look at "+name)
 	_, err := m.look(name) // it may fail, since either side may be away
-	m.here.between, m.hub.between = nil, nil
+	m.here.between, m.hub.between, m.hub.deaf = nil, nil, nil
+	m.here.fake.Fail(nil)
 	if err != nil {
 		m.log = append(m.log, "  "+err.Error())
 	}
@@ -263,7 +272,7 @@ func (m *model) agree() {
 	}
 }
 
-// Whatever users, the market and outages do, in any order, with any event lost and any cache behind: in the end both sides agree, no job got
+// Whatever users, the market and outages do, in any order, with any event or answer lost and any cache behind: in the end both sides agree, no job got
 // two leases, and another cluster's twins were not touched.
 func TestBothSidesAgreeInTheEnd(t *testing.T) {
 	const seeds, steps = 20, 60
