@@ -186,26 +186,39 @@ func hubOf(ctx context.Context, mgr ctrl.Manager, o *options, scheme *runtime.Sc
 	return hub, nil
 }
 
-// ownOnly keeps what is not the member's out of its manager's memory, and what a member that joined may not read out of its requests. A
-// supplier reads the vouchers for its own leases, and a buyer its suppliers' leases; a buyer that did not join may have jobs in several
-// namespaces.
+// ownOnly keeps what is not the member's out of its manager's memory, and what a member that joined may not read out of its requests. Of
+// what all may read it keeps what it is a party of: a supplier the vouchers for its own leases, and a buyer the leases of its own jobs. A
+// buyer that did not join may have jobs in several namespaces.
 func ownOnly(o options) map[client.Object]cache.ByObject {
-	joined, buyer := o.hubJoin.url != "", o.roles.Has(controllers.Buyer)
-	if o.roles.Has(controllers.Market) || buyer && !joined {
+	joined, buyer, supplier := o.hubJoin.url != "", o.roles.Has(controllers.Buyer), o.roles.Has(controllers.Supplier)
+	if o.roles.Has(controllers.Market) {
 		return nil
 	}
 	own := cache.ByObject{Namespaces: map[string]cache.Config{o.memberNamespace: {}}}
-	scoped := map[client.Object]cache.ByObject{
-		&boursev1.GPUOffer{}: own, &boursev1.ComputeJob{}: own, &boursev1.Member{}: own, &boursev1.StakePosition{}: own,
+	scoped := map[client.Object]cache.ByObject{&boursev1.LeaseProgram{}: own}
+	if buyer && !joined {
+		return scoped
 	}
-	switch supplier := o.roles.Has(controllers.Supplier); {
-	case !buyer:
-		scoped[&boursev1.GPULease{}] = own
-		scoped[&boursev1.Voucher{}] = cache.ByObject{Field: fields.OneTermEqualSelector("spec.lease.namespace", o.memberNamespace)}
-	case !supplier:
-		scoped[&boursev1.Voucher{}] = own
+	for _, kind := range []client.Object{&boursev1.GPUOffer{}, &boursev1.ComputeJob{}, &boursev1.Member{}, &boursev1.StakePosition{}} {
+		scoped[kind] = own
 	}
+	leases, vouchers := map[string]cache.Config{}, map[string]cache.Config{}
+	if supplier {
+		leases[o.memberNamespace] = cache.Config{}
+		vouchers[cache.AllNamespaces] = whose("spec.lease.namespace", o)
+	}
+	if buyer {
+		leases[cache.AllNamespaces] = whose("spec.job.namespace", o)
+		vouchers[o.memberNamespace] = cache.Config{}
+	}
+	scoped[&boursev1.GPULease{}] = cache.ByObject{Namespaces: leases}
+	scoped[&boursev1.Voucher{}] = cache.ByObject{Namespaces: vouchers}
 	return scoped
+}
+
+// whose selects the objects whose field names the member's namespace.
+func whose(field string, o options) cache.Config {
+	return cache.Config{FieldSelector: fields.OneTermEqualSelector(field, o.memberNamespace)}
 }
 
 // addProbes adds /healthz, which says that the process answers, and /readyz, which says that its caches are filled. Neither asks
