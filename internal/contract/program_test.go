@@ -74,8 +74,10 @@ func TestALeaseRunsWhatItNames(t *testing.T) {
 	}{
 		"its program":     {func(*boursev1.GPULease, *boursev1.RayProgram) {}, ""},
 		"another program": {func(_ *boursev1.GPULease, p *boursev1.RayProgram) { p.Image = "miner:1" }, "is for another Ray program"},
-		"another end": {func(l *boursev1.GPULease, _ *boursev1.RayProgram) { l.Spec.Ends = boursev1.EndsWithTerm },
-			"does not end as its Ray program does"},
+		"another end": {
+			func(l *boursev1.GPULease, _ *boursev1.RayProgram) { l.Spec.Ends = boursev1.EndsWithTerm },
+			"does not end as its Ray program does",
+		},
 		"no entrypoint": {func(l *boursev1.GPULease, p *boursev1.RayProgram) {
 			p.Entrypoint = ""
 			l.Spec.ProgramSHA256 = contract.ProgramDigest(builders.Salt, p)

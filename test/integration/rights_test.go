@@ -87,11 +87,8 @@ func TestTheRightsOfAMemberAreThoseOfTheTable(t *testing.T) {
 func (l *joinLab) readsOnly(rows, public []string) {
 	l.Helper()
 	for _, row := range rows {
-		right, isOwn := strings.CutPrefix(row, "own: ")
-		if isOwn {
-			continue
-		}
-		if _, right, _ = strings.Cut(row, ": "); strings.Contains(right, "selfsubject") {
+		where, right, _ := strings.Cut(row, ": ")
+		if where == "own" || strings.Contains(right, "selfsubject") {
 			continue
 		}
 		verb, kind, _ := strings.Cut(right, " ")
