@@ -97,7 +97,7 @@ func TestAManagerThatJoinedHasOneWallet(t *testing.T) {
 	}
 }
 
-func TestAManagerThatJoinedReadsWhatItIsAPartyOf(t *testing.T) {
+func TestAMembersManagerReadsWhatItIsAPartyOf(t *testing.T) {
 	const own, promised, rented = "member-1", "all where spec.lease.namespace=member-1", "all where spec.job.namespace=member-1"
 	scoped := func(leases, vouchers string) map[string]string {
 		return map[string]string{
@@ -113,9 +113,9 @@ func TestAManagerThatJoinedReadsWhatItIsAPartyOf(t *testing.T) {
 		"a supplier":               {controllers.Roles{supplier}, true, scoped(own, promised)},
 		"a supplier by kubeconfig": {controllers.Roles{supplier}, false, scoped(own, promised)},
 		"a buyer":                  {controllers.Roles{buyer}, true, scoped(rented, own)},
-		"a buyer by kubeconfig":    {controllers.Roles{buyer}, false, map[string]string{"LeaseProgram": own}},
+		"a buyer by kubeconfig":    {controllers.Roles{buyer}, false, scoped(rented, own)},
 		"both":                     {controllers.Roles{supplier, buyer}, true, scoped(rented+", "+own, promised+", "+own)},
-		"the market":               {controllers.Roles{controllers.Market, supplier, buyer}, false, map[string]string{}},
+		"a market elsewhere":       {controllers.Roles{controllers.Market, supplier, buyer}, false, map[string]string{}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
