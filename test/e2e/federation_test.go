@@ -148,17 +148,23 @@ func (f *federation) rights(own, other string) {
 		{"create", "events.k8s.io", "events", own},
 		{"patch", "coordination.k8s.io", "leases", own},
 		{"trade", market, "members", own}, // so the hub's policies bind it
+		{"watch", market, "leaseprograms", own},
 		{"watch", market, "markets", all},
 		{"watch", market, "vouchers", all},
-		{"watch", market, "gpuleases", all}, // since the buyer, who needs it, is a member too
+		{"watch", market, "gpuleases", all},
+		{"get", market, "gpuoffers", other},
+		{"get", market, "members", other},
 	}
 	mayNot := []right{
-		{"list", market, "gpuoffers", other},
 		{"create", market, "gpuoffers", other},
+		{"patch", market, "gpuleases", other},
 		{"patch", market, "gpuleases/status", other},
-		{"get", market, "members", other},
+		{"get", market, "leaseprograms", other},
 		{"patch", market, "stakepositions", other},
+		{"list", market, "leaseprograms", all},
 		{"list", market, "computejobs", all},
+		{"create", market, "leaseprograms", own},
+		{"delete", market, "leaseprograms", own},
 		{"create", "events.k8s.io", "events", other},
 		{"create", market, "gpuleases", own},
 		{"delete", market, "vouchers", own},
