@@ -133,7 +133,7 @@ func (o Options) supplier() []controller {
 			Teller: o.teller(o.Hub), Hub: o.Hub.GetClient(), Local: o.Local.GetClient(), LocalCache: o.Local.GetCache(),
 			Ledger:    gpulease.OnChain{Chain: o.Chain, Signer: o.SupplierSigner},
 			Wallet:    boursev1.SolanaAddress(o.SupplierSigner.PublicKey().String()),
-			Namespace: o.MemberNamespace, HoldImage: o.HoldImage, RegistryCIDRs: o.RegistryCIDRs, Now: o.Now,
+			Namespace: o.MemberNamespace, System: o.SystemNamespace, HoldImage: o.HoldImage, RegistryCIDRs: o.RegistryCIDRs, Now: o.Now,
 		}},
 	}
 }

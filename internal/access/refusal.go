@@ -111,8 +111,8 @@ func Refuse(reason Reason, format string, values ...any) error {
 // headerReason is on every answer that is a refusal, so that nobody takes what Ray answers for one.
 const headerReason = "Bourse-Reason"
 
-// Write answers with the refusal. It returns the reason, so that it can be counted.
-func (r *Refusal) Write(writer http.ResponseWriter) (Reason, error) {
+// Write answers with the refusal.
+func (r *Refusal) Write(writer http.ResponseWriter) error {
 	header := writer.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
@@ -124,7 +124,7 @@ func (r *Refusal) Write(writer http.ResponseWriter) (Reason, error) {
 		header.Set("Connection", "close") // the next connection may lead to another replica
 	}
 	writer.WriteHeader(r.Reason.status())
-	return r.Reason, json.NewEncoder(writer).Encode(r)
+	return json.NewEncoder(writer).Encode(r)
 }
 
 // maxRefusal is far above what a refusal takes.

@@ -63,12 +63,12 @@ func newBench(t *testing.T, most int) *bench {
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
 		if request.Header.Get("Authorization") != token {
-			_, _ = (&access.Refusal{Reason: access.Unauthenticated, Detail: "No token"}).Write(writer)
+			_ = (&access.Refusal{Reason: access.Unauthenticated, Detail: "No token"}).Write(writer)
 			return
 		}
 		member := strings.Split(request.URL.Path, "/")[3]
 		if err := b.hub.Accept(ctx, writer, request, member); err != nil {
-			_, _ = (&access.Refusal{Reason: access.Busy, Detail: err.Error()}).Write(writer)
+			_ = (&access.Refusal{Reason: access.Busy, Detail: err.Error()}).Write(writer)
 		}
 	}))
 	server.StartTLS()
