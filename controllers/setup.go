@@ -26,6 +26,7 @@ import (
 	memberstake "github.com/bourse-dev/bourse/controllers/member/stakeposition"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpulease"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpupool"
+	suppliermarket "github.com/bourse-dev/bourse/controllers/supplier/market"
 	"github.com/bourse-dev/bourse/controllers/supplier/mockrental"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/gpunode"
@@ -54,10 +55,11 @@ type Options struct {
 
 	// These are the role supplier's.
 	SupplierSigner  signer.Signer
-	MemberNamespace string   // the supplier's namespace in the hub
-	SystemNamespace string   // the operator's own one in this cluster
-	HoldImage       string   // an image that only waits
-	RegistryCIDRs   []string // what leases may reach to load images and packages
+	MemberNamespace string                // the supplier's namespace in the hub
+	SystemNamespace string                // the operator's own one in this cluster
+	HoldImage       string                // an image that only waits
+	RegistryCIDRs   []string              // what leases may reach to load images and packages
+	Tunnel          suppliermarket.Tunnel // nil where buyers see nothing of their leases but what the hub says
 
 	// BuyerSigner is the role buyer's.
 	BuyerSigner signer.Signer
@@ -120,7 +122,7 @@ func (o Options) market() []controller {
 }
 
 func (o Options) supplier() []controller {
-	return []controller{
+	list := []controller{
 		{"gpupool", o.Local, &gpupool.Reconciler{
 			Teller: o.teller(o.Local), Recorder: o.Local.GetEventRecorder(eventSource),
 			Local: o.Local.GetClient(), Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(),
@@ -136,6 +138,10 @@ func (o Options) supplier() []controller {
 			Namespace: o.MemberNamespace, System: o.SystemNamespace, HoldImage: o.HoldImage, RegistryCIDRs: o.RegistryCIDRs, Now: o.Now,
 		}},
 	}
+	if o.Tunnel != nil {
+		list = append(list, controller{"market", o.Hub, &suppliermarket.Reconciler{Hub: o.Hub.GetClient(), Tunnel: o.Tunnel}})
+	}
+	return list
 }
 
 func (o Options) buyer() []controller {

@@ -27,6 +27,7 @@ type options struct {
 	memberNamespace               string
 	join                          joinOptions
 	hubJoin                       hubJoinOptions
+	gateway                       gatewayOptions
 	chainRPC                      []string
 	chainQuorum                   int
 	chainTimeout                  time.Duration
@@ -103,6 +104,7 @@ func (o *options) addHubFlags(fs *flag.FlagSet) {
 		"the supplier's `namespace` in the hub, which holds its Member and its offers; with --hub-join, that of the wallet")
 	o.join.addFlags(fs)
 	o.hubJoin.addFlags(fs)
+	o.gateway.addFlags(fs)
 }
 
 // addWalletFlags adds the flags about keys and about what is signed with them.
@@ -141,7 +143,7 @@ func (o *options) addChainFlags(fs *flag.FlagSet) {
 // check returns everything that is wrong, one line each.
 func (o options) check() error {
 	problems := []error{
-		o.checkChain(), o.checkMember(), o.join.check(o.roles), o.hubJoin.check(o),
+		o.checkChain(), o.checkMember(), o.join.check(o.roles), o.hubJoin.check(o), o.gateway.check(o.roles),
 		o.checkWallets(), o.treasury.check(o.roles), o.checkMetrics(),
 	}
 	if o.holdImage == "" && o.roles.Has(controllers.Supplier) {

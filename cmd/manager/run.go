@@ -244,10 +244,13 @@ func setupOptions(o options, mgr ctrl.Manager, hub cluster.Cluster, now func() t
 	if err := o.treasury.open(&setup, o, mgr.GetClient()); err != nil {
 		return controllers.Options{}, err
 	}
-	if err := o.join.open(&setup, mgr, hub); err != nil {
+	if err := errors.Join(o.join.open(&setup, mgr, hub), o.gateway.open(&setup, mgr, hub)); err != nil {
 		return controllers.Options{}, err
 	}
 	if o.roles.Has(controllers.Supplier) {
+		if err := o.gateway.dial(&setup, mgr, hub); err != nil {
+			return controllers.Options{}, err
+		}
 		if setup.SupplierSigner, err = o.supplierWallet.policed(o, mgr.GetClient(), now); err != nil {
 			return controllers.Options{}, err
 		}

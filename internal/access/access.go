@@ -38,7 +38,9 @@ const (
 )
 
 // OfTunnel is where a member opens its tunnel.
-func OfTunnel(namespace string) string { return "/v1/namespaces/" + url.PathEscape(namespace) + "/tunnel" }
+func OfTunnel(namespace string) string {
+	return "/v1/namespaces/" + url.PathEscape(namespace) + "/tunnel"
+}
 
 // OfJob is where the gateway answers for a job.
 func OfJob(namespace, job, part string) string {

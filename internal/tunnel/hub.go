@@ -136,7 +136,9 @@ func (h *Hub) leave(member string, l *link) {
 }
 
 // To is the way to a member, for requests about one thing. Its errors are ErrNotConnected, ErrBusy, and those of the link.
-func (h *Hub) To(member, about string) http.RoundTripper { return way{hub: h, member: member, about: about} }
+func (h *Hub) To(member, about string) http.RoundTripper {
+	return way{hub: h, member: member, about: about}
+}
 
 type way struct {
 	hub           *Hub

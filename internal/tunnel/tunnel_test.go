@@ -59,7 +59,9 @@ func newBench(t *testing.T, most int) *bench {
 	pulse := tunnel.Pulse{After: 200 * time.Millisecond, Within: 200 * time.Millisecond}
 	b := &bench{T: t, hub: tunnel.NewHub(most, pulse), mux: http.NewServeMux()}
 	before := runtime.NumGoroutine()
-	t.Cleanup(func() { b.eventually("nothing is left running", func() bool { return runtime.NumGoroutine() <= before }) })
+	t.Cleanup(func() {
+		b.eventually("nothing is left running", func() bool { return runtime.NumGoroutine() <= before })
+	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
 		if request.Header.Get("Authorization") != token {
