@@ -130,13 +130,20 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	return b
 }
 
+// selfSigned is made once, since that takes a while.
+var selfSigned = sync.OnceValues(func() ([2][]byte, error) {
+	certificate, key, err := certutil.GenerateSelfSignedCertKey("127.0.0.1", nil, nil)
+	return [2][]byte{certificate, key}, err
+})
+
 // listen serves until the test ends.
 func (b *bench) listen() {
 	b.Helper()
-	certificate, key, err := certutil.GenerateSelfSignedCertKey("127.0.0.1", nil, nil)
+	pair, err := selfSigned()
 	if err != nil {
 		b.Fatal(err)
 	}
+	certificate, key := pair[0], pair[1]
 	served, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
 		b.Fatal(err)
