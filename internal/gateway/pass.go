@@ -103,6 +103,7 @@ func (s *Server) pass(ctx context.Context, e *exchange, lease *boursev1.GPULease
 				r.Out.URL.RawPath = path + "/" + raw
 			}
 			access.Strip(r.Out.Header)
+			r.Out.Header.Del("Expect") // the gateway has said that it goes on
 		},
 		Transport:     s.o.Tunnels.To(lease.Namespace, lease.Name),
 		FlushInterval: -1,
