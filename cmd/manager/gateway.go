@@ -117,7 +117,7 @@ func (s *gatewayServer) Start(ctx context.Context) error {
 
 // dial adds the supplier's tunnel to the manager.
 func (g *gatewayOptions) dial(setup *controllers.Options, mgr ctrl.Manager, hub cluster.Cluster) error {
-	if !g.tunnel {
+	if !g.tunnel || !setup.Roles.Has(controllers.Supplier) {
 		return nil
 	}
 	logger := mgr.GetLogger().WithName("tunnel")
