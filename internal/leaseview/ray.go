@@ -109,13 +109,7 @@ func (s *Server) output(writer http.ResponseWriter, request *http.Request, of *l
 	if query.Follow && query.Tail == nil {
 		return s.follow(writer, request, program, 0)
 	}
-	select {
-	case s.outputs <- struct{}{}:
-	default:
-		return access.Refuse(access.Busy, "The supplier sends as many outputs as it can; try again, or follow it")
-	}
 	text, err := s.whole(request.Context(), program)
-	<-s.outputs
 	if err != nil {
 		return err
 	}
@@ -160,6 +154,12 @@ func (s *Server) program(ctx context.Context, of *lease) (program, error) {
 
 // whole is all that the program has written.
 func (s *Server) whole(ctx context.Context, of program) (string, error) {
+	select {
+	case s.outputs <- struct{}{}:
+		defer func() { <-s.outputs }()
+	default:
+		return "", access.Refuse(access.Busy, "The supplier sends as many outputs as it can; try again, or follow it")
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+of.host+of.path, nil)
 	if err != nil {
 		return "", fmt.Errorf("make request: %w", err)
