@@ -179,7 +179,7 @@ func Strip(header http.Header) {
 		switch canonical := http.CanonicalHeaderKey(name); {
 		case canonical == "Authorization", canonical == "X-Ray-Authorization", canonical == "Cookie", canonical == "Forwarded",
 			strings.HasPrefix(canonical, "Proxy-"), strings.HasPrefix(canonical, "Impersonate-"),
-			strings.HasPrefix(canonical, "X-Forwarded-"), strings.HasPrefix(canonical, "X-Remote-"):
+			strings.HasPrefix(canonical, "X-Forwarded-"), strings.HasPrefix(canonical, "X-Remote-"), strings.HasPrefix(canonical, "Bourse-"):
 			delete(header, name)
 		}
 	}

@@ -247,7 +247,7 @@ func TestRequestsGoToTheMember(t *testing.T) {
 			t.Errorf("the answer is another: %s", response.Status)
 		}
 	}
-	if _, err := b.hub.To("oslo", "lease").RoundTrip(httptest.NewRequest(http.MethodPost, "/echo", nil)); !errors.Is(err, tunnel.ErrNotConnected) {
+	if _, err := b.hub.To("oslo", "lease").RoundTrip(httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/echo", nil)); !errors.Is(err, tunnel.ErrNotConnected) {
 		t.Errorf("another member: %v", err)
 	}
 }
@@ -503,6 +503,33 @@ func TestAnUpgradeGoesThrough(t *testing.T) {
 		if response.Header.Get("X-Ray") != "yes" || both.Close() != nil {
 			t.Errorf("header %v", response.Header)
 		}
+	}
+}
+
+// A member is not trusted with how long its answer's first lines are.
+func TestAnUpgradeWithoutEndIsRefused(t *testing.T) {
+	b := newBench(t)
+	b.mux.HandleFunc("/", func(writer http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(writer).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n")
+		for line := "X-Line: " + strings.Repeat("x", 1000) + "\r\n"; err == nil; {
+			_, err = io.WriteString(conn, line)
+		}
+	})
+	b.connect()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://anything/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Connection", "Upgrade")
+	request.Header.Set("Upgrade", "shouting")
+	if response, err := b.hub.To("porto", "lease").RoundTrip(request); err == nil {
+		t.Errorf("got %s with %d headers", response.Status, len(response.Header))
+		_ = response.Body.Close()
 	}
 }
 
