@@ -21,6 +21,7 @@ import (
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/access"
 	"github.com/bourse-dev/bourse/internal/ray"
 )
@@ -99,7 +100,7 @@ func (s *Server) output(writer http.ResponseWriter, request *http.Request, of *l
 	if query.Worker != nil || query.Since > 0 {
 		return access.Refuse(access.Malformed, "A program's output has neither workers nor times: leave out worker and since, or ask for a log")
 	}
-	if of.Spec.Ray.Entrypoint == "" {
+	if of.Spec.Ends == boursev1.EndsWithTerm {
 		return access.Refuse(access.NoProgram, "Lease %s is an interactive cluster and has no program: ask for a log", of.Name)
 	}
 	program, err := s.program(request.Context(), of)

@@ -163,7 +163,7 @@ func (l *gatewayLab) runJob() {
 	reference := &boursev1.ObjectReference{Namespace: l.lease.Namespace, Name: l.lease.Name}
 	job := l.jobOf(l.buyer.Namespace, reference)
 	l.jobOf(l.other.Namespace, reference) // a market that is mistaken, or a member that is cleverer than it
-	l.lease.Spec.Ray = job.Spec.Ray
+	l.lease.Spec.Ends = boursev1.EndsWithProgram
 	l.lease.Spec.Job = boursev1.JobReference{Namespace: job.Namespace, Name: job.Name, UID: string(job.UID)}
 	l.create(l.lease)
 	plan := ray.Plan{
