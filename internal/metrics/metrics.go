@@ -20,6 +20,7 @@ type Metrics struct {
 	conflicts    *prometheus.CounterVec
 	chainSeconds *prometheus.HistogramVec
 	joins        *prometheus.CounterVec
+	gateway      *prometheus.CounterVec
 }
 
 // New makes the metrics and registers them. It panics when reg has metrics of the same names already.
@@ -42,8 +43,12 @@ func New(reg prometheus.Registerer) *Metrics {
 			Name: "bourse_join_requests_total",
 			Help: "Requests to the join server, by route (challenge, join, renew) and outcome (ok, error, or the reason of a refusal).",
 		}, []string{"route", "outcome"}),
+		gateway: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bourse_gateway_requests_total",
+			Help: "Requests to the market's gateway that have ended, by route (tunnel, log, output, ray) and outcome (ok, or why it was refused).",
+		}, []string{"route", "outcome"}),
 	}
-	reg.MustRegister(m.transitions, m.conflicts, m.chainSeconds, m.joins)
+	reg.MustRegister(m.transitions, m.conflicts, m.chainSeconds, m.joins, m.gateway)
 	return m
 }
 
@@ -65,4 +70,9 @@ func (m *Metrics) ChainRequest(method, outcome string, seconds float64) {
 // JoinRequest counts a request to the join server. Both come from closed sets.
 func (m *Metrics) JoinRequest(route, outcome string) {
 	m.joins.WithLabelValues(route, outcome).Inc()
+}
+
+// GatewayRequest counts a request to the gateway that has ended, and whether it was answered.
+func (m *Metrics) GatewayRequest(route, outcome string) {
+	m.gateway.WithLabelValues(route, outcome).Inc()
 }
