@@ -104,7 +104,7 @@ func (o Options) market() []controller {
 	hub, live, teller := o.Hub.GetClient(), o.Hub.GetAPIReader(), o.teller(o.Hub)
 	return []controller{
 		{"market", o.Hub, &market.Reconciler{Teller: teller, Hub: hub, Chain: o.Chain, Now: o.Now}},
-		{"member", o.Hub, &member.Reconciler{Teller: teller, Hub: hub, Access: o.Access, Now: o.Now}},
+		{"member", o.Hub, &member.Reconciler{Teller: teller, Hub: hub, Live: live, Access: o.Access, Now: o.Now}},
 		{"gpuoffer", o.Hub, &gpuoffer.Reconciler{Teller: teller, Hub: hub, Now: o.Now}},
 		{"computejob", o.Hub, &computejob.Reconciler{Teller: teller, Hub: hub, Live: live, Now: o.Now}},
 		{"voucher", o.Hub, &marketvoucher.Reconciler{Teller: teller, Hub: hub}},

@@ -64,6 +64,6 @@ func newRoot(now func() time.Time) *cobra.Command {
 	}
 	var hub hubFlags
 	hub.add(root.PersistentFlags())
-	root.AddCommand(newQuote(&hub, now), newExplain(&hub, now), newReplay(&hub, now), newJoin(now))
+	root.AddCommand(newQuote(&hub, now), newExplain(&hub, now), newReplay(&hub, now), newJoin(now), newLeave())
 	return root
 }

@@ -12,14 +12,16 @@ import (
 // check returns a Refusal for what no claim may say, whoever signs it.
 func (c *Claim) check() error {
 	switch {
-	case c.Kind != Join && c.Kind != Renew:
+	case c.Kind != Join && c.Kind != Renew && c.Kind != Leave:
 		return Refuse(Malformed, "The claim asks for nothing that is known")
 	case !isHub(c.Hub):
 		return Refuse(Malformed, "The hub must be a host such as join.example or join.example:9444")
 	case !whole(c.Challenge.Expires):
 		return Refuse(Malformed, "The challenge must end at a whole second of this era")
-	case c.Kind == Renew:
-		return c.checkRenewal()
+	case c.Kind != Join:
+		return c.checkBare()
+	case c.Mode != "":
+		return Refuse(Malformed, "Who joins does not leave, so a join names no mode")
 	case !isUID(c.Cluster):
 		return Refuse(Malformed, "The cluster must be the UID of its namespace kube-system")
 	case !areRoles(c.Roles):
@@ -32,10 +34,17 @@ func (c *Claim) check() error {
 	return nil
 }
 
-// checkRenewal refuses to lose what a renewal does not say.
-func (c *Claim) checkRenewal() error {
-	if c.Cluster != "" || len(c.Roles) > 0 || c.Name != "" || !c.Until.IsZero() {
-		return Refuse(Malformed, "A renewal changes nothing, so it names no cluster, role, name or end")
+// checkBare refuses to lose what a renewal or a leave does not say.
+func (c *Claim) checkBare() error {
+	switch {
+	case c.Cluster != "" || len(c.Roles) > 0 || c.Name != "" || !c.Until.IsZero():
+		return Refuse(Malformed, "Only a join names a cluster, roles, a name or an end")
+	case c.Kind == Renew && c.Mode != "":
+		return Refuse(Malformed, "Who renews does not leave, so a renewal names no mode")
+	case c.Kind == Leave && c.Agent != Key{}:
+		return Refuse(Malformed, "The wallet itself leaves, so a leave names no agent")
+	case c.Kind == Leave && c.Mode != WhenSettled && c.Mode != AtOnce && c.Mode != Look:
+		return Refuse(Malformed, "The mode must be %s, %s or %s", WhenSettled, AtOnce, Look)
 	}
 	return nil
 }

@@ -42,6 +42,11 @@ func (r *Reconciler) recall(_ context.Context, lease *boursev1.GPULease) (reconc
 		r.end(lease, reason, boursev1.PartySupplier, r.Now(), "The lease was not accepted in time")
 	case boursev1.EndNotFunded:
 		r.end(lease, reason, boursev1.PartyBuyer, r.Now(), "The buyer did not deposit in time")
+	case boursev1.EndSupplierLeft:
+		if !kube.IsTrue(lease, boursev1.LeaseAccepted) {
+			reason = boursev1.EndNotAccepted
+		}
+		r.end(lease, reason, boursev1.PartySupplier, r.Now(), "The supplier left the market before the lease was over")
 	default:
 		r.end(lease, boursev1.EndJobDeleted, boursev1.PartyBuyer, r.Now(), "The job was deleted")
 	}
