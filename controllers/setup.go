@@ -58,6 +58,8 @@ type Options struct {
 	SystemNamespace string   // the operator's own one in this cluster
 	HoldImage       string   // an image that only waits
 	RegistryCIDRs   []string // what leases may reach to load images and packages
+	// NotMember says whether the hub has said that it does not know the supplier any more; nil where it is not asked.
+	NotMember func() bool
 
 	// BuyerSigner is the role buyer's.
 	BuyerSigner signer.Signer
@@ -124,7 +126,7 @@ func (o Options) supplier() []controller {
 		{"gpupool", o.Local, &gpupool.Reconciler{
 			Teller: o.teller(o.Local), Recorder: o.Local.GetEventRecorder(eventSource),
 			Local: o.Local.GetClient(), Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(),
-			Namespace: o.MemberNamespace, System: o.SystemNamespace, Verified: gpunode.Verify, Now: o.Now,
+			Namespace: o.MemberNamespace, System: o.SystemNamespace, NotMember: o.NotMember, Verified: gpunode.Verify, Now: o.Now,
 		}},
 		{"mockrental", o.Local, &mockrental.Reconciler{
 			Local: o.Local.GetClient(), Recorder: o.Local.GetEventRecorder(eventSource), HoldImage: o.HoldImage, Now: o.Now,

@@ -91,6 +91,9 @@ func addHub(ctx context.Context, mgr ctrl.Manager, o options, setup controllers.
 	if err != nil {
 		return err
 	}
+	if far.keeper != nil {
+		setup.NotMember = far.keeper.NotMember
+	}
 	far.begin = func(ctx context.Context, hub cluster.Cluster, namespace string) error {
 		return begin(ctx, mgr, o, setup, hub, namespace)
 	}

@@ -371,6 +371,45 @@ func TestAKeeperKeepsWhatItHasWhenTheHubDoesNotAnswer(t *testing.T) {
 	}
 }
 
+func TestAKeeperKnowsWhetherItIsAMember(t *testing.T) {
+	steps := []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"with a token", nil, false},
+		{"when the hub is down", errors.New("down"), false},
+		{"when it has left", join.Refuse(join.NotMember, "It has left"), true},
+		{"when the hub is busy after that", join.Refuse(join.Busy, "Come back"), true},
+		{"when the hub is down after that", errors.New("down"), true},
+		{"when it is suspended", join.Refuse(join.Suspended, "It is suspended"), false},
+		{"when it has left again", join.Refuse(join.NotMember, "It has left"), true},
+		{"when it has joined again", nil, false},
+	}
+	h := newHub(t)
+	k := newKeeper(h, network)
+	var told bytes.Buffer
+	k.o.Log = funcr.New(func(prefix, args string) { fmt.Fprintln(&told, prefix, args) }, funcr.Options{})
+	for _, step := range steps {
+		h.admitter.err = step.err
+		before := k.refusal()
+		_, err := k.Renew(t.Context())
+		if (err == nil) != (step.err == nil) {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		if err != nil {
+			k.tell(before, err)
+			k.tell(k.refusal(), err)
+		}
+		if got := k.NotMember(); got != step.want {
+			t.Errorf("%s: not a member is %t", step.name, got)
+		}
+	}
+	if got := strings.Count(told.String(), "Lost the membership"); got != 2 {
+		t.Errorf("it was said %d times that the member has left, want once each time:\n%s", got, told.String())
+	}
+}
+
 func TestAKeeperSignsForItsOwnNetworkOnly(t *testing.T) {
 	h := newHub(t)
 	if _, err := newKeeper(h, chain.Hash{8}).Renew(t.Context()); !errors.Is(err, ErrHub) || !strings.Contains(err.Error(), "--chain-rpc") {
