@@ -41,13 +41,6 @@ type MarketSpec struct {
 	// +default={}
 	Settlement MarketSettlement `json:"settlement,omitzero"`
 
-	// leaseRetentionDays is for how many days leases are kept that are over and settled, with their vouchers. Without it, for good:
-	// reputations and audits are made of them.
-	// +optional
-	// +kubebuilder:validation:Minimum=30
-	// +kubebuilder:validation:Maximum=3650
-	LeaseRetentionDays int32 `json:"leaseRetentionDays,omitempty"`
-
 	// arbitration says who decides when a supplier is owed more than its buyer promised. Without it, nobody does.
 	// +optional
 	Arbitration *MarketArbitration `json:"arbitration,omitempty"`

@@ -44,8 +44,9 @@ func (h *Hub) Leave(ctx context.Context, claim join.Claim) (join.Departure, erro
 	return departureOf(member), nil
 }
 
-// Remove removes a member that joined, with its namespace and all that is in it. It says no, and does nothing, if an admin made either.
-func (h *Hub) Remove(ctx context.Context, member *boursev1.Member) (bool, error) {
+// Remove removes a member that joined, and its namespace with all that is in it unless that is to stay. It says no, and does nothing, if an
+// admin made either.
+func (h *Hub) Remove(ctx context.Context, member *boursev1.Member, stays bool) (bool, error) {
 	namespace := &corev1.Namespace{}
 	err := h.o.Live.Get(ctx, client.ObjectKey{Name: member.Namespace}, namespace)
 	if client.IgnoreNotFound(err) != nil {
@@ -59,7 +60,7 @@ func (h *Hub) Remove(ctx context.Context, member *boursev1.Member) (bool, error)
 		return false, err
 	}
 	objects := []client.Object{namespace, member}
-	if gone {
+	if gone || stays {
 		objects = objects[1:]
 	}
 	for _, object := range objects {

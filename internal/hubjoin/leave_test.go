@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/join"
@@ -133,5 +134,48 @@ func TestWhoHasLeftMustWaitUntilAllIsGone(t *testing.T) {
 	}
 	if _, err := h.Admit(t.Context(), claim(join.Join)); !errors.Is(err, join.Leaving) {
 		t.Errorf("got %v, want %s", err, join.Leaving)
+	}
+}
+
+func TestWhoIsRemoved(t *testing.T) {
+	cases := map[string]struct {
+		change        func(hub *fakehub.Hub)
+		stays         bool
+		removed       bool
+		member, space bool // what is there then
+	}{
+		"with its namespace":    {nil, false, true, false, false},
+		"without its namespace": {nil, true, true, false, true},
+		"not from a namespace that an admin made": {func(hub *fakehub.Hub) {
+			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: join.Namespace(key("w"))}}
+			hub.Read(namespace)
+			namespace.Labels = nil
+			hub.Edit(namespace)
+		}, false, false, true, true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			hub, h := joined(t)
+			if tc.change != nil {
+				tc.change(hub)
+			}
+			m := member(hub)
+			for range 2 { // the second time nothing is left to do
+				if removed, err := h.Remove(t.Context(), m, tc.stays); err != nil || removed != tc.removed {
+					t.Fatalf("removed %t, %v, want %t", removed, err, tc.removed)
+				}
+			}
+			for object, want := range map[client.Object]bool{
+				m: tc.member, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Namespace}}: tc.space,
+			} {
+				err := hub.Get(t.Context(), client.ObjectKeyFromObject(object), object)
+				if client.IgnoreNotFound(err) != nil || (err == nil) != want {
+					t.Errorf("%T: %v, want it there: %t", object, err, want)
+				}
+			}
+			if got := there(t, hub); tc.removed && got != "" {
+				t.Errorf("it still has %s", got)
+			}
+		})
 	}
 }

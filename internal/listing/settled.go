@@ -38,3 +38,10 @@ func Settled(lease *boursev1.GPULease, recorded bool, now time.Time) bool {
 	settled := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseSettled)
 	return Over(lease) && settled != nil && (recorded || settled.Reason == boursev1.ReasonNothingOwed)
 }
+
+// Worthless says whether the lease is over without anything on chain: no Settlement is of it, and nobody's record needs it.
+func Worthless(lease *boursev1.GPULease) bool {
+	settled := meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseSettled)
+	never := Refused(lease) && !kube.IsTrue(lease, boursev1.LeaseAccepted)
+	return lease.Status.Paid == nil && (never || Over(lease) && settled != nil && settled.Reason == boursev1.ReasonNothingOwed)
+}

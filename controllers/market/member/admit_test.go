@@ -43,7 +43,9 @@ func (w *withdrawn) Withdraw(_ context.Context, namespace string) error {
 	return w.err
 }
 
-func (w *withdrawn) Remove(context.Context, *boursev1.Member) (bool, error) { return false, w.err }
+func (w *withdrawn) Remove(context.Context, *boursev1.Member, bool) (bool, error) {
+	return false, w.err
+}
 
 func newBench(t *testing.T, objects ...client.Object) (*fakehub.Hub, *Reconciler) {
 	t.Helper()

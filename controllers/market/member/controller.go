@@ -36,8 +36,9 @@ const (
 type Access interface {
 	// Withdraw takes a member its rights. What it has in its namespace stays.
 	Withdraw(ctx context.Context, namespace string) error
-	// Remove removes a member and its namespace with all that is in it. It says no, and does nothing, if the member did not get them by joining.
-	Remove(ctx context.Context, member *boursev1.Member) (bool, error)
+	// Remove removes a member, and its namespace with all that is in it unless that is to stay. It says no, and does nothing, if the member did
+	// not get them by joining.
+	Remove(ctx context.Context, member *boursev1.Member, stays bool) (bool, error)
 }
 
 // Reconciler reconciles Members.
@@ -51,7 +52,7 @@ type Reconciler struct {
 
 // +kubebuilder:rbac:groups=bourse.dev,resources=members;settlements,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=bourse.dev,resources=computejobs;gpuoffers,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups=bourse.dev,resources=computejobs;gpuoffers;stakepositions;vouchers,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups=bourse.dev,resources=members/status,verbs=get;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -31,6 +32,7 @@ type open struct {
 	supplied, bought int32
 	until            time.Time // when the last of them is given up
 	next             time.Time // when the first of them is
+	earned           bool      // some lease of its GPUs may be named by Settlements
 }
 
 // leave ends what a member that leaves wants to end, waits until its leases are settled, and lets it go. Whoever stays has nothing of it.
@@ -79,26 +81,45 @@ func (r *Reconciler) remove(ctx context.Context, member *boursev1.Member) (recon
 		kube.True(member, boursev1.MemberSettled, boursev1.ReasonNothingOpen, "Nothing is open, and the member is being removed")
 		return reconcile.Result{RequeueAfter: time.Second}, nil
 	}
-	removed, err := r.Access.Remove(ctx, member)
+	if found.earned { // audits and reputations are made of such leases, so they stay, and with them their namespace
+		if err := r.sweep(ctx, member, &boursev1.GPUOfferList{}, &boursev1.ComputeJobList{}, &boursev1.VoucherList{}, &boursev1.StakePositionList{}); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	removed, err := r.Access.Remove(ctx, member, found.earned)
 	if err != nil || removed {
 		return reconcile.Result{}, err
 	}
 	return r.keep(ctx, member)
 }
 
-// keep leaves nothing of the member but itself.
+// keep leaves nothing of the member in the market but itself.
 func (r *Reconciler) keep(ctx context.Context, member *boursev1.Member) (reconcile.Result, error) {
-	var offers boursev1.GPUOfferList
-	if err := r.Hub.List(ctx, &offers, client.InNamespace(member.Namespace)); err != nil {
-		return reconcile.Result{}, fmt.Errorf("list offers: %w", err)
-	}
-	for i := range offers.Items {
-		if err := r.Hub.Delete(ctx, &offers.Items[i]); client.IgnoreNotFound(err) != nil {
-			return reconcile.Result{}, fmt.Errorf("delete offer: %w", err)
-		}
+	if err := r.sweep(ctx, member, &boursev1.GPUOfferList{}); err != nil {
+		return reconcile.Result{}, err
 	}
 	kube.True(member, boursev1.MemberSettled, boursev1.ReasonKept, "Nothing is open; the market's admin may remove the member")
 	return reconcile.Result{}, nil
+}
+
+// sweep deletes what the member has of some kinds.
+func (r *Reconciler) sweep(ctx context.Context, member *boursev1.Member, kinds ...client.ObjectList) error {
+	for _, list := range kinds {
+		if err := r.Hub.List(ctx, list, client.InNamespace(member.Namespace)); err != nil {
+			return fmt.Errorf("list what is left: %w", err)
+		}
+		err := meta.EachListItem(list, func(item runtime.Object) error {
+			object, ok := item.(client.Object)
+			if !ok || !object.GetDeletionTimestamp().IsZero() {
+				return nil
+			}
+			return client.IgnoreNotFound(r.Hub.Delete(ctx, object))
+		})
+		if err != nil {
+			return fmt.Errorf("delete what is left: %w", err)
+		}
+	}
+	return nil
 }
 
 // endAll deletes the member's jobs, whose leases then end as the buyer's own wish, and ends the leases of its GPUs as its own fault.
@@ -171,6 +192,9 @@ func (r *Reconciler) open(ctx context.Context, from client.Reader, member *bours
 				if closed[lease.Namespace], err = r.closedIn(ctx, lease.Namespace); err != nil {
 					return open{}, err
 				}
+			}
+			if side.into == &count.supplied && !listing.Worthless(lease) {
+				count.earned = true
 			}
 			if !listing.Settled(lease, closed[lease.Namespace][lease.Name], r.Now()) {
 				*side.into++

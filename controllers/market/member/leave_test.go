@@ -25,12 +25,14 @@ type remover struct {
 
 	hub    *fakehub.Hub
 	joined bool
+	stays  bool // the namespace does
 }
 
-func (r *remover) Remove(ctx context.Context, member *boursev1.Member) (bool, error) {
+func (r *remover) Remove(ctx context.Context, member *boursev1.Member, stays bool) (bool, error) {
 	if r.err != nil || !r.joined {
 		return false, r.err
 	}
+	r.stays = stays
 	return true, r.hub.Delete(ctx, member)
 }
 
@@ -232,6 +234,42 @@ func TestWhoIsKept(t *testing.T) {
 			if wrote := hub.Writes(func() { look(t, hub, r) }); len(wrote) != 0 {
 				t.Errorf("the next pass wrote %v", wrote)
 			}
+		})
+	}
+}
+
+// What audits and reputations are made of stays, with its namespace, and nothing else does.
+func TestWhatStaysOfAMemberThatLeft(t *testing.T) {
+	cases := map[string]struct {
+		lease func(t *testing.T) *boursev1.GPULease
+		stays bool
+	}{
+		"a lease that was paid": {func(t *testing.T) *boursev1.GPULease { t.Helper(); return over(t, "train", boursev1.ReasonClosed) }, true},
+		"a lease that nothing was deposited for": {
+			func(t *testing.T) *boursev1.GPULease { t.Helper(); return over(t, "train", boursev1.ReasonNothingOwed) }, false,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			lease := tc.lease(t)
+			job, offer := builders.Job("mine"), builders.Offer(builders.Supplier, "h100")
+			job.Namespace = builders.Supplier
+			voucher := &boursev1.Voucher{ObjectMeta: metav1.ObjectMeta{Namespace: builders.Supplier, Name: "v"}}
+			hub, r := newBench(t, leaving(boursev1.LeaveWhenSettled), lease, closed(lease), job, offer, voucher)
+			access := &remover{hub: hub, joined: true}
+			r.Access = access
+			hub.Step(quiet)
+			look(t, hub, r)
+			look(t, hub, r)
+			if access.stays != tc.stays {
+				t.Fatalf("the namespace stays: %t, want %t", access.stays, tc.stays)
+			}
+			for _, object := range []client.Object{job, offer, voucher} {
+				if err := hub.Get(t.Context(), client.ObjectKeyFromObject(object), object); tc.stays && (client.IgnoreNotFound(err) != nil || err == nil) {
+					t.Errorf("%T is left in it: %v", object, err)
+				}
+			}
+			hub.Read(lease) // fails if it is gone
 		})
 	}
 }

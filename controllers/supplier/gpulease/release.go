@@ -390,6 +390,15 @@ func (r *Reconciler) late(lease *boursev1.GPULease) bool {
 	return !r.Now().Before(lease.Spec.Escrow.Deadline.Add(finalizerBound + arbitration(lease)))
 }
 
+// givenUp is when a lease is late whatever is disputed: what is known of it before anything happened.
+func givenUp(lease *boursev1.GPULease) time.Time {
+	at := lease.Spec.Escrow.Deadline.Add(finalizerBound)
+	if arbitrated(lease) {
+		at = at.Add(arbitrationBound(lease))
+	}
+	return at
+}
+
 // clip cuts a text to a number of bytes, at a character.
 func clip(text string, most int) string {
 	if len(text) <= most {
