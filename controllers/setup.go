@@ -16,6 +16,7 @@ import (
 	buyervoucher "github.com/bourse-dev/bourse/controllers/buyer/voucher"
 	"github.com/bourse-dev/bourse/controllers/market/computejob"
 	"github.com/bourse-dev/bourse/controllers/market/feeburn"
+	marketlease "github.com/bourse-dev/bourse/controllers/market/gpulease"
 	"github.com/bourse-dev/bourse/controllers/market/gpuoffer"
 	"github.com/bourse-dev/bourse/controllers/market/market"
 	"github.com/bourse-dev/bourse/controllers/market/member"
@@ -27,6 +28,7 @@ import (
 	"github.com/bourse-dev/bourse/controllers/supplier/gpulease"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpupool"
 	"github.com/bourse-dev/bourse/controllers/supplier/mockrental"
+	"github.com/bourse-dev/bourse/controllers/supplier/namespace"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/gpunode"
 	"github.com/bourse-dev/bourse/internal/kube"
@@ -108,6 +110,7 @@ func (o Options) market() []controller {
 		{"market", o.Hub, &market.Reconciler{Teller: teller, Hub: hub, Chain: o.Chain, Now: o.Now}},
 		{"member", o.Hub, &member.Reconciler{Teller: teller, Hub: hub, Live: live, Access: o.Access, Now: o.Now}},
 		{"gpuoffer", o.Hub, &gpuoffer.Reconciler{Teller: teller, Hub: hub, Now: o.Now}},
+		{"gpulease", o.Hub, &marketlease.Reconciler{Hub: hub, Now: o.Now}},
 		{"computejob", o.Hub, &computejob.Reconciler{Teller: teller, Hub: hub, Live: live, Now: o.Now}},
 		{"voucher", o.Hub, &marketvoucher.Reconciler{Teller: teller, Hub: hub}},
 		{"settlement", o.Hub, &settlement.Reconciler{Teller: teller, Hub: hub, Live: live, Chain: o.Chain, Now: o.Now}},
@@ -136,6 +139,10 @@ func (o Options) supplier() []controller {
 			Ledger:    gpulease.OnChain{Chain: o.Chain, Signer: o.SupplierSigner},
 			Wallet:    boursev1.SolanaAddress(o.SupplierSigner.PublicKey().String()),
 			Namespace: o.MemberNamespace, HoldImage: o.HoldImage, RegistryCIDRs: o.RegistryCIDRs, Now: o.Now,
+		}},
+		{"namespace", o.Local, &namespace.Reconciler{
+			Local: o.Local.GetClient(), Recorder: o.Local.GetEventRecorder(eventSource),
+			Hub: o.Hub.GetClient(), Live: o.Hub.GetAPIReader(), HubCache: o.Hub.GetCache(), Namespace: o.MemberNamespace, Now: o.Now,
 		}},
 	}
 }
