@@ -27,6 +27,11 @@ func requireHubKinds(kinds meta.RESTMapper) error {
 
 // requireLocalKinds checks that this cluster knows the kinds of the roles that work in it.
 func requireLocalKinds(kinds meta.RESTMapper, roles controllers.Roles) error {
+	if roles.Has(controllers.Buyer) {
+		if err := requireKind(kinds, boursev1.GroupVersion.WithKind("ComputeJob"), "this cluster", ourKinds); err != nil {
+			return err
+		}
+	}
 	if !roles.Has(controllers.Supplier) {
 		return nil
 	}

@@ -193,14 +193,13 @@ func metricsOptions(o options) metricsserver.Options {
 	return options
 }
 
-// ownOnly keeps what is not the member's out of its manager's memory, and what a member that joined may not read out of its requests. A
-// supplier reads the vouchers for its own leases, and a buyer its suppliers' leases; a buyer that did not join may have jobs in several
-// namespaces.
+// ownOnly keeps what is not the member's out of its manager's memory, and what a member may not read out of its requests. A supplier reads
+// the vouchers for its own leases, and a buyer its suppliers' leases.
 func ownOnly(o options) map[client.Object]cache.ByObject {
-	joined, buyer := o.hubJoin.url != "", o.roles.Has(controllers.Buyer)
-	if o.roles.Has(controllers.Market) || buyer && !joined {
+	if o.roles.Has(controllers.Market) {
 		return nil
 	}
+	buyer := o.roles.Has(controllers.Buyer)
 	own := cache.ByObject{Namespaces: map[string]cache.Config{o.memberNamespace: {}}}
 	scoped := map[client.Object]cache.ByObject{
 		&boursev1.GPUOffer{}: own, &boursev1.ComputeJob{}: own, &boursev1.Member{}: own, &boursev1.StakePosition{}: own,
@@ -249,8 +248,8 @@ func setupOptions(o options, mgr ctrl.Manager, now func() time.Time) (controller
 	}
 	setup := controllers.Options{
 		Roles: o.roles, Local: mgr, Now: now, Metrics: told,
-		Chain:     quorum,
-		HoldImage: o.holdImage, RegistryCIDRs: o.registryCIDRs,
+		Chain:         quorum,
+		JobNamespaces: o.jobNamespaces, HoldImage: o.holdImage, RegistryCIDRs: o.registryCIDRs,
 	}
 	if err := o.treasury.open(&setup, o, mgr.GetClient()); err != nil {
 		return controllers.Options{}, err

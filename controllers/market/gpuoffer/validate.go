@@ -17,6 +17,9 @@ import (
 	"github.com/bourse-dev/bourse/internal/kube"
 )
 
+// longest is for how long an offer may stand without its supplier. Suppliers ask for a third of it, so that their clocks may differ.
+const longest = 15 * time.Minute
+
 // kept is how long an offer is kept after it has expired: longer than a supplier is away that comes back, and makes its offers anew.
 const kept = 24 * time.Hour
 
@@ -33,6 +36,11 @@ func (r *Reconciler) validate(ctx context.Context, offer *boursev1.GPUOffer) (re
 			return reconcile.Result{}, fmt.Errorf("delete offer: %w", err)
 		}
 		return reconcile.Result{}, nil
+	}
+	if left > longest {
+		kube.Failed(offer, boursev1.Ready, boursev1.ReasonTooFarAhead,
+			"spec.validUntil is more than 15 minutes ahead: check the supplier's clock, and renew the offer more often")
+		return reconcile.Result{RequeueAfter: left - longest}, nil
 	}
 	admitted, err := r.admitted(ctx, offer.Namespace)
 	if err != nil {

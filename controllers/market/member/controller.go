@@ -50,6 +50,8 @@ type Reconciler struct {
 	Access Access // nil where nobody can join
 }
 
+// To manage members is no request that the API server knows: whoever may is not bound by the policies that bind members.
+// +kubebuilder:rbac:groups=bourse.dev,resources=members,verbs=manage
 // +kubebuilder:rbac:groups=bourse.dev,resources=members;settlements,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=bourse.dev,resources=computejobs;gpuoffers;stakepositions;vouchers,verbs=get;list;watch;delete

@@ -38,8 +38,10 @@ type Options struct {
 	RealNodes int
 	// Chart tells whether Bourse itself is installed, with a market and a running manager.
 	Chart bool
-	// Federated tells whether each pool of fake nodes is a supplier with a cluster of its own. The hub is the market's and the buyer's then.
+	// Federated tells whether each pool of fake nodes is a supplier with a cluster of its own. So is the buyer then, and the hub is the market's.
 	Federated bool
+	// Isolation is how the clusters of a federation are kept apart.
+	Isolation string
 }
 
 // partName keeps the names of clusters and wallets usable as names of files and processes.
@@ -50,7 +52,7 @@ func (o Options) Validate() error {
 	if err := validateClusters(o.Clusters); err != nil {
 		return err
 	}
-	if err := o.validateFederation(); err != nil {
+	if err := errors.Join(o.validateFederation(), o.validateIsolation()); err != nil {
 		return err
 	}
 	switch {
@@ -90,7 +92,7 @@ func (l *Lab) Up(ctx context.Context, o Options) error {
 	}
 	if o.Federated {
 		fake = fake.Apart()
-		o.Clusters = append(o.Clusters, fake.Clusters()...)
+		o.Clusters = append(append(o.Clusters, fake.Clusters()...), Buyer)
 	}
 	if err := o.Validate(); err != nil {
 		return err
@@ -100,6 +102,9 @@ func (l *Lab) Up(ctx context.Context, o Options) error {
 		return err
 	}
 	if err := l.build(ctx, o); err != nil {
+		return err
+	}
+	if err := l.isolate(ctx, o); err != nil {
 		return err
 	}
 	if err := l.prepareNodes(ctx, o); err != nil {
@@ -152,7 +157,7 @@ func (l *Lab) tools(o Options) []build.Tool {
 		tools = append(tools, build.Manager(l.Repo))
 	}
 	if o.Federated {
-		tools = append(tools, build.Relay(l.Repo))
+		tools = append(tools, build.Relay(l.Repo), build.Gate(l.Repo))
 	}
 	return tools
 }
@@ -181,7 +186,7 @@ func (l *Lab) fillCluster(ctx context.Context, name string, o Options, fake fake
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.startFakeNodes(ctx, name, fake) })
-	if o.KubeRay && !(o.Federated && name == Hub) {
+	if o.KubeRay && (!o.Federated || slices.Contains(o.suppliers(), name)) {
 		group.Go(func() error { return l.startKubeRay(ctx, name) })
 	}
 	if name == Hub && o.RealNodes > 0 {
