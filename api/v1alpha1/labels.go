@@ -17,6 +17,10 @@ const (
 // deadline, when the buyer can be refunded without it, and the market an hour later for a supplier that is gone.
 const FinalizerRelease = "bourse.dev/release"
 
+// FinalizerStakeJournal keeps a StakePosition until no transaction of it can be on its way: as long as its member looks after that, and an
+// hour if it is gone, when the blocks that any of them names are long forgotten.
+const FinalizerStakeJournal = "bourse.dev/stake-journal"
+
 // Labels of a GPULease that name its job; each value is cut where a label ends. Selectors use them; the truth is spec.job.
 const (
 	// LabelJobUID is the job's UID.
