@@ -19,6 +19,9 @@ import (
 // lookEvery is how often the hub is asked how far it is.
 const lookEvery = 10 * time.Second
 
+// errStays says that somebody with the wallet thought otherwise.
+var errStays = errors.New("the wallet has joined again meanwhile, and stays")
+
 // leaveCommand leaves a hub.
 type leaveCommand struct {
 	hubAddress
@@ -77,32 +80,47 @@ func (c *leaveCommand) run(ctx context.Context, stdout io.Writer) error {
 	}
 	said := say(departure)
 	fmt.Fprintf(stdout, "leaving %s: namespace %s\n%s\n", hub.Hub(), departure.Namespace, said)
-	for c.wait && !kept(departure) {
+	if !c.wait {
+		fmt.Fprintln(stdout, "See how far it is: run this again with --wait, at any time")
+		return nil
+	}
+	for !kept(departure) {
 		if !sleep(ctx, c.every) {
 			return fmt.Errorf("wait: %w", context.Cause(ctx))
 		}
-		switch next, err := c.tell(ctx, hub, wallet, join.Look); {
-		case errors.Is(err, join.NotMember):
+		var left bool
+		if departure, left, err = c.look(ctx, hub, wallet, departure); err != nil {
+			return err
+		}
+		if left {
 			fmt.Fprintln(stdout, "left: nothing of yours is in the hub any more")
 			return nil
-		case patient(err):
-			continue
-		case err != nil:
-			return fmt.Errorf("ask %s how far it is: %w", hub.Hub(), err)
-		case next.Since.IsZero():
-			return fmt.Errorf("leave %s: the wallet has joined again meanwhile, and stays", hub.Hub())
-		default:
-			departure = next
 		}
 		if now := say(departure); now != said {
 			said = now
 			fmt.Fprintln(stdout, said)
 		}
 	}
-	if !c.wait {
-		fmt.Fprintln(stdout, "See how far it is: run this again with --wait, at any time")
-	}
 	return nil
+}
+
+// look asks how far the member is, and whether it has left. A hub that does not answer now says nothing new.
+func (c *leaveCommand) look(
+	ctx context.Context, hub *joinhttp.Client, wallet signer.Signer, before join.Departure,
+) (now join.Departure, left bool, err error) {
+	next, err := c.tell(ctx, hub, wallet, join.Look)
+	switch {
+	case errors.Is(err, join.NotMember):
+		return before, true, nil
+	case patient(err):
+		return before, false, nil
+	case err != nil:
+		return before, false, fmt.Errorf("ask %s how far it is: %w", hub.Hub(), err)
+	case next.Since.IsZero():
+		return before, false, fmt.Errorf("leave %s: %w", hub.Hub(), errStays)
+	default:
+		return next, false, nil
+	}
 }
 
 // tell signs one claim to leave and sends it.

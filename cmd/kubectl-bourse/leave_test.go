@@ -50,7 +50,9 @@ func TestLeaveShowsHowFarItIs(t *testing.T) {
 		says       []string // in this order, and each once
 	}{
 		"and does not wait": {
-			nil, []join.Departure{departure(2, 1)}, []join.Mode{join.WhenSettled},
+			nil,
+			[]join.Departure{departure(2, 1)},
+			[]join.Mode{join.WhenSettled},
 			[]string{"namespace member-1", "2 leases of your GPUs, 1 of your jobs; at the latest at 2027-03-01T13:00:00Z", "with --wait"},
 		},
 		"until nothing is left": {
@@ -60,7 +62,9 @@ func TestLeaveShowsHowFarItIs(t *testing.T) {
 			[]string{"counts what is open", "2 leases of your GPUs, 1 of", "1 leases of your GPUs, 0 of", "being removed", "left: nothing"},
 		},
 		"at once": {
-			[]string{"--force", "--wait"}, []join.Departure{departure(1, 0)}, []join.Mode{join.AtOnce, join.Look},
+			[]string{"--force", "--wait"},
+			[]join.Departure{departure(1, 0)},
+			[]join.Mode{join.AtOnce, join.Look},
 			[]string{"1 leases of your GPUs", "left: nothing"},
 		},
 		"of a suspended member, whose entry stays": {

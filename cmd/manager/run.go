@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
-	"sigs.k8s.io/controller-runtime/pkg/config"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -150,7 +150,7 @@ func managerOptions(o options, scheme *runtime.Scheme, namespace string) ctrl.Op
 	caches := cacheOptions()
 	// Leases of other namespaces are the heartbeats of kubelets, by the thousand.
 	caches.ByObject = map[client.Object]cache.ByObject{&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{namespace: {}}}}
-	var waits config.Controller
+	var waits ctrlconfig.Controller
 	if o.remote() {
 		waits.CacheSyncTimeout = fillWithin
 	}

@@ -36,17 +36,24 @@ func (c *Claim) check() error {
 
 // checkBare refuses to lose what a renewal or a leave does not say.
 func (c *Claim) checkBare() error {
-	switch {
-	case c.Cluster != "" || len(c.Roles) > 0 || c.Name != "" || !c.Until.IsZero():
+	if c.Cluster != "" || len(c.Roles) > 0 || c.Name != "" || !c.Until.IsZero() {
 		return Refuse(Malformed, "Only a join names a cluster, roles, a name or an end")
-	case c.Kind == Renew && c.Mode != "":
-		return Refuse(Malformed, "Who renews does not leave, so a renewal names no mode")
-	case c.Kind == Leave && c.Agent != Key{}:
+	}
+	if c.Kind == Renew {
+		if c.Mode != "" {
+			return Refuse(Malformed, "Who renews does not leave, so a renewal names no mode")
+		}
+		return nil
+	}
+	if c.Agent != (Key{}) {
 		return Refuse(Malformed, "The wallet itself leaves, so a leave names no agent")
-	case c.Kind == Leave && c.Mode != WhenSettled && c.Mode != AtOnce && c.Mode != Look:
+	}
+	switch c.Mode {
+	case WhenSettled, AtOnce, Look:
+		return nil
+	default:
 		return Refuse(Malformed, "The mode must be %s, %s or %s", WhenSettled, AtOnce, Look)
 	}
-	return nil
 }
 
 // isHub says whether the text is a host, with or without a port, as Hub returns it.

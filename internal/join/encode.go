@@ -210,6 +210,16 @@ func (c *Claim) read(field, value string) error {
 		if stamp(c.Challenge.Expires) != value {
 			return Refuse(Malformed, "The field expires is not when the challenge ends")
 		}
+	default:
+		return c.readOwn(field, value)
+	}
+	return nil
+}
+
+// readOwn fills in one value that claims of one kind alone have.
+func (c *Claim) readOwn(field, value string) error {
+	var err error
+	switch field {
 	case "cluster":
 		c.Cluster = value
 	case "roles":

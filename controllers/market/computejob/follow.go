@@ -62,10 +62,7 @@ func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reco
 	if result, err := r.expire(ctx, lease); err != nil || !result.IsZero() || listing.Ended(job) {
 		return result, err
 	}
-	if parted(lease) {
-		return r.part(ctx, job, lease)
-	}
-	return r.outlive(job, lease), nil
+	return r.outlive(ctx, job, lease)
 }
 
 // parted says whether the lease is to end because its supplier leaves, and has not ended yet.
@@ -95,19 +92,22 @@ func (r *Reconciler) part(ctx context.Context, job *boursev1.ComputeJob, lease *
 }
 
 // outlive ends a job whose supplier was not heard of for so long that its lease cannot be anything but over.
-func (r *Reconciler) outlive(job *boursev1.ComputeJob, lease *boursev1.GPULease) reconcile.Result {
+func (r *Reconciler) outlive(ctx context.Context, job *boursev1.ComputeJob, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if parted(lease) {
+		return r.part(ctx, job, lease)
+	}
 	patience := silence
 	if lease.Status.Disputed != nil { // the arbiter has two delays to decide
 		patience += 2 * time.Duration(lease.Spec.Payment.DisputeDelaySeconds) * time.Second
 	}
 	if left := lease.Spec.Escrow.Deadline.Add(patience).Sub(r.Now()); left > 0 {
-		return reconcile.Result{RequeueAfter: left}
+		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	if meta.FindStatusCondition(job.Status.Conditions, boursev1.JobRunning) != nil {
 		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The lease has outlived its escrow")
 	}
 	kube.Failed(job, boursev1.Succeeded, boursev1.EndFault, "The supplier did not end the lease, and its escrow's deadline has passed")
-	return reconcile.Result{}
+	return reconcile.Result{}, nil
 }
 
 // lease reads a lease, from the API server itself when the cache does not have it; nil says that there is none.

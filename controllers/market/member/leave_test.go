@@ -44,9 +44,9 @@ func leaving(mode boursev1.LeaveMode) *boursev1.Member {
 }
 
 // over returns a lease that has ended and is settled, with its escrow closed or never opened.
-func over(t *testing.T, name, settled string) *boursev1.GPULease {
+func over(t *testing.T, settled string) *boursev1.GPULease {
 	t.Helper()
-	lease := ended(t, name, boursev1.EndCompleted, boursev1.PartyBuyer)
+	lease := ended(t, "train", boursev1.EndCompleted, boursev1.PartyBuyer)
 	lease.Status.Conditions = []metav1.Condition{
 		builders.Condition(boursev1.LeaseSettled, metav1.ConditionTrue, settled),
 		builders.Condition(boursev1.Succeeded, metav1.ConditionTrue, boursev1.EndCompleted),
@@ -95,21 +95,21 @@ func TestWhatKeepsAMemberThatLeaves(t *testing.T) {
 		}, quiet, 1, 0},
 		"a lease whose end is not recorded yet": {func(t *testing.T) []client.Object {
 			t.Helper()
-			return []client.Object{over(t, "train", boursev1.ReasonClosed)}
+			return []client.Object{over(t, boursev1.ReasonClosed)}
 		}, quiet, 1, 0},
 		"not one whose end is recorded": {func(t *testing.T) []client.Object {
 			t.Helper()
-			lease := over(t, "train", boursev1.ReasonClosed)
+			lease := over(t, boursev1.ReasonClosed)
 			return []client.Object{lease, closed(lease)}
 		}, quiet, 0, 0},
 		"not one that nothing was paid for": {func(t *testing.T) []client.Object {
 			t.Helper()
-			return []client.Object{over(t, "train", boursev1.ReasonNothingOwed)}
+			return []client.Object{over(t, boursev1.ReasonNothingOwed)}
 		}, quiet, 0, 0},
 		"a lease of its job": {func(t *testing.T) []client.Object { t.Helper(); return []client.Object{bought(runs(t))} }, quiet, 0, 1},
 		"not a lease of its job that is settled": {func(t *testing.T) []client.Object {
 			t.Helper()
-			lease := bought(over(t, "train", boursev1.ReasonClosed))
+			lease := bought(over(t, boursev1.ReasonClosed))
 			return []client.Object{lease, closed(lease)}
 		}, quiet, 0, 0},
 		"nothing for ever": {func(t *testing.T) []client.Object {
@@ -244,9 +244,9 @@ func TestWhatStaysOfAMemberThatLeft(t *testing.T) {
 		lease func(t *testing.T) *boursev1.GPULease
 		stays bool
 	}{
-		"a lease that was paid": {func(t *testing.T) *boursev1.GPULease { t.Helper(); return over(t, "train", boursev1.ReasonClosed) }, true},
+		"a lease that was paid": {func(t *testing.T) *boursev1.GPULease { t.Helper(); return over(t, boursev1.ReasonClosed) }, true},
 		"a lease that nothing was deposited for": {
-			func(t *testing.T) *boursev1.GPULease { t.Helper(); return over(t, "train", boursev1.ReasonNothingOwed) }, false,
+			func(t *testing.T) *boursev1.GPULease { t.Helper(); return over(t, boursev1.ReasonNothingOwed) }, false,
 		},
 	}
 	for name, tc := range cases {

@@ -4,6 +4,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -89,7 +90,7 @@ func (r *Reconciler) gone(ctx context.Context, name string) (bool, error) {
 
 // named says whether the error tells of an object of this name that there is none, and not that its kind is unknown.
 func named(err error, name string) bool {
-	status, ok := err.(apierrors.APIStatus) //nolint:errorlint // the client returns it bare
+	status, ok := errors.AsType[*apierrors.StatusError](err)
 	return ok && apierrors.IsNotFound(err) && status.Status().Details != nil && status.Status().Details.Name == name
 }
 
