@@ -79,8 +79,8 @@ func (l *joinLab) open(wallet *signer.Keypair, supplied, bought int32) {
 	l.Logf("%d and %d leases are counted after %s", supplied, bought, took)
 }
 
-// gone waits until the member is gone, and its token is void.
-func (l *joinLab) gone(wallet *signer.Keypair, own client.Client, namespace string) {
+// hasLeft waits until the member is gone, and its token is void.
+func (l *joinLab) hasLeft(wallet *signer.Keypair, own client.Client, namespace string) {
 	l.Helper()
 	took := l.eventually("the member is gone", func() bool {
 		return apierrors.IsNotFound(l.admin.Get(l.Context(), client.ObjectKey{Namespace: namespace, Name: boursev1.MemberName}, &boursev1.Member{}))
@@ -138,7 +138,7 @@ func TestAMemberLeavesWhenItsLeasesAreSettled(t *testing.T) {
 	l.settle(supplied)
 	l.open(wallet, 0, 1)
 	l.settle(bought)
-	l.gone(wallet, own, access.Namespace)
+	l.hasLeft(wallet, own, access.Namespace)
 	if l.space(access.Namespace).DeletionTimestamp.IsZero() {
 		t.Error("its namespace stays, though nobody needs what is in it")
 	}
@@ -193,7 +193,7 @@ func TestAMemberLeavesAtOnce(t *testing.T) {
 	}
 	l.open(wallet, 1, 0) // until it is on record
 	l.record(lease)
-	l.gone(wallet, own, access.Namespace)
+	l.hasLeft(wallet, own, access.Namespace)
 	l.read(lease)
 	if !l.space(access.Namespace).DeletionTimestamp.IsZero() {
 		t.Error("the namespace goes with a lease that was paid")

@@ -55,6 +55,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=bourse.dev,resources=members;settlements,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=bourse.dev,resources=computejobs;gpuoffers;stakepositions;vouchers,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups=bourse.dev,resources=leaseprograms,verbs=list;delete
 // +kubebuilder:rbac:groups=bourse.dev,resources=members/status,verbs=get;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 

@@ -82,7 +82,8 @@ func (r *Reconciler) remove(ctx context.Context, member *boursev1.Member) (recon
 		return reconcile.Result{RequeueAfter: time.Second}, nil
 	}
 	if found.earned { // audits and reputations are made of such leases, so they stay, and with them their namespace
-		if err := r.sweep(ctx, member, &boursev1.GPUOfferList{}, &boursev1.ComputeJobList{}, &boursev1.VoucherList{}, &boursev1.StakePositionList{}); err != nil {
+		if err := r.sweep(ctx, member, &boursev1.GPUOfferList{}, &boursev1.ComputeJobList{}, &boursev1.VoucherList{},
+			&boursev1.StakePositionList{}, &boursev1.LeaseProgramList{}); err != nil {
 			return reconcile.Result{}, err
 		}
 	}
@@ -102,10 +103,10 @@ func (r *Reconciler) keep(ctx context.Context, member *boursev1.Member) (reconci
 	return reconcile.Result{}, nil
 }
 
-// sweep deletes what the member has of some kinds.
+// sweep deletes what the member has of some kinds, not all of which are kept in memory.
 func (r *Reconciler) sweep(ctx context.Context, member *boursev1.Member, kinds ...client.ObjectList) error {
 	for _, list := range kinds {
-		if err := r.Hub.List(ctx, list, client.InNamespace(member.Namespace)); err != nil {
+		if err := r.Live.List(ctx, list, client.InNamespace(member.Namespace)); err != nil {
 			return fmt.Errorf("list what is left: %w", err)
 		}
 		err := meta.EachListItem(list, func(item runtime.Object) error {

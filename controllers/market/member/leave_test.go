@@ -255,7 +255,8 @@ func TestWhatStaysOfAMemberThatLeft(t *testing.T) {
 			job, offer := builders.Job("mine"), builders.Offer(builders.Supplier, "h100")
 			job.Namespace = builders.Supplier
 			voucher := &boursev1.Voucher{ObjectMeta: metav1.ObjectMeta{Namespace: builders.Supplier, Name: "v"}}
-			hub, r := newBench(t, leaving(boursev1.LeaveWhenSettled), lease, closed(lease), job, offer, voucher)
+			program := &boursev1.LeaseProgram{ObjectMeta: metav1.ObjectMeta{Namespace: builders.Supplier, Name: lease.Name}}
+			hub, r := newBench(t, leaving(boursev1.LeaveWhenSettled), lease, closed(lease), job, offer, voucher, program)
 			access := &remover{hub: hub, joined: true}
 			r.Access = access
 			hub.Step(quiet)
@@ -264,7 +265,7 @@ func TestWhatStaysOfAMemberThatLeft(t *testing.T) {
 			if access.stays != tc.stays {
 				t.Fatalf("the namespace stays: %t, want %t", access.stays, tc.stays)
 			}
-			for _, object := range []client.Object{job, offer, voucher} {
+			for _, object := range []client.Object{job, offer, voucher, program} {
 				if err := hub.Get(t.Context(), client.ObjectKeyFromObject(object), object); tc.stays && (client.IgnoreNotFound(err) != nil || err == nil) {
 					t.Errorf("%T is left in it: %v", object, err)
 				}
