@@ -37,7 +37,8 @@ func (h *Hub) Leave(ctx context.Context, claim join.Claim) (join.Departure, erro
 			member.Spec.Leave = &boursev1.MemberLeave{Since: metav1.NewTime(h.o.Now().Truncate(time.Second))}
 		}
 		member.Spec.Leave.Mode = mode
-		if err := h.o.Client.Patch(ctx, member, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		// Without a lock: the patch says nothing but this, the API server refuses to go back from AtOnce, and the market writes the status often.
+		if err := h.o.Client.Patch(ctx, member, client.MergeFrom(before)); err != nil {
 			return join.Departure{}, fmt.Errorf("patch member: %w", err)
 		}
 	}

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -107,12 +109,13 @@ func (l *joinLab) space(name string) *corev1.Namespace {
 
 func TestAMemberLeavesWhenItsLeasesAreSettled(t *testing.T) {
 	l := newJoinLab(t)
-	wallet, agent := builders.Wallet("leaver"), builders.Wallet("agent")
+	// Nobody ends namespaces here, so a second run needs another one.
+	wallet, agent := builders.Wallet("leaver of "+time.Now().String()), builders.Wallet("agent")
 	access := l.must(l.send(join.Join, wallet, agent))
 	l.count(access.Namespace)
 	own := l.as(access)
 	supplied := l.leased(access.Namespace, "supplied", nil)
-	elsewhere := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "leave-elsewhere"}}
+	elsewhere := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "leave-elsewhere-"}}
 	l.create(elsewhere)
 	bought := l.leased(elsewhere.Name, "bought", func(lease *boursev1.GPULease) {
 		lease.Spec.Buyer, lease.Spec.Job.Namespace = boursev1.SolanaAddress(wallet.PublicKey().String()), access.Namespace
@@ -177,9 +180,8 @@ func TestAMemberLeavesAtOnce(t *testing.T) {
 	l.eventually("its job is deleted", func() bool {
 		return apierrors.IsNotFound(l.admin.Get(t.Context(), client.ObjectKeyFromObject(job), &boursev1.ComputeJob{}))
 	})
-	back := l.member(access.Namespace)
-	back.Spec.Leave.Mode = boursev1.LeaveWhenSettled
-	if err := l.admin.Update(t.Context(), back); !apierrors.IsInvalid(err) {
+	back := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"leave":{"mode":"WhenSettled"}}}`))
+	if err := l.admin.Patch(t.Context(), l.member(access.Namespace), back); !apierrors.IsInvalid(err) {
 		t.Errorf("what was ended at once is taken back: %v", err)
 	}
 	// Its supplier says how it ended, with what was paid: audits need that lease, so it stays, and with it the namespace.
@@ -225,9 +227,8 @@ func TestASuspendedMemberLeavesAndStaysSuspended(t *testing.T) {
 	l := newJoinLab(t)
 	wallet, agent := builders.Wallet("suspended leaver"), builders.Wallet("agent")
 	access := l.must(l.send(join.Join, wallet, agent))
-	m := l.member(access.Namespace)
-	m.Spec.State = boursev1.MemberSuspended
-	if err := l.admin.Update(t.Context(), m); err != nil {
+	suspend := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"state":"Suspended"}}`))
+	if err := l.admin.Patch(t.Context(), l.member(access.Namespace), suspend); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := l.leave(wallet, join.WhenSettled); err != nil || !got.Suspended {
