@@ -52,6 +52,21 @@ const (
 	ReasonWalletInvalid = "WalletInvalid"
 	// ReasonSuspended says that the market's admin has suspended the member.
 	ReasonSuspended = "Suspended"
+	// ReasonLeaving says that the member leaves: what it has is matched no more.
+	ReasonLeaving = "Leaving"
+)
+
+// MemberSettled is True once nothing of a member that leaves is open any more, and Unknown until then. Others do not have it.
+const MemberSettled = "Settled"
+
+// The reasons of a Member's Settled.
+const (
+	// ReasonLeasesOpen waits for the leases that status.leaving counts.
+	ReasonLeasesOpen = "LeasesOpen"
+	// ReasonNothingOpen says that the member is being removed.
+	ReasonNothingOpen = "NothingOpen"
+	// ReasonKept says that nothing is open, and that the Member stays so that the wallet stays suspended.
+	ReasonKept = "Kept"
 )
 
 // The conditions of a GPUPool besides Ready.
@@ -110,6 +125,10 @@ const (
 	ReasonDeviceFault = "DeviceFault"
 	// ReasonNoMember (Advertised, Ready, and a job's Mirrored) says that the member's namespace in the hub has no admitted Member.
 	ReasonNoMember = "NoMember"
+	// ReasonMemberLeaving (Advertised, Ready) says that the supplier leaves the hub: nothing new is sold, and leases that run go on.
+	ReasonMemberLeaving = "MemberLeaving"
+	// ReasonNotMember (Advertised, Ready) says that the hub does not know the supplier any more.
+	ReasonNotMember = "NotMember"
 	// ReasonSelling (Ready) says that the pool is discovered and advertised.
 	ReasonSelling = "Selling"
 )
@@ -330,6 +349,8 @@ const (
 	EndUnpaid = "Unpaid"
 	// EndInterrupted: the workers were not ready for too much of the time, in many short breaks.
 	EndInterrupted = "Interrupted"
+	// EndSupplierLeft: the supplier left the market before the lease was over.
+	EndSupplierLeft = "SupplierLeft"
 	// EndFault: the lease could not go on; the message says why.
 	EndFault = "Fault"
 )

@@ -77,7 +77,7 @@ type GPULeaseSpec struct {
 
 	// endReason says why the state is Ended.
 	// +optional
-	// +kubebuilder:validation:Enum=JobDeleted;NotAccepted;NotFunded
+	// +kubebuilder:validation:Enum=JobDeleted;NotAccepted;NotFunded;SupplierLeft
 	EndReason string `json:"endReason,omitempty"`
 }
 
@@ -407,7 +407,7 @@ const (
 type LeaseEnd struct {
 	// reason is one of a closed list.
 	// +required
-	// +kubebuilder:validation:Enum=Completed;TermReached;JobDeleted;JobFailed;NotAccepted;NotFunded;TakenBack;Breached;StartTimeout;Unpaid;Interrupted;Fault
+	// +kubebuilder:validation:Enum=Completed;TermReached;JobDeleted;JobFailed;NotAccepted;NotFunded;TakenBack;Breached;StartTimeout;Unpaid;Interrupted;SupplierLeft;Fault
 	Reason string `json:"reason,omitempty"`
 	// party is who brought the end about.
 	// +required

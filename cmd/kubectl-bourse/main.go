@@ -64,6 +64,8 @@ func newRoot(now func() time.Time) *cobra.Command {
 	}
 	var hub hubFlags
 	hub.add(root.PersistentFlags())
-	root.AddCommand(newQuote(&hub, now), newExplain(&hub, now), newReplay(&hub, now), newLogs(&hub), newDashboard(&hub), newJoin(now))
+	root.AddCommand(
+		newQuote(&hub, now), newExplain(&hub, now), newReplay(&hub, now), newLogs(&hub), newDashboard(&hub), newJoin(now), newLeave(),
+	)
 	return root
 }

@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
-	"sigs.k8s.io/controller-runtime/pkg/config"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -91,6 +91,9 @@ func addHub(ctx context.Context, mgr ctrl.Manager, o options, setup controllers.
 	if err != nil {
 		return err
 	}
+	if far.keeper != nil {
+		setup.NotMember = far.keeper.NotMember
+	}
 	far.begin = func(ctx context.Context, hub cluster.Cluster, namespace string) error {
 		return begin(ctx, mgr, o, setup, hub, namespace)
 	}
@@ -157,7 +160,7 @@ func managerOptions(o options, scheme *runtime.Scheme, namespace string) ctrl.Op
 		leases[cache.AllNamespaces] = cache.Config{LabelSelector: presences()}
 	}
 	caches.ByObject = map[client.Object]cache.ByObject{&coordinationv1.Lease{}: {Namespaces: leases}}
-	var waits config.Controller
+	var waits ctrlconfig.Controller
 	if o.remote() {
 		waits.CacheSyncTimeout = fillWithin
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package hubjoin gives those who join a hub their place in it: a namespace, a Member, and an account whose short-lived tokens open that
-// namespace alone. It keeps no token and no key, it trusts claims that were checked before, and it takes access away when it is told to.
+// namespace alone; and it writes down who leaves. It keeps no token and no key, it trusts claims that were checked before, and it takes access away when it is told to.
 package hubjoin
 
 import (
@@ -55,11 +55,11 @@ type Hub struct {
 }
 
 // The join server may do this and no more: its ClusterRole is generated from these lines.
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;create
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;create;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts;resourcequotas,verbs=create
 // +kubebuilder:rbac:groups="",resources=serviceaccounts;resourcequotas,resourceNames=bourse-member,verbs=get;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts/token,resourceNames=bourse-member,verbs=create
-// +kubebuilder:rbac:groups=bourse.dev,resources=members,verbs=get;list;create;patch
+// +kubebuilder:rbac:groups=bourse.dev,resources=members,verbs=get;list;create;patch;delete
 // +kubebuilder:rbac:groups=bourse.dev,resources=markets,verbs=list
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=create
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,resourceNames=bourse-member,verbs=get;delete

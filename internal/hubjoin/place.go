@@ -58,6 +58,8 @@ func (h *Hub) namespace(ctx context.Context, wallet join.Key, name string) error
 		return fmt.Errorf("get namespace: %w", err)
 	case found.Labels[boursev1.LabelWallet] != address(wallet):
 		return join.Refuse(join.WalletTaken, "The namespace %s exists, and was not made for this wallet; ask the market's admin", name)
+	case !found.DeletionTimestamp.IsZero():
+		return join.Refuse(join.Leaving, "What the wallet's member left behind is being removed; join again when it is gone")
 	default:
 		return nil
 	}
@@ -73,7 +75,7 @@ func (h *Hub) namespace(ctx context.Context, wallet join.Key, name string) error
 	return nil
 }
 
-// member makes the wallet's Member, or brings it up to date. Its state is the admin's.
+// member makes the wallet's Member, or brings it up to date: who joins does not leave. Its state is the admin's.
 func (h *Hub) member(ctx context.Context, namespace string, spec boursev1.MemberSpec) (*boursev1.Member, error) {
 	member := &boursev1.Member{}
 	err := h.o.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: boursev1.MemberName}, member)

@@ -16,6 +16,7 @@ const (
 	challengePath = version + "challenge"
 	joinPath      = version + "join"
 	renewPath     = version + "renew"
+	leavePath     = version + "leave"
 )
 
 // The bodies of requests and answers, which docs/federation.md describes.
@@ -38,6 +39,15 @@ type (
 		CA        []byte    `json:"ca,omitempty"`
 		Token     string    `json:"token"`
 		Expires   time.Time `json:"expires"`
+	}
+	departureAnswer struct {
+		Namespace string    `json:"namespace"`
+		Since     time.Time `json:"since,omitzero"`
+		Known     bool      `json:"known"`
+		Supplied  int32     `json:"supplied"`
+		Bought    int32     `json:"bought"`
+		Until     time.Time `json:"until,omitzero"`
+		Suspended bool      `json:"suspended,omitempty"`
 	}
 	refusalAnswer struct {
 		Reason  join.Reason `json:"reason"`

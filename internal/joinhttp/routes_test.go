@@ -132,10 +132,14 @@ func removeMember(d *door, wallet *signer.Keypair) {
 
 // kindOf is what the claims of a path ask for.
 func kindOf(path string) join.Kind {
-	if path == renewPath {
+	switch path {
+	case renewPath:
 		return join.Renew
+	case leavePath:
+		return join.Leave
+	default:
+		return join.Join
 	}
-	return join.Join
 }
 
 // body is what somebody sends to a path.
@@ -161,9 +165,14 @@ func (d *door) body(path string, who identity) any {
 		Version: join.Version, Kind: kindOf(path), Hub: doorHub, Network: join.Network(network),
 		Wallet: join.Key(wallet), Agent: join.Key(pair(who.agent).PublicKey()), Challenge: challenge,
 	}
-	by := who.asAgent
-	if claim.Kind == join.Join {
-		by, claim.Roles, claim.Until = who.asWallet, []join.Role{join.Buyer}, d.hub.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	by := who.asWallet
+	switch claim.Kind {
+	case join.Join:
+		claim.Roles, claim.Until = []join.Role{join.Buyer}, d.hub.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	case join.Leave:
+		claim.Agent, claim.Mode = join.Key{}, join.WhenSettled
+	case join.Renew:
+		by = who.asAgent
 	}
 	message, err := claim.Encode()
 	if err != nil {
@@ -193,7 +202,7 @@ func (d *door) ask(path string, who identity) join.Reason {
 	}
 	if access := (accessAnswer{}); path != challengePath && refused.Reason == "" {
 		want := join.Namespace(join.Key(pair(who.wallet).PublicKey()))
-		if err := json.Unmarshal(answer, &access); err != nil || access.Namespace != want || access.Token == "" {
+		if err := json.Unmarshal(answer, &access); err != nil || access.Namespace != want || (access.Token == "") != (path == leavePath) {
 			d.Errorf("was given %+v, want access to %s", access, want)
 		}
 	}
@@ -220,6 +229,12 @@ func TestEachRouteAnswersEachAsItShould(t *testing.T) {
 			"a thief of the name": join.WrongKey, "who saw a claim go by": join.Replayed, "a suspended member": join.Suspended,
 			"a removed member": join.NotMember, "a member whose agent's time is over": join.Expired, "the agent of before": join.WrongKey,
 			"a member by another way": join.NotMember,
+		},
+		leavePath: { // whoever has the wallet, suspended or not
+			"nobody": join.Malformed, "a stranger": join.NotMember, "a member": yes, "another member's agent": join.WrongKey,
+			"a thief of the name": join.WrongKey, "who saw a claim go by": join.Replayed, "a suspended member": yes,
+			"a removed member": join.NotMember, "a member whose agent's time is over": yes, "the agent of before": join.WrongKey,
+			"a member by another way": join.WalletTaken,
 		},
 	}
 	for path := range (&Server{}).routes() {

@@ -51,11 +51,13 @@ const (
 	perSecondEach, burstEach = 1, 20   // of one address
 )
 
-// Admitter gives members what they have claimed. It returns a *join.Refusal when it will not, and any other error when it cannot now.
+// Admitter gives members what they have claimed, and lets them go. It returns a *join.Refusal when it will not, and any other error when it
+// cannot now.
 // Repeating a call is harmless.
 type Admitter interface {
 	Admit(ctx context.Context, claim join.Claim) (join.Access, error)
 	Renew(ctx context.Context, claim join.Claim) (join.Access, error)
+	Leave(ctx context.Context, claim join.Claim) (join.Departure, error)
 }
 
 // Server answers those who want to join a hub.
@@ -119,6 +121,7 @@ func (s *Server) routes() map[string]answerer {
 		renewPath: func(ctx context.Context, request *http.Request) (any, error) {
 			return s.claim(ctx, request, join.Renew, s.admitter.Renew)
 		},
+		leavePath: s.leave,
 	}
 }
 
@@ -177,11 +180,7 @@ func (s *Server) challenge(_ context.Context, request *http.Request) (any, error
 func (s *Server) claim(
 	ctx context.Context, request *http.Request, kind join.Kind, admit func(context.Context, join.Claim) (join.Access, error),
 ) (any, error) {
-	var sent claimRequest
-	if err := read(request, &sent); err != nil {
-		return nil, err
-	}
-	claim, err := s.gate.Check(kind, sent.Message, sent.Signature)
+	claim, err := s.check(request, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +190,31 @@ func (s *Server) claim(
 	}
 	s.log.Info("Gave access", "claim", string(kind), "namespace", access.Namespace)
 	return accessAnswer(access), nil
+}
+
+// leave lets a member go, or tells it how far it is.
+func (s *Server) leave(ctx context.Context, request *http.Request) (any, error) {
+	claim, err := s.check(request, join.Leave)
+	if err != nil {
+		return nil, err
+	}
+	departure, err := s.admitter.Leave(ctx, claim)
+	if err != nil {
+		return nil, err
+	}
+	if claim.Mode != join.Look {
+		s.log.Info("Let a member leave", "mode", string(claim.Mode), "namespace", departure.Namespace)
+	}
+	return departureAnswer(departure), nil
+}
+
+// check reads a claim of a kind, and passes on those that are good.
+func (s *Server) check(request *http.Request, kind join.Kind) (join.Claim, error) {
+	var sent claimRequest
+	if err := read(request, &sent); err != nil {
+		return join.Claim{}, err
+	}
+	return s.gate.Check(kind, sent.Message, sent.Signature)
 }
 
 // read reads the body, which is one JSON object and nothing else.
@@ -229,7 +253,7 @@ func statusOf(reason join.Reason) int {
 		return http.StatusBadRequest
 	case join.Suspended, join.NotMember, join.StakeRequired:
 		return http.StatusForbidden
-	case join.WalletTaken:
+	case join.WalletTaken, join.Leaving:
 		return http.StatusConflict
 	case join.Busy:
 		return http.StatusTooManyRequests

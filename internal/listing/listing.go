@@ -186,12 +186,18 @@ func Chosen(job *boursev1.ComputeJob, namespace, offer string) []book.Promise {
 	}}
 }
 
-// Refused says whether the lease ended because its supplier did not accept it.
+// Refused says whether the lease ended because its supplier did not accept it, or left before it had.
 func Refused(lease *boursev1.GPULease) bool {
-	if lease.Status.End != nil {
+	switch {
+	case lease.Status.End != nil:
 		return lease.Status.End.Reason == boursev1.EndNotAccepted
+	case lease.Spec.State != boursev1.LeaseEnded:
+		return false
+	case lease.Spec.EndReason == boursev1.EndSupplierLeft:
+		return !kube.IsTrue(lease, boursev1.LeaseAccepted)
+	default:
+		return lease.Spec.EndReason == boursev1.EndNotAccepted
 	}
-	return lease.Spec.State == boursev1.LeaseEnded && lease.Spec.EndReason == boursev1.EndNotAccepted
 }
 
 // Ended says whether nothing can become of the job any more. A rejected job can still be edited.

@@ -41,7 +41,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		}, []string{"method", "outcome"}),
 		joins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bourse_join_requests_total",
-			Help: "Requests to the join server, by route (challenge, join, renew) and outcome (ok, error, or the reason of a refusal).",
+			Help: "Requests to the join server, by route (challenge, join, renew, leave) and outcome (ok, error, or the reason of a refusal).",
 		}, []string{"route", "outcome"}),
 		gateway: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bourse_gateway_requests_total",

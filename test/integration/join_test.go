@@ -146,7 +146,8 @@ func (l *joinLab) judge(members *hubjoin.Hub) {
 		l.Fatal(err)
 	}
 	teller := &kube.Teller{Client: mgr.GetClient(), Recorder: events.NewFakeRecorder(1000), Metrics: metrics.New(prometheus.NewRegistry())}
-	r := &member.Reconciler{Teller: teller, Hub: mgr.GetClient(), Access: members, Now: time.Now}
+	later := func() time.Time { return time.Now().Add(2 * time.Minute) } // whoever leaves has been quiet for long enough
+	r := &member.Reconciler{Teller: teller, Hub: mgr.GetClient(), Live: mgr.GetAPIReader(), Access: members, Now: later}
 	if err := r.SetupWithManager(l.Context(), mgr); err != nil {
 		l.Fatal(err)
 	}

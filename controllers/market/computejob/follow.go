@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -27,6 +28,9 @@ const acceptGrace = 30 * time.Second
 // silence is how long after its escrow's deadline a lease may go without an end: longer than any supplier takes that is there. By then
 // no term can run and anybody may have refunded the buyer, so waiting on tells the job nothing.
 const silence = 2 * time.Hour
+
+// partWithin is how long after a supplier said that it leaves its leases may go without an end: time enough for one that is there.
+const partWithin = 10 * time.Minute
 
 const awaitingSupplier = "The supplier has not accepted the lease yet"
 
@@ -58,23 +62,52 @@ func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reco
 	if result, err := r.expire(ctx, lease); err != nil || !result.IsZero() || listing.Ended(job) {
 		return result, err
 	}
-	return r.outlive(job, lease), nil
+	return r.outlive(ctx, job, lease)
+}
+
+// parted says whether the lease is to end because its supplier leaves, and has not ended yet.
+func parted(lease *boursev1.GPULease) bool {
+	return lease.Status.End == nil && lease.Spec.State == boursev1.LeaseEnded && lease.Spec.EndReason == boursev1.EndSupplierLeft
+}
+
+// part ends a job whose supplier left without a word on its lease. What the escrow holds is refunded by clock.
+func (r *Reconciler) part(ctx context.Context, job *boursev1.ComputeJob, lease *boursev1.GPULease) (reconcile.Result, error) {
+	var member boursev1.Member
+	err := r.Hub.Get(ctx, types.NamespacedName{Namespace: lease.Namespace, Name: boursev1.MemberName}, &member)
+	if client.IgnoreNotFound(err) != nil {
+		return reconcile.Result{}, fmt.Errorf("get member: %w", err)
+	}
+	if leave := member.Spec.Leave; leave != nil {
+		if left := leave.Since.Add(partWithin).Sub(r.Now()); left > 0 {
+			waiting(job, boursev1.ReasonSettling, "The supplier leaves the market and ends the lease")
+			return reconcile.Result{RequeueAfter: left}, nil
+		}
+	}
+	if meta.FindStatusCondition(job.Status.Conditions, boursev1.JobRunning) != nil {
+		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The supplier left the market")
+	}
+	kube.Failed(job, boursev1.Succeeded, boursev1.EndSupplierLeft,
+		"The supplier left the market before the lease was over; after the escrow's deadline the rest of the deposit comes back")
+	return reconcile.Result{}, nil
 }
 
 // outlive ends a job whose supplier was not heard of for so long that its lease cannot be anything but over.
-func (r *Reconciler) outlive(job *boursev1.ComputeJob, lease *boursev1.GPULease) reconcile.Result {
+func (r *Reconciler) outlive(ctx context.Context, job *boursev1.ComputeJob, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if parted(lease) {
+		return r.part(ctx, job, lease)
+	}
 	patience := silence
 	if lease.Status.Disputed != nil { // the arbiter has two delays to decide
 		patience += 2 * time.Duration(lease.Spec.Payment.DisputeDelaySeconds) * time.Second
 	}
 	if left := lease.Spec.Escrow.Deadline.Add(patience).Sub(r.Now()); left > 0 {
-		return reconcile.Result{RequeueAfter: left}
+		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	if meta.FindStatusCondition(job.Status.Conditions, boursev1.JobRunning) != nil {
 		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The lease has outlived its escrow")
 	}
 	kube.Failed(job, boursev1.Succeeded, boursev1.EndFault, "The supplier did not end the lease, and its escrow's deadline has passed")
-	return reconcile.Result{}
+	return reconcile.Result{}, nil
 }
 
 // lease reads a lease, from the API server itself when the cache does not have it; nil says that there is none.

@@ -64,6 +64,8 @@ func failed(lease *boursev1.GPULease) bool {
 	switch lease.Status.End.Reason {
 	case boursev1.EndNotAccepted, boursev1.EndStartTimeout:
 		return false
+	case boursev1.EndSupplierLeft: // without notice
+		return lease.Status.Usage != nil || lease.Spec.Terms.Tier == boursev1.TierFirm
 	case boursev1.EndTakenBack:
 		var given int32
 		if lease.Status.End.NoticeSeconds != nil {

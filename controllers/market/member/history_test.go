@@ -73,8 +73,14 @@ func TestWhatAnEndSays(t *testing.T) {
 		"with less notice than its terms demand": {
 			reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, change: given(29), want: bad,
 		},
-		"without any":              {reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, want: bad},
-		"before anything ran":      {reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, change: unused},
+		"without any":                              {reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, want: bad},
+		"before anything ran":                      {reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, change: unused},
+		"a supplier that left at once":             {reason: boursev1.EndSupplierLeft, party: boursev1.PartySupplier, want: bad},
+		"a supplier that left before anything ran": {reason: boursev1.EndSupplierLeft, party: boursev1.PartySupplier, change: unused},
+		"a supplier that left before a firm lease ran": {
+			reason: boursev1.EndSupplierLeft, party: boursev1.PartySupplier, want: bad,
+			change: func(l *boursev1.GPULease) { l.Status.Usage, l.Spec.Terms.Tier = nil, boursev1.TierFirm },
+		},
 		"a lease that is not over": {change: func(l *boursev1.GPULease) { l.Status.End = nil }},
 		"a lease that its market ended and its supplier says nothing of": {change: func(l *boursev1.GPULease) {
 			l.Status.End, l.Spec.State = nil, boursev1.LeaseEnded

@@ -26,7 +26,7 @@ import (
 
 // Finalizer keeps a lease until its pods are gone and its escrow is settled. It is given up some time after the escrow's deadline,
 // when the buyer can be refunded without the supplier.
-const Finalizer = "bourse.dev/release"
+const Finalizer = boursev1.FinalizerRelease
 
 // Bounds in time. The market allows the same time to start when it sets the escrow's deadline.
 const (

@@ -151,6 +151,10 @@ func TestEnds(t *testing.T) {
 			program, func(b *bench) { b.hub.Step(10 * time.Second); b.deleteJob() },
 			boursev1.EndJobDeleted, boursev1.PartyBuyer, metav1.ConditionFalse, 80_000,
 		},
+		"a supplier that leaves at once is at fault, and paid until then": {
+			nil, func(b *bench) { b.hub.Step(10 * time.Second); b.endLease(boursev1.EndSupplierLeft) },
+			boursev1.EndSupplierLeft, boursev1.PartySupplier, metav1.ConditionFalse, 80_000,
+		},
 		"a worker that stays away is a fault, and not paid": {
 			nil, func(b *bench) {
 				b.hub.Step(10 * time.Second)
@@ -186,8 +190,24 @@ func TestEnds(t *testing.T) {
 // deleteJob ends the lease as the market does when its job is deleted.
 func (b *bench) deleteJob() {
 	b.t.Helper()
-	b.lease.Spec.State, b.lease.Spec.EndReason = boursev1.LeaseEnded, boursev1.EndJobDeleted
+	b.endLease(boursev1.EndJobDeleted)
+}
+
+// endLease ends the lease as the market does.
+func (b *bench) endLease(reason string) {
+	b.t.Helper()
+	b.lease.Spec.State, b.lease.Spec.EndReason = boursev1.LeaseEnded, reason
 	b.hub.Edit(b.lease)
+}
+
+func TestASupplierThatLeavesBeforeItAcceptsHasNotAccepted(t *testing.T) {
+	b := newBench(t, nil)
+	b.rest()
+	b.endLease(boursev1.EndSupplierLeft)
+	b.rest()
+	b.wantEnd(boursev1.EndNotAccepted, boursev1.PartySupplier)
+	b.over()
+	b.nothingLeft()
 }
 
 func TestEndsBeforeTheWorkersAreReady(t *testing.T) {
@@ -219,6 +239,10 @@ func TestEndsBeforeTheWorkersAreReady(t *testing.T) {
 		"a job that is deleted after its deposit": {
 			(*bench).launched, func(b *bench) { b.deleteJob() },
 			boursev1.EndJobDeleted, boursev1.PartyBuyer,
+		},
+		"a supplier that leaves before the lease begins": {
+			(*bench).launched, func(b *bench) { b.endLease(boursev1.EndSupplierLeft) },
+			boursev1.EndSupplierLeft, boursev1.PartySupplier,
 		},
 		"GPUs that are taken before the lease begins": {
 			func(b *bench) { b.accepted(); b.vanish(); b.deposit() }, func(*bench) {},
