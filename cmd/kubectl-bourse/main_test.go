@@ -128,7 +128,7 @@ func decided(t *testing.T, objects ...client.Object) *boursev1.ComputeJob {
 	if err != nil {
 		t.Fatal(err)
 	}
-	demand, err := listing.Demand(job, "", "", builders.Start)
+	demand, err := listing.Demand(job, "", nil, builders.Start)
 	if err != nil {
 		t.Fatal(err)
 	}

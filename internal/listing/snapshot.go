@@ -96,8 +96,9 @@ func (s *Snapshot) Book(except types.UID, now time.Time) (*book.Book, error) {
 		if job.UID == except || job.Status.Lease == nil || kube.IsTrue(job, boursev1.JobMatched) || Ended(job) {
 			continue
 		}
-		lease := job.Status.Lease
-		b.Promise(lease.Namespace+"/"+lease.Name, Chosen(job, lease.Namespace, job.Status.Offer), now.Add(AcceptWithin))
+		for _, part := range Parts(job) {
+			b.Promise(part.Lease.Namespace+"/"+part.Lease.Name, Chosen(job, &part), now.Add(AcceptWithin))
+		}
 	}
 	for i := range s.Leases {
 		if lease := &s.Leases[i]; Open(lease) && lease.Spec.Job.UID != string(except) {
@@ -136,18 +137,15 @@ func (s *Snapshot) supplier(namespace string) Supplier {
 	return SupplierOf(s.member(namespace), stake, s.Market())
 }
 
-// RefusedBefore returns the offer whose supplier refused the job before it got its present lease, or before now if it has none; empty when
-// nobody did.
-func (s *Snapshot) RefusedBefore(job *boursev1.ComputeJob) string {
+// RefusedBefore returns the offers whose suppliers refused the job before it got its present lease, or before now if it has none.
+func (s *Snapshot) RefusedBefore(job *boursev1.ComputeJob) []string {
 	last := job.Status.Attempts
 	if job.Status.Lease != nil {
 		last--
 	}
-	for i := range s.Leases {
-		lease := &s.Leases[i]
-		if lease.Spec.Job.UID == string(job.UID) && lease.Name == LeaseName(job, last) && Refused(lease) {
-			return lease.Namespace + "/" + lease.Spec.Offer
-		}
+	var offers []string
+	for _, lease := range RefusedIn(job, last, s.Leases) {
+		offers = append(offers, OfferOf(lease))
 	}
-	return ""
+	return offers
 }

@@ -28,12 +28,19 @@ const acceptGrace = 30 * time.Second
 // no term can run and anybody may have refunded the buyer, so waiting on tells the job nothing.
 const silence = 2 * time.Hour
 
-const awaitingSupplier = "The supplier has not accepted the lease yet"
+const (
+	awaitingSupplier = "The supplier has not accepted the lease yet"
+	leaseDeleted     = "The lease was deleted before it ended"
+	outlived         = "The supplier did not end the lease, and its escrow's deadline has passed"
+)
 
 // follow tells the job what becomes of its lease, and matches it again when the supplier did not accept.
 func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
 	if job.Status.Lease == nil || !kube.IsTrue(job, boursev1.JobMatched) {
 		return reconcile.Result{}, nil
+	}
+	if len(job.Status.Parts) > 0 {
+		return r.followParts(ctx, job)
 	}
 	lease, err := r.lease(ctx, job.Status.Lease)
 	if err != nil {
@@ -41,7 +48,7 @@ func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reco
 	}
 	if lease == nil || lease.Spec.Job.UID != string(job.UID) {
 		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The lease is gone")
-		kube.Failed(job, boursev1.Succeeded, boursev1.EndFault, "The lease was deleted before it ended")
+		kube.Failed(job, boursev1.Succeeded, boursev1.EndFault, leaseDeleted)
 		return reconcile.Result{}, nil
 	}
 	if listing.Refused(lease) {
@@ -63,18 +70,23 @@ func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reco
 
 // outlive ends a job whose supplier was not heard of for so long that its lease cannot be anything but over.
 func (r *Reconciler) outlive(job *boursev1.ComputeJob, lease *boursev1.GPULease) reconcile.Result {
-	patience := silence
-	if lease.Status.Disputed != nil { // the arbiter has two delays to decide
-		patience += 2 * time.Duration(lease.Spec.Payment.DisputeDelaySeconds) * time.Second
-	}
-	if left := lease.Spec.Escrow.Deadline.Add(patience).Sub(r.Now()); left > 0 {
+	if left := r.patience(lease); left > 0 {
 		return reconcile.Result{RequeueAfter: left}
 	}
 	if meta.FindStatusCondition(job.Status.Conditions, boursev1.JobRunning) != nil {
 		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The lease has outlived its escrow")
 	}
-	kube.Failed(job, boursev1.Succeeded, boursev1.EndFault, "The supplier did not end the lease, and its escrow's deadline has passed")
+	kube.Failed(job, boursev1.Succeeded, boursev1.EndFault, outlived)
 	return reconcile.Result{}
+}
+
+// patience is how long the supplier of a lease may stay silent from now on.
+func (r *Reconciler) patience(lease *boursev1.GPULease) time.Duration {
+	most := silence
+	if lease.Status.Disputed != nil { // the arbiter has two delays to decide
+		most += 2 * time.Duration(lease.Spec.Payment.DisputeDelaySeconds) * time.Second
+	}
+	return lease.Spec.Escrow.Deadline.Add(most).Sub(r.Now())
 }
 
 // lease reads a lease, from the API server itself when the cache does not have it; nil says that there is none.
@@ -127,22 +139,24 @@ func (r *Reconciler) expire(ctx context.Context, lease *boursev1.GPULease) (reco
 	if left := lease.Spec.AcceptBy.Add(acceptGrace).Sub(r.Now()); left > 0 {
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
-	return reconcile.Result{}, r.end(ctx, lease, boursev1.EndNotAccepted)
+	_, err := r.end(ctx, lease, boursev1.EndNotAccepted)
+	return reconcile.Result{}, err
 }
 
-// end tells the supplier to release the lease. A conflict is no error: what changed in the lease brings its job back.
-func (r *Reconciler) end(ctx context.Context, lease *boursev1.GPULease, reason string) error {
+// end tells the supplier to release the lease, and says whether it is told. A conflict is no error: what changed in the lease brings its job
+// back.
+func (r *Reconciler) end(ctx context.Context, lease *boursev1.GPULease, reason string) (bool, error) {
 	next := lease.DeepCopy()
 	next.Spec.State, next.Spec.EndReason = boursev1.LeaseEnded, reason
 	lock := client.MergeFromWithOptions(lease, client.MergeFromWithOptimisticLock{})
 	err := r.Hub.Patch(ctx, next, lock)
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("end lease: %w", err)
+		return false, fmt.Errorf("end lease: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // mirror tells the job what its lease's conditions say.
@@ -256,18 +270,47 @@ func mirrorNotice(job *boursev1.ComputeJob, lease *boursev1.GPULease) {
 	}
 }
 
-// mirrorUsage tells the job what it used, and what left the escrow for it with fees.
-func mirrorUsage(job *boursev1.ComputeJob, lease *boursev1.GPULease) error {
-	if lease.Status.Usage == nil && lease.Status.Paid == nil {
+// mirrorUsage tells the job what it used on its leases, and what left their escrows for it with fees.
+func mirrorUsage(job *boursev1.ComputeJob, leases ...*boursev1.GPULease) error {
+	var used int64
+	var debit money.Amount
+	var in *boursev1.LeasePayment
+	for _, lease := range leases {
+		if lease.Status.Usage == nil && lease.Status.Paid == nil {
+			continue
+		}
+		in = &lease.Spec.Payment
+		if lease.Status.Usage != nil && lease.Status.Usage.GPUMilliseconds != nil {
+			used += *lease.Status.Usage.GPUMilliseconds
+		}
+		cost, err := costOf(lease)
+		if err != nil {
+			return err
+		}
+		if debit, err = debit.Add(cost); err != nil {
+			return fmt.Errorf("add up what was paid: %w", err)
+		}
+	}
+	if in == nil {
 		return nil
 	}
-	fees, err := contract.Fees(&lease.Spec.Payment)
+	token, err := contract.Token(in)
 	if err != nil {
 		return err
 	}
-	token, err := contract.Token(&lease.Spec.Payment)
+	paid, err := contract.Signed(debit)
 	if err != nil {
 		return err
+	}
+	job.Status.Usage = &boursev1.JobUsage{GPUMilliseconds: &used, Token: in.Token, Paid: &paid, Cost: token.Format(debit)}
+	return nil
+}
+
+// costOf is what left a lease's escrow so far, with the buyer's fees.
+func costOf(lease *boursev1.GPULease) (money.Amount, error) {
+	fees, err := contract.Fees(&lease.Spec.Payment)
+	if err != nil {
+		return 0, err
 	}
 	var gross int64
 	if lease.Status.Paid != nil {
@@ -275,20 +318,9 @@ func mirrorUsage(job *boursev1.ComputeJob, lease *boursev1.GPULease) error {
 	}
 	split, err := fees.Split(money.Amount(gross))
 	if err != nil {
-		return fmt.Errorf("split what was paid: %w", err)
+		return 0, fmt.Errorf("split what was paid: %w", err)
 	}
-	paid, err := contract.Signed(split.Debit)
-	if err != nil {
-		return err
-	}
-	var used int64
-	if lease.Status.Usage != nil && lease.Status.Usage.GPUMilliseconds != nil {
-		used = *lease.Status.Usage.GPUMilliseconds
-	}
-	job.Status.Usage = &boursev1.JobUsage{
-		GPUMilliseconds: &used, Token: lease.Spec.Payment.Token, Paid: &paid, Cost: token.Format(split.Debit),
-	}
-	return nil
+	return split.Debit, nil
 }
 
 // why repeats the reason that the choice was made for.

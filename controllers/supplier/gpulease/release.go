@@ -42,6 +42,8 @@ func (r *Reconciler) recall(_ context.Context, lease *boursev1.GPULease) (reconc
 		r.end(lease, reason, boursev1.PartySupplier, r.Now(), "The lease was not accepted in time")
 	case boursev1.EndNotFunded:
 		r.end(lease, reason, boursev1.PartyBuyer, r.Now(), "The buyer did not deposit in time")
+	case boursev1.EndPartEnded:
+		r.end(lease, reason, boursev1.PartyMarket, r.Now(), "Another part of the job ended or was not accepted")
 	default:
 		r.end(lease, boursev1.EndJobDeleted, boursev1.PartyBuyer, r.Now(), "The job was deleted")
 	}
