@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -190,6 +191,35 @@ func (b *bench) deleteJob() {
 	b.hub.Edit(b.lease)
 }
 
+// endForAnother ends the lease as the market does because another part of its job cannot go on.
+func (b *bench) endForAnother() {
+	b.t.Helper()
+	b.lease.Spec.State, b.lease.Spec.EndReason = boursev1.LeaseEnded, boursev1.EndPartEnded
+	b.hub.Edit(b.lease)
+}
+
+// A program that runs in parts knows which part it is; one that does not is told nothing.
+func TestAPartKnowsWhichItIs(t *testing.T) {
+	b := newBench(t, nil)
+	b.lease.Spec.Ray.Env = []boursev1.EnvVar{{Name: "SEED", Value: new("1")}}
+	own := []corev1.EnvVar{{Name: "SEED", Value: "1"}}
+	if diff := cmp.Diff(own, b.controller().plan(b.lease).Env); diff != "" {
+		t.Errorf("a whole job (-want +got):\n%s", diff)
+	}
+	b.lease.Spec.Part = &boursev1.LeasePart{Index: new(int32(1)), Of: 3}
+	want := append(own,
+		corev1.EnvVar{Name: "BOURSE_PART", Value: "1"}, corev1.EnvVar{Name: "BOURSE_PARTS", Value: "3"},
+		corev1.EnvVar{Name: "BOURSE_PART_WORKERS", Value: "2"})
+	if diff := cmp.Diff(want, b.controller().plan(b.lease).Env); diff != "" {
+		t.Errorf("a part (-want +got):\n%s", diff)
+	}
+	for _, variable := range want[1:] {
+		if !ray.Reserved(variable.Name) {
+			t.Errorf("a job may set %s itself", variable.Name)
+		}
+	}
+}
+
 func TestEndsBeforeTheWorkersAreReady(t *testing.T) {
 	cases := map[string]struct {
 		reach      func(*bench)
@@ -219,6 +249,14 @@ func TestEndsBeforeTheWorkersAreReady(t *testing.T) {
 		"a job that is deleted after its deposit": {
 			(*bench).launched, func(b *bench) { b.deleteJob() },
 			boursev1.EndJobDeleted, boursev1.PartyBuyer,
+		},
+		"another part that was not accepted": {
+			(*bench).accepted, func(b *bench) { b.endForAnother() },
+			boursev1.EndPartEnded, boursev1.PartyMarket,
+		},
+		"another part that ended after the deposit": {
+			(*bench).launched, func(b *bench) { b.endForAnother() },
+			boursev1.EndPartEnded, boursev1.PartyMarket,
 		},
 		"GPUs that are taken before the lease begins": {
 			func(b *bench) { b.accepted(); b.vanish(); b.deposit() }, func(*bench) {},
