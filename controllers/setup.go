@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	buyerjob "github.com/bourse-dev/bourse/controllers/buyer/computejob"
 	buyervoucher "github.com/bourse-dev/bourse/controllers/buyer/voucher"
 	"github.com/bourse-dev/bourse/controllers/market/computejob"
 	"github.com/bourse-dev/bourse/controllers/market/feeburn"
@@ -52,15 +53,18 @@ type Options struct {
 	Swaps          func(endpoint string) swap.Port // proposes what the treasury may sign
 	Access         member.Access                   // takes suspended members what they got by joining; nil where nobody can join
 
+	// MemberNamespace is the namespace of a supplier or a buyer in a hub that is another cluster, and a supplier's in any hub.
+	MemberNamespace string
+
 	// These are the role supplier's.
 	SupplierSigner  signer.Signer
-	MemberNamespace string   // the supplier's namespace in the hub
 	SystemNamespace string   // the operator's own one in this cluster
 	HoldImage       string   // an image that only waits
 	RegistryCIDRs   []string // what leases may reach to load images and packages
 
-	// BuyerSigner is the role buyer's.
-	BuyerSigner signer.Signer
+	// These are the role buyer's.
+	BuyerSigner   signer.Signer
+	JobNamespaces []string // the namespaces of this cluster whose jobs are mirrored into a hub that is another one; empty for all
 
 	// AuthoritySigner is the role market's, for slashes: the wallet that controls the market's configuration on chain. It may be nil.
 	AuthoritySigner signer.Signer
@@ -139,11 +143,21 @@ func (o Options) supplier() []controller {
 }
 
 func (o Options) buyer() []controller {
-	return []controller{
+	list := []controller{
 		{"voucher", o.Hub, &buyervoucher.Reconciler{
 			Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(), Chain: o.Chain, Signer: o.BuyerSigner, Now: o.Now,
 		}},
 	}
+	if o.Local == o.Hub { // jobs are where the market reads them
+		return list
+	}
+	return append(list, controller{"computejob", o.Local, &buyerjob.Reconciler{
+		Teller: o.teller(o.Local), Recorder: o.Local.GetEventRecorder(eventSource),
+		Local: o.Local.GetClient(), LocalLive: o.Local.GetAPIReader(),
+		Hub: o.Hub.GetClient(), HubLive: o.Hub.GetAPIReader(), HubCache: o.Hub.GetCache(),
+		Namespace: o.MemberNamespace, Namespaces: o.JobNamespaces,
+		Wallet: boursev1.SolanaAddress(o.BuyerSigner.PublicKey().String()), Now: o.Now,
+	}})
 }
 
 // member is what suppliers and buyers alike do, with either's wallet. One wallet may be both.

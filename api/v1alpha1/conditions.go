@@ -100,7 +100,7 @@ const (
 	ReasonNoIndex = "NoIndex"
 	// ReasonDeviceFault is the reason of a GPUPool's event that tells of a GPU that fell sick.
 	ReasonDeviceFault = "DeviceFault"
-	// ReasonNoMember (Advertised, Ready) says that the supplier's namespace in the hub has no admitted Member.
+	// ReasonNoMember (Advertised, Ready, and a job's Mirrored) says that the member's namespace in the hub has no admitted Member.
 	ReasonNoMember = "NoMember"
 	// ReasonSelling (Ready) says that the pool is discovered and advertised.
 	ReasonSelling = "Selling"
@@ -112,9 +112,11 @@ const (
 	ReasonValid = "Valid"
 	// ReasonExpired says that the offer was not renewed in time.
 	ReasonExpired = "Expired"
+	// ReasonTooFarAhead says that the offer would stand for so long without its supplier that nobody could rely on it.
+	ReasonTooFarAhead = "TooFarAhead"
 	// ReasonUnknownToken says that the market knows none of the offer's tokens.
 	ReasonUnknownToken = "UnknownToken"
-	// ReasonMemberNotReady says that the offer's namespace has no admitted Member.
+	// ReasonMemberNotReady (also a job's Mirrored) says that the namespace has no admitted Member.
 	ReasonMemberNotReady = "MemberNotReady"
 )
 
@@ -144,6 +146,8 @@ const (
 	JobFunded = "Funded"
 	// JobRunning is True while every Ray worker is ready with its GPUs.
 	JobRunning = "Running"
+	// JobMirrored is True while the hub has the job as it is here. Only a job of a buyer's own cluster has it.
+	JobMirrored = "Mirrored"
 )
 
 // The reasons of a ComputeJob's conditions.
@@ -200,6 +204,36 @@ const (
 	ReasonSettling = "Settling"
 	// ReasonRejected (Succeeded) says that the job was not admitted.
 	ReasonRejected = "Rejected"
+)
+
+// The reasons of a ComputeJob's Mirrored, and of its Succeeded while the hub does not have it.
+const (
+	// ReasonInHub (Mirrored) says that the hub has the job; the message says under what name.
+	ReasonInHub = "InHub"
+	// ReasonAwaitingMarket (Succeeded) waits until the market looks at the job, which the hub has.
+	ReasonAwaitingMarket = "AwaitingMarket"
+	// ReasonHubUnreachable waits for the hub, which cannot be asked now.
+	ReasonHubUnreachable = "HubUnreachable"
+	// ReasonHubRefused says that the hub's API server does not take such a job; the message says why.
+	ReasonHubRefused = "HubRefused"
+	// ReasonHubForbidden says that the hub lets the member write no more jobs: its quota is used up, or it has lost its rights.
+	ReasonHubForbidden = "HubForbidden"
+	// ReasonWalletDiffers says that the hub's namespace is that of another wallet than the one which pays.
+	ReasonWalletDiffers = "WalletDiffers"
+	// ReasonSameCluster says that the hub is this cluster, so that there is nothing to mirror.
+	ReasonSameCluster = "SameCluster"
+	// ReasonNameTaken says that the job's name in the hub is taken by a job that is not its own.
+	ReasonNameTaken = "NameTaken"
+	// ReasonEditTooLate says that the job had its lease before its newest spec reached the hub.
+	ReasonEditTooLate = "EditTooLate"
+	// ReasonDeletedInHub waits until the hub's job, which was deleted there, is gone.
+	ReasonDeletedInHub = "DeletedInHub"
+	// ReasonLostInHub says that the hub's job is gone although it had a lease; it is not run twice.
+	ReasonLostInHub = "LostInHub"
+	// ReasonReleasing waits until the hub's job of a deleted job is gone.
+	ReasonReleasing = "Releasing"
+	// ReasonLeftInHub is the reason of an event that tells what a deleted job left in the hub.
+	ReasonLeftInHub = "LeftInHub"
 )
 
 // The conditions of a GPULease besides Succeeded.

@@ -33,3 +33,17 @@ func (p *GPUPool) Recycling() bool {
 
 // LabelWallet is on a namespace that the join server made; its value is the wallet of the member that it is for.
 const LabelWallet = "bourse.dev/wallet"
+
+// What a job of the hub that is a copy of one in a buyer's own cluster says of its original.
+const (
+	// LabelOriginCluster is the UID of the namespace kube-system of the original's cluster.
+	LabelOriginCluster = "bourse.dev/origin-cluster"
+	// LabelOriginUID is the original's UID.
+	LabelOriginUID = "bourse.dev/origin-uid"
+	// AnnotationOriginNamespace is the original's namespace.
+	AnnotationOriginNamespace = "bourse.dev/origin-namespace"
+	// AnnotationOriginName is the original's name.
+	AnnotationOriginName = "bourse.dev/origin-name"
+	// AnnotationOriginGeneration is the generation of the original whose spec the copy has.
+	AnnotationOriginGeneration = "bourse.dev/origin-generation"
+)

@@ -3,14 +3,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"time"
 
-	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/bourse-dev/bourse/controllers"
@@ -53,28 +51,7 @@ func (h *hubJoinOptions) check(o options) error {
 	return nil
 }
 
-// config joins, and returns the access to the hub, whose token is kept fresh from then on, with the member's namespace.
-func (h *hubJoinOptions) config(ctx context.Context, mgr ctrl.Manager, o options, now func() time.Time) (*rest.Config, string, error) {
-	keeper, err := h.keeper(mgr, o, now)
-	if err != nil {
-		return nil, "", err
-	}
-	access, err := keeper.Renew(ctx)
-	if err != nil {
-		return nil, "", fmt.Errorf("--hub-join: get a token of the hub: %w", err)
-	}
-	if o.memberNamespace != "" && o.memberNamespace != access.Namespace {
-		return nil, "", fmt.Errorf(
-			"--member-namespace: your wallet's namespace in this hub is %s: say so, or leave the flag out", access.Namespace)
-	}
-	if err := mgr.Add(keeper); err != nil {
-		return nil, "", fmt.Errorf("add keeper of the hub's token: %w", err)
-	}
-	config := &rest.Config{Host: access.Server, TLSClientConfig: rest.TLSClientConfig{CAData: access.CA}, QPS: -1}
-	config.Wrap(keeper.Wrap)
-	return config, access.Namespace, nil
-}
-
+// keeper keeps the hub's token fresh, once it has one.
 func (h *hubJoinOptions) keeper(mgr ctrl.Manager, o options, now func() time.Time) (*joinhttp.Keeper, error) {
 	wallet, err := o.memberWallet()
 	if err != nil {

@@ -95,7 +95,7 @@ func TestAManagerThatJoinedHasOneWallet(t *testing.T) {
 	}
 }
 
-func TestAManagerThatJoinedReadsItsOwnNamespace(t *testing.T) {
+func TestAMembersManagerReadsItsOwnNamespace(t *testing.T) {
 	const all, own = 0, 1
 	cases := map[string]struct {
 		roles                controllers.Roles
@@ -105,7 +105,8 @@ func TestAManagerThatJoinedReadsItsOwnNamespace(t *testing.T) {
 		"a supplier":               {controllers.Roles{controllers.Supplier}, true, 5, own, all},
 		"a supplier by kubeconfig": {controllers.Roles{controllers.Supplier}, false, 5, own, all},
 		"a buyer":                  {controllers.Roles{controllers.Buyer}, true, 5, all, own},
-		"a buyer by kubeconfig":    {controllers.Roles{controllers.Buyer}, false, 0, all, all},
+		"a buyer by kubeconfig":    {controllers.Roles{controllers.Buyer}, false, 5, all, own},
+		"a market elsewhere":       {controllers.Roles{controllers.Market, controllers.Buyer}, false, 0, all, all},
 		"both":                     {controllers.Roles{controllers.Supplier, controllers.Buyer}, true, 4, all, all},
 	}
 	for name, tc := range cases {

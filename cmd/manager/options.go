@@ -25,6 +25,7 @@ type options struct {
 	kubeconfig, hubKubeconfig     string
 	roles                         controllers.Roles
 	memberNamespace               string
+	jobNamespaces                 []string
 	join                          joinOptions
 	hubJoin                       hubJoinOptions
 	chainRPC                      []string
@@ -100,7 +101,13 @@ func parse(args []string, output io.Writer) (options, error) {
 func (o *options) addHubFlags(fs *flag.FlagSet) {
 	fs.StringVar(&o.hubKubeconfig, "hub-kubeconfig", "", "`file` with access to the market's hub; default: the hub is this cluster")
 	fs.StringVar(&o.memberNamespace, "member-namespace", "",
-		"the supplier's `namespace` in the hub, which holds its Member and its offers; with --hub-join, that of the wallet")
+		"your `namespace` in the hub, which holds your Member, a supplier's offers and a buyer's jobs; with --hub-join, that of the wallet")
+	fs.Func("job-namespaces", "`list` of this cluster's namespaces whose ComputeJobs the role buyer mirrors into the hub; default: all", func(list string) error {
+		for name := range strings.SplitSeq(list, ",") {
+			o.jobNamespaces = append(o.jobNamespaces, strings.TrimSpace(name))
+		}
+		return nil
+	})
 	o.join.addFlags(fs)
 	o.hubJoin.addFlags(fs)
 }
@@ -169,18 +176,37 @@ func (o options) checkChain() error {
 	return nil
 }
 
+// checkMember checks which namespace of the hub is the member's: a supplier's offers are there, and in a hub that is another cluster a
+// buyer's jobs too.
 func (o options) checkMember() error {
-	if !o.roles.Has(controllers.Supplier) {
+	problems := []error{o.checkJobNamespaces()}
+	named := o.memberNamespace != ""
+	switch buys := o.roles.Has(controllers.Buyer) && o.hubKubeconfig != ""; {
+	case !o.roles.Has(controllers.Supplier) && !buys, !named && o.hubJoin.url != "":
+	case !named && o.roles.Has(controllers.Supplier):
+		problems = append(problems, errors.New("--member-namespace is required by the role supplier: name the hub's namespace that holds your Member"))
+	case !named:
+		problems = append(problems, errors.New("--member-namespace is required by the role buyer with --hub-kubeconfig: "+
+			"name the hub's namespace that holds your Member, where this cluster's jobs are mirrored"))
+	default:
+		if wrong := validation.IsDNS1123Label(o.memberNamespace); len(wrong) > 0 {
+			problems = append(problems, fmt.Errorf("--member-namespace: %q cannot be a namespace: %s", o.memberNamespace, wrong[0]))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (o options) checkJobNamespaces() error {
+	if len(o.jobNamespaces) == 0 {
 		return nil
 	}
-	if o.memberNamespace == "" && o.hubJoin.url != "" {
-		return nil
+	if !o.roles.Has(controllers.Buyer) || o.hubKubeconfig == "" && o.hubJoin.url == "" {
+		return errors.New("--job-namespaces is for the role buyer with a hub that is another cluster: give --hub-join or --hub-kubeconfig too, or leave it out")
 	}
-	if o.memberNamespace == "" {
-		return errors.New("--member-namespace is required by the role supplier: name the hub's namespace that holds your Member")
-	}
-	if wrong := validation.IsDNS1123Label(o.memberNamespace); len(wrong) > 0 {
-		return fmt.Errorf("--member-namespace: %q cannot be a namespace: %s", o.memberNamespace, wrong[0])
+	for _, name := range o.jobNamespaces {
+		if wrong := validation.IsDNS1123Label(name); len(wrong) > 0 {
+			return fmt.Errorf("--job-namespaces: %q cannot be a namespace: %s", name, wrong[0])
+		}
 	}
 	return nil
 }

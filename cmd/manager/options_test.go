@@ -56,6 +56,13 @@ func TestParseNamesTheFlagAndTheFix(t *testing.T) {
 		"a member that joined":               {args: []string{"--roles=supplier", rpc, "--supplier-keypair=k", "--hub-join=https://join.example", "--hub-join-agent-key=a"}},
 		"a member that joined without a key": {args: []string{"--roles=supplier", rpc, "--supplier-keypair=k", "--hub-join=https://join.example"}, want: []string{"--hub-join-agent-key"}},
 		"a member with two ways to its hub":  {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--hub-join=https://join.example", "--hub-join-agent-key=a", "--hub-kubeconfig=h"}, want: []string{"--hub-kubeconfig", "one of them"}},
+		"a buyer beside its hub":             {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k"}},
+		"a buyer of another cluster":         {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--hub-kubeconfig=h", "--member-namespace=a"}},
+		"a buyer that is nowhere in the hub": {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--hub-kubeconfig=h"}, want: []string{"--member-namespace is required by the role buyer", "your Member"}},
+		"a buyer that joined":                {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--hub-join=https://join.example", "--hub-join-agent-key=a", "--job-namespaces=ml,web"}},
+		"jobs of what cannot be a namespace": {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--hub-kubeconfig=h", "--member-namespace=a", "--job-namespaces=ml,A_B"}, want: []string{"--job-namespaces", `"A_B"`}},
+		"jobs that are in the hub already":   {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--job-namespaces=ml"}, want: []string{"--job-namespaces", "--hub-join or --hub-kubeconfig"}},
+		"jobs of a supplier":                 {args: []string{"--roles=supplier", rpc, "--supplier-keypair=k", "--member-namespace=a", "--hub-kubeconfig=h", "--job-namespaces=ml"}, want: []string{"--job-namespaces", "role buyer"}},
 		"a market that joins":                {args: []string{"--roles=market", rpc, "--hub-join=https://join.example", "--hub-join-agent-key=a"}, want: []string{"--hub-join", "for members"}},
 		"an agent's key for no hub":          {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--hub-join-agent-key=a"}, want: []string{"--hub-join: give it too"}},
 		"a word that is no flag":             {args: []string{"--roles=market", rpc, "help"}, want: []string{`"help"`}},
@@ -81,6 +88,7 @@ func TestParseReadsLists(t *testing.T) {
 	o, err := parse([]string{
 		"--roles=buyer, market,buyer", rpc, "--chain-rpc=http://two.example,http://three.example", "--buyer-keypair=k",
 		"--buyer-daily-cap=SOL=1," + mint + ":6=5", "--buyer-daily-cap=" + mint2 + ":8=7", "--lease-program=" + mint + "," + mint2,
+		"--hub-kubeconfig=h", "--member-namespace=a", "--job-namespaces=ml, web", "--job-namespaces=lab",
 	}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -90,6 +98,9 @@ func TestParseReadsLists(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"SOL=1", mint + ":6=5", mint2 + ":8=7"}, o.buyerWallet.dailyCaps); diff != "" {
 		t.Errorf("caps (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"ml", "web", "lab"}, o.jobNamespaces); diff != "" {
+		t.Errorf("namespaces (-want +got):\n%s", diff)
 	}
 	if len(o.leasePrograms) != 2 || o.leasePrograms[0].String() != mint {
 		t.Errorf("programs %v", o.leasePrograms)

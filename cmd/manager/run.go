@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -55,14 +56,7 @@ func run(ctx context.Context, o options, now func() time.Time) error {
 	if err != nil {
 		return fmt.Errorf("make manager: %w", err)
 	}
-	hub, err := hubOf(ctx, mgr, &o, scheme, now)
-	if err != nil {
-		return err
-	}
-	if err := addProbes(mgr, hub); err != nil {
-		return err
-	}
-	setup, err := setupOptions(o, mgr, hub, now)
+	setup, err := setupOptions(o, mgr, now)
 	if err != nil {
 		return err
 	}
@@ -70,16 +64,52 @@ func run(ctx context.Context, o options, now func() time.Time) error {
 	if o.roles.Has(controllers.Supplier) {
 		metrics.CollectSupply(ctrlmetrics.Registry, supplyOf(ctx, mgr.GetClient()))
 	}
-	if err := requireKinds(mgr, hub, o.roles); err != nil {
+	if err := requireLocalKinds(mgr.GetRESTMapper(), o.roles); err != nil {
 		return err
 	}
-	if err := controllers.Setup(ctx, mgr, setup); err != nil {
+	if err := addHub(ctx, mgr, o, setup, scheme); err != nil {
 		return err
 	}
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("run manager: %w", err)
 	}
 	return nil
+}
+
+// addHub adds the controllers, which need the hub: at once where it is this cluster, and otherwise when it answers.
+func addHub(ctx context.Context, mgr ctrl.Manager, o options, setup controllers.Options, scheme *runtime.Scheme) error {
+	if !o.remote() {
+		if err := requireHubKinds(mgr.GetRESTMapper()); err != nil {
+			return err
+		}
+		if err := addProbes(mgr, filled(mgr)); err != nil {
+			return err
+		}
+		return begin(ctx, mgr, o, setup, mgr, o.memberNamespace)
+	}
+	far, err := newFarHub(mgr, o, scheme, setup.Now)
+	if err != nil {
+		return err
+	}
+	far.begin = func(ctx context.Context, hub cluster.Cluster, namespace string) error {
+		return begin(ctx, mgr, o, setup, hub, namespace)
+	}
+	if err := addProbes(mgr, far.filled); err != nil {
+		return err
+	}
+	if err := mgr.Add(far); err != nil {
+		return fmt.Errorf("add hub: %w", err)
+	}
+	return nil
+}
+
+// begin adds the controllers, and what else works in the hub.
+func begin(ctx context.Context, mgr ctrl.Manager, o options, setup controllers.Options, hub cluster.Cluster, namespace string) error {
+	setup.Hub, setup.MemberNamespace = hub, namespace
+	if err := o.join.open(&setup, mgr, hub); err != nil {
+		return err
+	}
+	return controllers.Setup(ctx, mgr, setup)
 }
 
 func newScheme() (*runtime.Scheme, error) {
@@ -117,8 +147,13 @@ func managerOptions(o options, scheme *runtime.Scheme, namespace string) ctrl.Op
 	caches := cacheOptions()
 	// Leases of other namespaces are the heartbeats of kubelets, by the thousand.
 	caches.ByObject = map[client.Object]cache.ByObject{&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{namespace: {}}}}
+	var waits config.Controller
+	if o.remote() {
+		waits.CacheSyncTimeout = fillWithin
+	}
 	return ctrl.Options{
 		Scheme:                        scheme,
+		Controller:                    waits,
 		Cache:                         caches,
 		Client:                        clientOptions(),
 		Metrics:                       metricsOptions(o),
@@ -155,45 +190,13 @@ func metricsOptions(o options) metricsserver.Options {
 	return options
 }
 
-// hubOf is the market's API server: this cluster, or another one whose caches the manager then runs too. A hub that was joined says which
-// namespace is the member's.
-func hubOf(ctx context.Context, mgr ctrl.Manager, o *options, scheme *runtime.Scheme, now func() time.Time) (cluster.Cluster, error) {
-	var config *rest.Config
-	var err error
-	switch {
-	case o.hubJoin.url != "":
-		config, o.memberNamespace, err = o.hubJoin.config(ctx, mgr, *o, now)
-	case o.hubKubeconfig != "":
-		config, err = fileConfig("--hub-kubeconfig", o.hubKubeconfig)
-	default:
-		return mgr, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	hub, err := cluster.New(config, func(c *cluster.Options) {
-		c.Scheme = scheme
-		c.Client = clientOptions()
-		c.Cache = cacheOptions()
-		c.Cache.ByObject = ownOnly(*o)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reach hub: %w", err)
-	}
-	if err := mgr.Add(hub); err != nil {
-		return nil, fmt.Errorf("add hub: %w", err)
-	}
-	return hub, nil
-}
-
-// ownOnly keeps what is not the member's out of its manager's memory, and what a member that joined may not read out of its requests. A
-// supplier reads the vouchers for its own leases, and a buyer its suppliers' leases; a buyer that did not join may have jobs in several
-// namespaces.
+// ownOnly keeps what is not the member's out of its manager's memory, and what a member may not read out of its requests. A supplier reads
+// the vouchers for its own leases, and a buyer its suppliers' leases.
 func ownOnly(o options) map[client.Object]cache.ByObject {
-	joined, buyer := o.hubJoin.url != "", o.roles.Has(controllers.Buyer)
-	if o.roles.Has(controllers.Market) || buyer && !joined {
+	if o.roles.Has(controllers.Market) {
 		return nil
 	}
+	buyer := o.roles.Has(controllers.Buyer)
 	own := cache.ByObject{Namespaces: map[string]cache.Config{o.memberNamespace: {}}}
 	scoped := map[client.Object]cache.ByObject{
 		&boursev1.GPUOffer{}: own, &boursev1.ComputeJob{}: own, &boursev1.Member{}: own, &boursev1.StakePosition{}: own,
@@ -210,41 +213,42 @@ func ownOnly(o options) map[client.Object]cache.ByObject {
 
 // addProbes adds /healthz, which says that the process answers, and /readyz, which says that its caches are filled. Neither asks
 // for anything remote: a restart mends no outage.
-func addProbes(mgr ctrl.Manager, hub cluster.Cluster) error {
+func addProbes(mgr ctrl.Manager, hub healthz.Checker) error {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return fmt.Errorf("add health check: %w", err)
 	}
-	for name, side := range map[string]cluster.Cluster{"local-cache": mgr, "hub-cache": hub} {
-		synced := func(request *http.Request) error {
-			ctx, cancel := context.WithTimeout(request.Context(), syncWait)
-			defer cancel()
-			if !side.GetCache().WaitForCacheSync(ctx) {
-				return errors.New("the caches are not filled yet")
-			}
-			return nil
-		}
-		if err := mgr.AddReadyzCheck(name, synced); err != nil {
+	for name, check := range map[string]healthz.Checker{"local-cache": filled(mgr), "hub-cache": hub} {
+		if err := mgr.AddReadyzCheck(name, check); err != nil {
 			return fmt.Errorf("add readiness check: %w", err)
 		}
 	}
 	return nil
 }
 
-func setupOptions(o options, mgr ctrl.Manager, hub cluster.Cluster, now func() time.Time) (controllers.Options, error) {
+// filled checks that the caches of a side are filled.
+func filled(side cluster.Cluster) healthz.Checker {
+	return func(request *http.Request) error {
+		ctx, cancel := context.WithTimeout(request.Context(), syncWait)
+		defer cancel()
+		if !side.GetCache().WaitForCacheSync(ctx) {
+			return errors.New("the caches are not filled yet")
+		}
+		return nil
+	}
+}
+
+func setupOptions(o options, mgr ctrl.Manager, now func() time.Time) (controllers.Options, error) {
 	told := metrics.New(ctrlmetrics.Registry)
 	quorum, err := chain.NewQuorum(o.chainRPC, o.chainQuorum, chainOptions(o, told, now))
 	if err != nil {
 		return controllers.Options{}, fmt.Errorf("--chain-quorum: %w", err)
 	}
 	setup := controllers.Options{
-		Roles: o.roles, Hub: hub, Local: mgr, Now: now, Metrics: told,
-		Chain:           quorum,
-		MemberNamespace: o.memberNamespace, HoldImage: o.holdImage, RegistryCIDRs: o.registryCIDRs,
+		Roles: o.roles, Local: mgr, Now: now, Metrics: told,
+		Chain:         quorum,
+		JobNamespaces: o.jobNamespaces, HoldImage: o.holdImage, RegistryCIDRs: o.registryCIDRs,
 	}
 	if err := o.treasury.open(&setup, o, mgr.GetClient()); err != nil {
-		return controllers.Options{}, err
-	}
-	if err := o.join.open(&setup, mgr, hub); err != nil {
 		return controllers.Options{}, err
 	}
 	if o.roles.Has(controllers.Supplier) {

@@ -163,6 +163,8 @@ func TestTheSchemaRefusesByName(t *testing.T) {
 		"a hub joined at no URL":          {"join.enabled=true", []string{"/join/url"}},
 		"a hub joined by HTTP":            {"join.url=http://join.example", []string{"/join/url"}},
 		"what members may not all read":   {"join.readable={members}", []string{"/join/readable/0"}},
+		"a share of nothing for members":  {"guard.memberShares=0", []string{"/guard/memberShares"}},
+		"a spared namespace in capitals":  {"guard.sparedNamespaces={Me}", []string{"/guard/sparedNamespaces/0"}},
 		"a hub joined without a key":      {"hub.join.url=https://join.example", []string{"/hub/join/agentKey/secretName"}},
 		"a tag of the agents that moves":  {"agent.image.tag=latest", []string{"/agent/image/tag"}},
 	}
@@ -288,7 +290,7 @@ func TestEachRoleGetsItsOwnRightsOnly(t *testing.T) {
 	}{
 		"the hub runs nothing and holds no key":   {"hub", []string{"gpuleases/create", "settlements/create"}, []string{"pods/create", "secrets/get", "namespaces/create", "vouchers/create", "gpuoffers/create"}},
 		"a supplier promises and matches nothing": {"supplier", []string{"pods/create", "gpuoffers/create", "rayclusters/create"}, []string{"vouchers/create", "gpuleases/create", "settlements/create", "secrets/list"}},
-		"a buyer touches no pods and no leases":   {"buyer", []string{"vouchers/create", "gpuleases/get"}, []string{"pods/get", "pods/create", "gpuleases/create", "gpuleases/patch", "gpuoffers/create", "secrets/get"}},
+		"a buyer touches no pods and no leases":   {"buyer", []string{"vouchers/create", "gpuleases/get", "computejobs/patch", "computejobs/status/patch"}, []string{"computejobs/create", "computejobs/delete", "pods/get", "pods/create", "gpuleases/create", "gpuleases/patch", "gpuoffers/create", "secrets/get"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -117,3 +117,31 @@ func TestTheJoinServersServiceKeepsAChallengeAtItsReplica(t *testing.T) {
 	}
 	t.Error("there is no Service")
 }
+
+// A buyer's jobs go into the namespace of its Member: the one that is named, or the one that it joined with.
+func TestABuyersJobsGoIntoItsNamespaceOfTheHub(t *testing.T) {
+	joined := []string{"--set", "hub.join.url=https://join.example,hub.join.agentKey.secretName=agent"}
+	some := []string{"--set", "buyer.jobNamespaces={ml,web}"}
+	cases := map[string]struct {
+		preset string
+		more   []string
+		want   []string
+	}{
+		"by kubeconfig":             {"buyer", nil, []string{"--member-namespace=bourse-buyer"}},
+		"of some namespaces":        {"buyer", some, []string{"--member-namespace=bourse-buyer", "--job-namespaces=ml,web"}},
+		"by joining":                {"buyer", append(slices.Clone(joined), some...), []string{"--job-namespaces=ml,web"}},
+		"with the role supplier":    {"buyer", []string{"--set", "roles={supplier,buyer}"}, []string{"--member-namespace=bourse-supplier"}},
+		"in the cluster of the hub": {"standalone", some, []string{"--member-namespace=bourse-supplier"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := slices.DeleteFunc(flagsOf(t, tc.preset, tc.more...), func(flag string) bool {
+				name, _, _ := strings.Cut(flag, "=")
+				return name != "--member-namespace" && name != "--job-namespaces"
+			})
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("flags (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

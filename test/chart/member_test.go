@@ -12,6 +12,7 @@ func TestAHubHasTheRolesOfItsMembers(t *testing.T) {
 	hub, supplier := objects(t, presets["hub"]...), objects(t, presets["supplier"]...)
 	for name, needs := range map[string][]string{
 		"bourse-member": {
+			"computejobs/create", "computejobs/delete", "computejobs/patch", "computejobs/watch",
 			"events/create", "events/patch", "gpuleases/patch", "gpuleases/status/patch", "gpuleases/watch", "gpuoffers/create", "gpuoffers/delete",
 			"gpuoffers/patch", "gpuoffers/watch", "members/watch", "stakepositions/patch", "stakepositions/watch",
 		},

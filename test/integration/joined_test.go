@@ -148,6 +148,7 @@ func TestTheRealProgramsJoin(t *testing.T) {
 	l := &joinLab{T: t, admin: admin}
 	l.role("member-role.yaml")
 	l.readable()
+	l.guard()
 	manager, command := binaries(t)
 	dir, chainURL, joinAt := t.TempDir(), genesis(t), free(t)
 	file := func(name string) string { return filepath.Join(dir, name) }

@@ -22,9 +22,12 @@ import (
 
 var updateRights = flag.Bool("update-rights", false, "rewrite the table of a member's rights")
 
-// everyVerb is what a request to the API server can do.
+// everyVerb is what a request to the API server can do, and what the hub's policies ask for.
 func everyVerb() []string {
-	return []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "bind", "escalate", "impersonate", "approve", "sign"}
+	return []string{
+		"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "bind", "escalate", "impersonate", "approve", "sign",
+		"trade", "manage", // no requests, but rights that policies ask for
+	}
 }
 
 // What a member that joined may do is what the table says: of every kind and part of a kind that the API server has, with every verb, in its

@@ -127,6 +127,19 @@ helm.sh/resource-policy: keep
 {{- if and (has "market" .Values.roles) .Values.join.enabled }}true{{ end }}
 {{- end }}
 
+{{- /* What a flow schema matches any request with. */ -}}
+{{- define "bourse.anyRequest" -}}
+resourceRules:
+  - apiGroups: ["*"]
+    resources: ["*"]
+    verbs: ["*"]
+    clusterScope: true
+    namespaces: ["*"]
+nonResourceRules:
+  - nonResourceURLs: ["*"]
+    verbs: ["*"]
+{{- end }}
+
 {{- /* Whether this manager reaches its hub by having joined it. */ -}}
 {{- define "bourse.hasJoined" -}}
 {{- if and .Values.hub.join.url (not (has "market" .Values.roles)) }}true{{ end }}

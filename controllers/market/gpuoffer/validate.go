@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -15,12 +16,20 @@ import (
 	"github.com/bourse-dev/bourse/internal/kube"
 )
 
+// longest is for how long an offer may stand without its supplier. Suppliers ask for a third of it, so that their clocks may differ.
+const longest = 15 * time.Minute
+
 // validate says whether the offer counts now, and comes back when it expires.
 func (r *Reconciler) validate(ctx context.Context, offer *boursev1.GPUOffer) (reconcile.Result, error) {
 	left := offer.Spec.ValidUntil.Sub(r.Now())
 	if left <= 0 {
 		kube.Failed(offer, boursev1.Ready, boursev1.ReasonExpired, "The supplier did not renew the offer in time")
 		return reconcile.Result{}, nil
+	}
+	if left > longest {
+		kube.Failed(offer, boursev1.Ready, boursev1.ReasonTooFarAhead,
+			"spec.validUntil is more than 15 minutes ahead: check the supplier's clock, and renew the offer more often")
+		return reconcile.Result{RequeueAfter: left - longest}, nil
 	}
 	admitted, err := r.admitted(ctx, offer.Namespace)
 	if err != nil {

@@ -45,6 +45,18 @@ func TestValidate(t *testing.T) {
 			},
 			status: metav1.ConditionFalse, reason: boursev1.ReasonExpired,
 		},
+		"an offer for as long as any may stand": {
+			change: func(o *boursev1.GPUOffer, _ *boursev1.Member, _ *boursev1.Market) {
+				o.Spec.ValidUntil = metav1.NewTime(builders.Start.Add(15 * time.Minute))
+			},
+			status: metav1.ConditionTrue, reason: boursev1.ReasonValid, again: 15 * time.Minute,
+		},
+		"an offer that would outlast its supplier": {
+			change: func(o *boursev1.GPUOffer, _ *boursev1.Member, _ *boursev1.Market) {
+				o.Spec.ValidUntil = metav1.NewTime(builders.Start.Add(time.Hour))
+			},
+			status: metav1.ConditionFalse, reason: boursev1.ReasonTooFarAhead, again: 45 * time.Minute,
+		},
 		"an offer of a member that is not admitted": {
 			change: func(_ *boursev1.GPUOffer, m *boursev1.Member, _ *boursev1.Market) { m.Status.Conditions = nil },
 			status: metav1.ConditionFalse, reason: boursev1.ReasonMemberNotReady, again: 5 * time.Minute,
@@ -96,6 +108,20 @@ func TestAnOfferExpiresAndIsRenewed(t *testing.T) {
 	hub.Read(offer)
 	offer.Spec.ValidUntil = metav1.NewTime(hub.Now().Add(time.Minute))
 	hub.Edit(offer)
+	if got, _ := pass(t, hub); got.Reason != boursev1.ReasonValid {
+		t.Errorf("Ready has reason %s, want Valid", got.Reason)
+	}
+}
+
+func TestAnOfferTooFarAheadCountsWhenItsTimeComes(t *testing.T) {
+	offer := builders.Offer(builders.Supplier, "h100")
+	offer.Spec.ValidUntil = metav1.NewTime(builders.Start.Add(16 * time.Minute))
+	hub := fakehub.New(t, nil, offer, builders.Member(builders.Supplier), builders.Market())
+	got, result := pass(t, hub)
+	if got.Reason != boursev1.ReasonTooFarAhead {
+		t.Errorf("Ready has reason %s, want TooFarAhead", got.Reason)
+	}
+	hub.Step(result.RequeueAfter)
 	if got, _ := pass(t, hub); got.Reason != boursev1.ReasonValid {
 		t.Errorf("Ready has reason %s, want Valid", got.Reason)
 	}

@@ -42,6 +42,8 @@ type Reconciler struct {
 	Access Access // nil where nobody can join
 }
 
+// To manage members is no request that the API server knows: whoever may is not bound by the policies that bind members.
+// +kubebuilder:rbac:groups=bourse.dev,resources=members,verbs=manage
 // +kubebuilder:rbac:groups=bourse.dev,resources=members;gpuleases;settlements,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=members/status,verbs=get;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch

@@ -74,6 +74,16 @@ func Relay(repo string) Tool {
 	}
 }
 
+// Gate joins addresses of a network namespace with others.
+func Gate(repo string) Tool {
+	return Tool{
+		Name:    "gate",
+		Module:  filepath.Join(repo, "hack/lab"),
+		Package: "./cmd/gate",
+		Sources: []string{"go.mod", "go.sum", "cmd/gate", "relay"},
+	}
+}
+
 // Assets returns a folder with the programs etcd, kube-apiserver and kubectl, as envtest looks for them.
 // They are links to localcluster.
 func (c Cache) Assets(ctx context.Context, repo string) (string, error) {

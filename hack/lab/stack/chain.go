@@ -60,11 +60,11 @@ var tokens = []struct {
 
 // startChain starts the local chain and sets up what Bourse needs on it.
 func (l *Lab) startChain(ctx context.Context, o Options) error {
-	command, err := chaintest.Command(ctx, chaintest.Config{Dir: l.path("chain"), SlotMS: o.SlotMS, Progress: l.Cache.Out})
+	command, err := chaintest.Command(ctx, chaintest.Config{Dir: l.path("chain"), Port: l.chainPort(), SlotMS: o.SlotMS, Progress: l.Cache.Out})
 	if err != nil {
 		return fmt.Errorf("prepare chain: %w", err)
 	}
-	record, err := l.table().Start(process.Spec{Name: "chain", Args: command.Args, Env: command.Env})
+	record, err := l.table().Start(process.Spec{Name: "chain", Args: l.place(Hub).enter(command.Args...), Env: command.Env})
 	if err != nil {
 		return err
 	}

@@ -3,11 +3,14 @@
 package stack
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/bourse-dev/bourse/hack/lab/fakenode"
 	"github.com/bourse-dev/bourse/hack/lab/process"
@@ -34,19 +37,35 @@ func (l *Lab) startFakeNodes(ctx context.Context, cluster string, file fakenode.
 	if len(nodes) == 0 {
 		return nil
 	}
-	_, err := l.table().Start(process.Spec{
+	kubelet, err := l.address(ctx, cluster)
+	if err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(kubelet)
+	if err != nil {
+		return fmt.Errorf("split the kubelet's address: %w", err)
+	}
+	logs, err := l.writeFakeLogs(cluster)
+	if err != nil {
+		return err
+	}
+	_, err = l.table().Start(process.Spec{
 		Name: "kwok-" + cluster,
-		Args: []string{
+		Args: l.place(cluster).enter(
 			l.state.Bin["kwok"],
 			"--kubeconfig", l.path("clusters", cluster, "admin.kubeconfig"),
 			"--config", filepath.Join(l.Repo, "hack/lab/kwok/stages.yaml"),
+			"--config", logs,
 			"--manage-all-nodes=false",
-			"--manage-nodes-with-annotation-selector", fakenode.Annotation + "=fake",
+			"--manage-nodes-with-annotation-selector", fakenode.Annotation+"=fake",
 			"--node-lease-duration-seconds=40",
-			// Addresses for show: nothing listens there and nothing is routed there.
-			"--node-ip=198.18.0.1",
+			// Where the API server asks for logs. The certificate is kwok's own, and nobody checks it.
+			"--server-address="+kubelet,
+			"--node-ip="+host,
+			"--node-port="+port,
+			// Pods' addresses are for show: nothing listens there and nothing is routed there.
 			"--cidr=198.19.0.0/16",
-		},
+		),
 	})
 	if err != nil {
 		return err
@@ -63,4 +82,34 @@ func (l *Lab) startFakeNodes(ctx context.Context, cluster string, file fakenode.
 	}
 	l.step("cluster %s has %d fake GPU nodes", cluster, len(nodes))
 	return nil
+}
+
+// fakeOutput is what all fake pods print.
+var fakeOutput = []string{
+	"This pod is fake: kwok plays it, and no program runs in it.",
+	"A lab with real nodes runs real programs: lab up --real-nodes 2",
+}
+
+// writeFakeLogs writes what fake pods print, as a container runtime keeps it, and returns the file that makes kwok show it.
+func (l *Lab) writeFakeLogs(cluster string) (string, error) {
+	var text bytes.Buffer
+	for _, line := range fakeOutput {
+		fmt.Fprintf(&text, "%s stdout F %s\n", l.Now().UTC().Format(time.RFC3339Nano), line)
+	}
+	output := l.path("clusters", cluster, "fake.log")
+	if err := os.WriteFile(output, text.Bytes(), 0o600); err != nil {
+		return "", fmt.Errorf("write fake pods' output: %w", err)
+	}
+	config, err := json.Marshal(map[string]any{
+		"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "ClusterLogs", "metadata": map[string]string{"name": "fake-pods"},
+		"spec": map[string]any{"logs": []any{map[string]string{"logsFile": output}}},
+	})
+	if err != nil {
+		return "", fmt.Errorf("encode kwok's configuration: %w", err)
+	}
+	path := l.path("clusters", cluster, "kwok-logs.yaml")
+	if err := os.WriteFile(path, config, 0o600); err != nil {
+		return "", fmt.Errorf("write kwok's configuration: %w", err)
+	}
+	return path, nil
 }

@@ -146,13 +146,14 @@ func (l *Lab) startRelay(ctx context.Context, name string) (server, fault string
 	}
 	var addresses [2]string
 	for i := range addresses {
-		if addresses[i], err = freeAddress(ctx); err != nil {
+		if addresses[i], err = l.address(ctx, name); err != nil {
 			return "", "", err
 		}
 	}
 	record, err := l.table().Start(process.Spec{
 		Name: "relay-" + name,
-		Args: []string{l.state.Bin["relay"], "--listen", addresses[0], "--control", addresses[1], "--target", hub.Host},
+		Args: l.place(name).enter(
+			l.state.Bin["relay"], "--listen", addresses[0], "--control", addresses[1], "--target", l.hubHost(hub.Host)),
 	})
 	if err != nil {
 		return "", "", err

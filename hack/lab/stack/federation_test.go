@@ -31,10 +31,14 @@ current-context: hub
 func TestAKubeconfigHoldsOneAccountOnly(t *testing.T) {
 	cases := map[string]struct {
 		of   account
-		want string
+		want map[string]any
 	}{
-		"by the usual way": {account{cluster: "hub", name: "bourse"}, "https://127.0.0.1:6443"},
-		"through a link":   {account{cluster: "hub", name: "member", server: "https://127.0.0.1:7000"}, "https://127.0.0.1:7000"},
+		"by the usual way": {account{cluster: "hub", name: "bourse"}, map[string]any{
+			"server": "https://127.0.0.1:6443", "certificate-authority-data": "Y2E=",
+		}},
+		"through a link, where the hub has another address": {account{cluster: "hub", name: "member", server: "https://127.0.0.1:7000"}, map[string]any{
+			"server": "https://127.0.0.1:7000", "certificate-authority-data": "Y2E=", "tls-server-name": "localhost",
+		}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -48,9 +52,7 @@ func TestAKubeconfigHoldsOneAccountOnly(t *testing.T) {
 			}
 			want := map[string]any{
 				"apiVersion": "v1", "kind": "Config", "current-context": "hub",
-				"clusters": []any{map[string]any{"name": "hub", "cluster": map[string]any{
-					"server": tc.want, "certificate-authority-data": "Y2E=",
-				}}},
+				"clusters": []any{map[string]any{"name": "hub", "cluster": tc.want}},
 				"users":    []any{map[string]any{"name": tc.of.name, "user": map[string]any{"token": "t0ken"}}},
 				"contexts": []any{map[string]any{"name": "hub", "context": map[string]any{"cluster": "hub", "user": tc.of.name}}},
 			}

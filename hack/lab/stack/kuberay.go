@@ -28,13 +28,13 @@ func (l *Lab) startKubeRay(ctx context.Context, cluster string) error {
 	if err := l.applyKubeRayKinds(ctx, cluster, filepath.Join(source, "config", "crd", "bases")); err != nil {
 		return err
 	}
-	probe, err := freeAddress(ctx)
+	probe, err := l.address(ctx, cluster)
 	if err != nil {
 		return err
 	}
 	record, err := l.table().Start(process.Spec{
 		Name: "kuberay-" + cluster,
-		Args: []string{
+		Args: l.place(cluster).enter(
 			l.state.Bin["kuberay"],
 			"--enable-leader-election=false",
 			// Dashboards are reached through the API server, so that neither cluster DNS nor pod addresses are needed.
@@ -42,8 +42,8 @@ func (l *Lab) startKubeRay(ctx context.Context, cluster string) error {
 			"--log-stdout-encoder=console",
 			"--enable-metrics=false",
 			"--metrics-addr=0",
-			"--health-probe-bind-address=" + probe,
-		},
+			"--health-probe-bind-address="+probe,
+		),
 		Env: []string{"KUBECONFIG=" + l.path("clusters", cluster, "admin.kubeconfig")},
 	})
 	if err != nil {
@@ -73,9 +73,9 @@ func (l *Lab) applyKubeRayKinds(ctx context.Context, cluster, folder string) err
 	return l.awaitKinds(ctx, cluster, kinds...)
 }
 
-// freeAddress returns a loopback address with a port that was free just now.
-func freeAddress(ctx context.Context) (string, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+// freeAddress returns an address on one of this machine's hosts, with a port that was free just now.
+func freeAddress(ctx context.Context, host string) (string, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return "", fmt.Errorf("find free port: %w", err)
 	}

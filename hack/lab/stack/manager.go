@@ -3,7 +3,6 @@
 package stack
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +30,8 @@ const (
 	valuesFile    = "hack/lab/values.yaml"
 	managerName   = "manager"
 	managerWithin = 2 * time.Minute
+	// certifiedName is in the certificate of every API server.
+	certifiedName = "localhost"
 )
 
 // Manager tells how to watch the lab's manager.
@@ -46,7 +47,7 @@ type Manager struct {
 // installChart renders the chart, with values that count more than the lab's usual ones, and applies it in a cluster. The Deployment has
 // no replicas in a lab: its command runs here, with the rights of its service account.
 func (l *Lab) installChart(ctx context.Context, cluster string, values ...string) (deployment, error) {
-	rendered, err := l.renderChart(ctx, values)
+	rendered, err := l.renderChart(ctx, cluster, values)
 	if err != nil {
 		return deployment{}, err
 	}
@@ -65,10 +66,10 @@ func (l *Lab) installChart(ctx context.Context, cluster string, values ...string
 	return found, nil
 }
 
-func (l *Lab) renderChart(ctx context.Context, values []string) (string, error) {
+func (l *Lab) renderChart(ctx context.Context, cluster string, values []string) (string, error) {
 	args := []string{
 		"run", "-C", "hack/tools", "./chart", "template", "--root", l.Repo, "--namespace", SystemNamespace, "--values", valuesFile,
-		"--set", "chain.rpc={" + l.state.Chain.RPC + "}", "--set", "chain.leasePrograms={" + l.state.Chain.ProgramID + "}",
+		"--set", "chain.rpc={" + l.chainURL(cluster) + "}", "--set", "chain.leasePrograms={" + l.state.Chain.ProgramID + "}",
 	}
 	for _, value := range values {
 		args = append(args, "--set", value)
@@ -150,7 +151,7 @@ func (l *Lab) prepareManager(ctx context.Context, cluster string, from deploymen
 	var addresses [2]string
 	for i := range addresses {
 		var err error
-		if addresses[i], err = freeAddress(ctx); err != nil {
+		if addresses[i], err = l.address(ctx, cluster); err != nil {
 			return Manager{}, err
 		}
 	}
@@ -164,7 +165,7 @@ func (l *Lab) prepareManager(ctx context.Context, cluster string, from deploymen
 	maps.Copy(set, own)
 	return Manager{
 		Kubeconfig: kubeconfig, Health: "http://" + addresses[0], Metrics: "https://" + addresses[1] + "/metrics",
-		Args: append([]string{l.state.Bin["manager"]}, withFlags(from.args, set)...),
+		Args: l.place(cluster).enter(append([]string{l.state.Bin["manager"]}, withFlags(from.args, set)...)...),
 	}, nil
 }
 
@@ -228,7 +229,7 @@ func withFlags(args []string, set map[string]string) []string {
 // account is a service account of a cluster.
 type account struct {
 	cluster, namespace, name string
-	// server is where it reaches the cluster, if that is not the usual way.
+	// server is where it reaches the cluster, if that is not the usual way. It has another name there than the cluster's certificate.
 	server string
 }
 
@@ -266,11 +267,13 @@ func (a account) kubeconfig(admin []byte, token string) ([]byte, error) {
 		return nil, fmt.Errorf("the kubeconfig has %d clusters, want one", len(config.Clusters))
 	}
 	to := config.Clusters[0].Cluster
+	way := map[string]string{"server": to.Server, "certificate-authority-data": to.Authority}
+	if a.server != "" {
+		way["server"], way["tls-server-name"] = a.server, certifiedName
+	}
 	text, err := json.Marshal(map[string]any{
 		"apiVersion": "v1", "kind": "Config", "current-context": a.cluster,
-		"clusters": []any{map[string]any{"name": a.cluster, "cluster": map[string]string{
-			"server": cmp.Or(a.server, to.Server), "certificate-authority-data": to.Authority,
-		}}},
+		"clusters": []any{map[string]any{"name": a.cluster, "cluster": way}},
 		"users":    []any{map[string]any{"name": a.name, "user": map[string]string{"token": token}}},
 		"contexts": []any{map[string]any{"name": a.cluster, "context": map[string]string{"cluster": a.cluster, "user": a.name}}},
 	})

@@ -42,7 +42,8 @@ func (l *Lab) controlPlane(cluster string, o Options) []string {
 		"--name", cluster, "--dir", l.path("clusters", cluster), "--mode", o.Mode,
 	}
 	if cluster != Hub || l.network == nil {
-		return up
+		host, port := l.apiServer(cluster)
+		return l.place(cluster).enter(append(up, "--bind", host, "--port", port)...)
 	}
 	up = append(up,
 		"--bind", l.network.Bind.String(), "--port", strconv.Itoa(apiPort),

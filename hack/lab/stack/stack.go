@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/bourse-dev/bourse/hack/lab/build"
+	"github.com/bourse-dev/bourse/hack/lab/network"
 	"github.com/bourse-dev/bourse/hack/lab/nodes"
 	"github.com/bourse-dev/bourse/hack/lab/process"
 )
@@ -44,6 +45,8 @@ type Lab struct {
 	state State
 	// network is where the hub's control plane runs when there are real nodes.
 	network *nodes.Net
+	// ports are those of the clusters in namespaces.
+	ports map[string]*ports
 }
 
 // step prints what was reached and when.
@@ -105,6 +108,9 @@ func (l *Lab) Down(ctx context.Context) error {
 	state, err := Read(l.Dir)
 	if err != nil {
 		return err
+	}
+	if err := network.Down(ctx, l.Dir); err != nil {
+		return fmt.Errorf("remove network namespaces: %w", err)
 	}
 	if err := l.downNodes(ctx, state); err != nil {
 		return fmt.Errorf("remove real nodes: %w", err)

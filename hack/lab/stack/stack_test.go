@@ -118,7 +118,7 @@ func TestDownRemovesAHalfMadeLab(t *testing.T) {
 	if err := lab.create(); err == nil {
 		t.Error("create over a lab: no error")
 	}
-	if running, err := lab.Status(new(bytes.Buffer)); err != nil || running {
+	if running, err := lab.Status(t.Context(), new(bytes.Buffer)); err != nil || running {
 		t.Errorf("Status of a half-made lab = %t, %v; want false", running, err)
 	}
 	if err := lab.Down(t.Context()); err != nil {

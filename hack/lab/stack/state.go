@@ -30,6 +30,9 @@ type State struct {
 	// Suppliers are those with clusters of their own. A supplier's name is also its pool's, its cluster's and its wallet's, and that of
 	// its namespace in the hub.
 	Suppliers map[string]Remote `json:"suppliers,omitempty"`
+	// Isolation is how the clusters of a federation are kept apart, and Places where each of them runs.
+	Isolation string           `json:"isolation,omitempty"`
+	Places    map[string]Place `json:"places,omitempty"`
 	// Nodes is the folder of the real nodes, if there are any.
 	Nodes string `json:"nodes,omitempty"`
 	// Ready is set when everything that was asked for has started.
@@ -40,6 +43,15 @@ type State struct {
 type Cluster struct {
 	Kubeconfig string `json:"kubeconfig"`
 	Server     string `json:"server"`
+}
+
+// Place is where a cluster runs.
+type Place struct {
+	// Host is what everything of the cluster listens on. In a namespace it is loopback, where the lab has the same ports outside.
+	Host string `json:"host"`
+	// Namespace is the path of its network namespace, and Address its own on the link to the hub; empty if it has none.
+	Namespace string `json:"namespace,omitempty"`
+	Address   string `json:"address,omitempty"`
 }
 
 // Remote is a supplier that is another cluster than the hub.

@@ -3,6 +3,7 @@
 package stack
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -11,7 +12,7 @@ import (
 )
 
 // Status writes a table of the lab's parts and tells whether all of them run.
-func (l *Lab) Status(out io.Writer) (bool, error) {
+func (l *Lab) Status(ctx context.Context, out io.Writer) (bool, error) {
 	state, err := Read(l.Dir)
 	if err != nil {
 		return false, err
@@ -48,6 +49,9 @@ func (l *Lab) Status(out io.Writer) (bool, error) {
 	for _, name := range slices.Sorted(maps.Keys(state.Suppliers)) {
 		of := state.Suppliers[name]
 		fmt.Fprintf(out, "supplier %s: %s/readyz, %s, fault of its link to the hub: %s\n", name, of.Manager.Health, of.Manager.Metrics, of.Link)
+	}
+	if err := l.isolationStatus(ctx, out, state); err != nil {
+		return false, err
 	}
 	if !state.Ready {
 		fmt.Fprintln(out, "the lab did not finish starting")

@@ -40,6 +40,8 @@ type Options struct {
 	Chart bool
 	// Federated tells whether each pool of fake nodes is a supplier with a cluster of its own. The hub is the market's and the buyer's then.
 	Federated bool
+	// Isolation is how the clusters of a federation are kept apart.
+	Isolation string
 }
 
 // partName keeps the names of clusters and wallets usable as names of files and processes.
@@ -50,7 +52,7 @@ func (o Options) Validate() error {
 	if err := validateClusters(o.Clusters); err != nil {
 		return err
 	}
-	if err := o.validateFederation(); err != nil {
+	if err := errors.Join(o.validateFederation(), o.validateIsolation()); err != nil {
 		return err
 	}
 	switch {
@@ -100,6 +102,9 @@ func (l *Lab) Up(ctx context.Context, o Options) error {
 		return err
 	}
 	if err := l.build(ctx, o); err != nil {
+		return err
+	}
+	if err := l.isolate(ctx, o); err != nil {
 		return err
 	}
 	if err := l.prepareNodes(ctx, o); err != nil {
@@ -152,7 +157,7 @@ func (l *Lab) tools(o Options) []build.Tool {
 		tools = append(tools, build.Manager(l.Repo))
 	}
 	if o.Federated {
-		tools = append(tools, build.Relay(l.Repo))
+		tools = append(tools, build.Relay(l.Repo), build.Gate(l.Repo))
 	}
 	return tools
 }

@@ -4,6 +4,9 @@ package plane
 
 import "strconv"
 
+// nowhere is an address for documentation, which no machine has.
+const nowhere = "192.0.2.1"
+
 // EtcdFlags are etcd's flags. Nothing is synced to disk: a lab's data does not outlive it.
 func (p *Plane) EtcdFlags() []string {
 	return []string{
@@ -43,8 +46,9 @@ func (p *Plane) APIServerFlags() []string {
 		"--max-mutating-requests-inflight=1500",
 	}
 	if p.Bind.IsLoopback() {
-		// A loopback address is no valid endpoint of the kubernetes service.
-		return append(flags, "--endpoint-reconciler-type=none")
+		// A loopback address is no valid endpoint of the kubernetes service. Without one to advertise, which nobody is told then, the API
+		// server looks for a default route, and there is none in a network namespace or on a machine without a network.
+		return append(flags, "--endpoint-reconciler-type=none", "--advertise-address="+nowhere)
 	}
 	return append(flags, "--advertise-address="+p.Bind.String())
 }

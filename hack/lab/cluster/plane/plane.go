@@ -34,7 +34,7 @@ type Config struct {
 	Name string
 	// Dir holds every file of the control plane. Prepare makes it, and refuses one that exists.
 	Dir string
-	// Bind is the address the API server listens on; etcd listens on loopback only.
+	// Bind is the address the API server listens on; so does etcd, if it is a loopback address, and else on 127.0.0.1.
 	Bind net.IP
 	// Server is the URL in admin.kubeconfig, when clients reach the API server by another way than Bind. Empty: Bind and Port.
 	Server string
@@ -63,6 +63,14 @@ func (c Config) Validate() error {
 		return errors.New("node grace period must be positive")
 	}
 	return nil
+}
+
+// EtcdHost is the address that etcd listens on: a loopback one, since it asks for no credential.
+func (c Config) EtcdHost() net.IP {
+	if c.Bind.IsLoopback() {
+		return c.Bind
+	}
+	return net.IPv4(127, 0, 0, 1)
 }
 
 // Plane is a prepared control plane: its credentials exist, its components do not run yet.
@@ -115,10 +123,14 @@ func (p *Plane) PublicURL() string {
 }
 
 // EtcdURL is where etcd serves clients.
-func (p *Plane) EtcdURL() string { return "http://127.0.0.1:" + strconv.Itoa(p.EtcdPort) }
+func (p *Plane) EtcdURL() string { return p.etcdURL(p.EtcdPort) }
 
 // PeerURL is where etcd would serve other members.
-func (p *Plane) PeerURL() string { return "http://127.0.0.1:" + strconv.Itoa(p.PeerPort) }
+func (p *Plane) PeerURL() string { return p.etcdURL(p.PeerPort) }
+
+func (p *Plane) etcdURL(port int) string {
+	return "http://" + net.JoinHostPort(p.EtcdHost().String(), strconv.Itoa(port))
+}
 
 // EtcdDir is where etcd keeps its data.
 func (p *Plane) EtcdDir() string { return filepath.Join(p.Dir, "etcd") }

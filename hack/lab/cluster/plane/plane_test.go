@@ -79,7 +79,7 @@ func TestNoComponentListensBeyondItsAddress(t *testing.T) {
 		want     string
 		wantNone string
 	}{
-		"on loopback":               {net.IPv4(127, 0, 0, 1), "--endpoint-reconciler-type=none", "--advertise-address"},
+		"on loopback":               {net.IPv4(127, 0, 0, 1), "--endpoint-reconciler-type=none", "--advertise-address=127"},
 		"in a namespace of its own": {net.IPv4(10, 9, 8, 7), "--advertise-address=10.9.8.7", "--endpoint-reconciler-type"},
 	}
 	for name, tc := range cases {

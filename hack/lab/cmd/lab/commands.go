@@ -28,6 +28,7 @@ func up(ctx context.Context, env environment, args []string) error {
 		flags.IntVar(&options.RealNodes, "real-nodes", 0, "how many real nodes the hub has (root, Linux)")
 		flags.BoolVar(&options.Chart, "chart", true, "Bourse itself: the chart, a market and a running manager")
 		flags.BoolVar(&options.Federated, "federated", false, "each pool of fake nodes is a supplier with a cluster and a manager of its own")
+		flags.StringVar(&options.Isolation, "isolation", stack.IsolationAuto, "how a federation's clusters are kept apart: namespaces (root), loopback, or auto: the first where it works")
 	})
 	if err != nil {
 		return err
@@ -55,12 +56,12 @@ func down(ctx context.Context, env environment, args []string) error {
 	return err
 }
 
-func status(_ context.Context, env environment, args []string) error {
+func status(ctx context.Context, env environment, args []string) error {
 	lab, _, err := parse(env, "status", args, nil)
 	if err != nil {
 		return err
 	}
-	running, err := lab.Status(env.out)
+	running, err := lab.Status(ctx, env.out)
 	if err == nil && !running {
 		err = errors.New("not everything runs")
 	}

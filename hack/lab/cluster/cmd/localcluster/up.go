@@ -60,7 +60,7 @@ func up(ctx context.Context, args []string, out io.Writer, now func() time.Time)
 // choosePorts takes free ports where none were asked for. All are held until the last is chosen, so they differ.
 func choosePorts(ctx context.Context, c *plane.Config) error {
 	var listen net.ListenConfig
-	for port, ip := range map[*int]string{&c.Port: c.Bind.String(), &c.EtcdPort: "127.0.0.1", &c.PeerPort: "127.0.0.1"} {
+	for port, ip := range map[*int]string{&c.Port: c.Bind.String(), &c.EtcdPort: c.EtcdHost().String(), &c.PeerPort: c.EtcdHost().String()} {
 		if *port != 0 {
 			continue
 		}
