@@ -182,12 +182,5 @@ func (o *Offer) largest() int {
 // split says whether the workers may stand in several offers.
 func (d *Demand) split() bool { return d.Parts > 1 }
 
-// whole is the demand of a gang that may not be split.
-func (d *Demand) whole() *Demand {
-	one := *d
-	one.Parts = 1
-	return &one
-}
-
 // room returns how many of the demand's workers the offer can place, at most all of them.
 func (o *Offer) room(d *Demand) int { return max(0, min(d.Workers, o.Slots(d.PerWorker))) }

@@ -15,6 +15,7 @@ type scratch struct {
 	refused []ranked // a heap of those that refused last: they come after all others
 	fills   [2][]Fill
 	models  []string
+	whole   Demand // of a gang that may be split, before it is
 }
 
 // cursor is a place in a list: the next offer that was not looked at yet.
@@ -47,7 +48,9 @@ func (b *Book) Match(d *Demand, buf []Fill) []Fill {
 	if !d.split() {
 		return m.one(fills)
 	}
-	m.demand = d.whole()
+	b.scratch.whole = *d
+	b.scratch.whole.Parts = 1
+	m.demand = &b.scratch.whole
 	if fills = m.one(fills); len(fills) > 0 {
 		return fills
 	}

@@ -128,7 +128,9 @@ func TestAGangIsSplitWithinItsBounds(t *testing.T) {
 		}
 		if len(got.Fills) > 1 {
 			split++
-			if one := Judge(d.whole(), offers); one.Won() != nil {
+			whole := *d
+			whole.Parts = 1
+			if one := Judge(&whole, offers); one.Won() != nil {
 				t.Fatalf("the gang was split over %v, and %s has room for it", names(got.Fills), one.Won().Name)
 			}
 		}
