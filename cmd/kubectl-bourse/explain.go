@@ -75,9 +75,10 @@ func (q *question) explain(to io.Writer, most int) error {
 
 // leases names the job's leases.
 func leases(job *boursev1.ComputeJob) string {
-	var names []string
-	for _, part := range listing.Parts(job) {
-		names = append(names, fmt.Sprintf("lease %s of %s", part.Lease.Name, part.Lease.Namespace))
+	parts := listing.Parts(job)
+	names := make([]string, len(parts))
+	for i, part := range parts {
+		names[i] = fmt.Sprintf("lease %s of %s", part.Lease.Name, part.Lease.Namespace)
 	}
 	return strings.Join(names, ", ")
 }

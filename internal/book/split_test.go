@@ -37,19 +37,29 @@ func TestASplitGangHasNoMorePartsThanItMay(t *testing.T) {
 			2, 6, nil, []string{"c×3", "e×3"}, ByRoom, "a", "the first of 2 of 5 that fit, which have room for the job together, at 1.70 to 1.90 USD per GPU-hour",
 		},
 		"more parts, better offers": {
-			4, 7, nil, []string{"a×1", "b×1", "c×3", "d×2"}, ByScore, "e",
+			4, 7, nil,
+			[]string{"a×1", "b×1", "c×3", "d×2"},
+			ByScore, "e",
 			"the first of 4 of 5 that fit, which have room for the job together, at 1.50 to 1.80 USD per GPU-hour",
 		},
 		"of equal rooms the better offer stays": {
-			3, 6, nil, []string{"a×1", "c×3", "d×2"}, ByRoom, "b",
+			3, 6, nil,
+			[]string{"a×1", "c×3", "d×2"},
+			ByRoom, "b",
 			"the first of 3 of 5 that fit, which have room for the job together, at 1.50 to 1.80 USD per GPU-hour",
 		},
 		"what refused last comes last": {
-			4, 7, []string{"a", "c"}, []string{"b×1", "d×2", "e×4"}, ByRefusal, "a",
+			4, 7,
+			[]string{"a", "c"},
+			[]string{"b×1", "d×2", "e×4"},
+			ByRefusal, "a",
 			"the first of 3 of 5 that fit, which have room for the job together, at 1.60 to 1.90 USD per GPU-hour",
 		},
 		"all that refused are better than none": {
-			4, 11, []string{"a", "b", "c", "d", "e"}, []string{"a×1", "c×3", "d×2", "e×5"}, ByRoom, "b",
+			4, 11,
+			[]string{"a", "b", "c", "d", "e"},
+			[]string{"a×1", "c×3", "d×2", "e×5"},
+			ByRoom, "b",
 			"the first of 4 of 5 that fit, which have room for the job together, at 1.50 to 1.90 USD per GPU-hour",
 		},
 		"too many for so few parts": {

@@ -36,7 +36,7 @@ func Parts(job *boursev1.ComputeJob) []boursev1.JobPart {
 
 // RefusedIn returns those of the leases whose suppliers refused the job in its n-th attempt, in the order of their offers' names.
 func RefusedIn(job *boursev1.ComputeJob, attempt int32, leases []boursev1.GPULease) []*boursev1.GPULease {
-	var names []string
+	names := make([]string, 0, boursev1.MaxParts)
 	for part := range boursev1.MaxParts {
 		names = append(names, LeaseName(job, attempt, part))
 	}
@@ -49,6 +49,18 @@ func RefusedIn(job *boursev1.ComputeJob, attempt int32, leases []boursev1.GPULea
 	}
 	slices.SortFunc(refused, func(a, b *boursev1.GPULease) int { return strings.Compare(OfferOf(a), OfferOf(b)) })
 	return refused
+}
+
+// OffersOf are what the book calls the leases' offers; nothing without any.
+func OffersOf(leases []*boursev1.GPULease) []string {
+	if len(leases) == 0 {
+		return nil
+	}
+	offers := make([]string, len(leases))
+	for i, lease := range leases {
+		offers[i] = OfferOf(lease)
+	}
+	return offers
 }
 
 // OfferOf is what the book calls the lease's offer.

@@ -91,15 +91,7 @@ func (s *Snapshot) Book(except types.UID, now time.Time) (*book.Book, error) {
 		}
 		b.Upsert(entry)
 	}
-	for i := range s.Jobs {
-		job := &s.Jobs[i]
-		if job.UID == except || job.Status.Lease == nil || kube.IsTrue(job, boursev1.JobMatched) || Ended(job) {
-			continue
-		}
-		for _, part := range Parts(job) {
-			b.Promise(part.Lease.Namespace+"/"+part.Lease.Name, Chosen(job, &part), now.Add(AcceptWithin))
-		}
-	}
+	s.choices(b, except, now)
 	for i := range s.Leases {
 		if lease := &s.Leases[i]; Open(lease) && lease.Spec.Job.UID != string(except) {
 			promises, until := Held(lease)
@@ -107,6 +99,19 @@ func (s *Snapshot) Book(except types.UID, now time.Time) (*book.Book, error) {
 		}
 	}
 	return b, errors.Join(unreadable...)
+}
+
+// choices keeps what was chosen for jobs, except for one, whose leases are not made yet.
+func (s *Snapshot) choices(b *book.Book, except types.UID, now time.Time) {
+	for i := range s.Jobs {
+		job := &s.Jobs[i]
+		if job.UID == except || kube.IsTrue(job, boursev1.JobMatched) || Ended(job) {
+			continue
+		}
+		for _, part := range Parts(job) {
+			b.Promise(part.Lease.Namespace+"/"+part.Lease.Name, Chosen(job, &part), now.Add(AcceptWithin))
+		}
+	}
 }
 
 // Wallet returns the wallet of the admitted member of a namespace; empty without one.
@@ -143,9 +148,5 @@ func (s *Snapshot) RefusedBefore(job *boursev1.ComputeJob) []string {
 	if job.Status.Lease != nil {
 		last--
 	}
-	var offers []string
-	for _, lease := range RefusedIn(job, last, s.Leases) {
-		offers = append(offers, OfferOf(lease))
-	}
-	return offers
+	return OffersOf(RefusedIn(job, last, s.Leases))
 }

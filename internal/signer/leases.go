@@ -5,6 +5,7 @@ package signer
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/escrow"
@@ -41,11 +42,11 @@ func Leases(programs ...chain.Address) Reader {
 
 // whatOf names the lease, or all leases that are opened together.
 func whatOf(found escrow.Intent) string {
-	what := fmt.Sprintf("%s lease %s", verb(found.Kind), found.Lease)
+	leases := []string{found.Lease.String()}
 	for _, other := range found.Others {
-		what += " and " + other.Lease.String()
+		leases = append(leases, other.Lease.String())
 	}
-	return what
+	return fmt.Sprintf("%s lease %s", verb(found.Kind), strings.Join(leases, " and "))
 }
 
 func verb(kind escrow.Kind) string {

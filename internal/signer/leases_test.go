@@ -121,7 +121,7 @@ func TestAMemberSignsForNoOtherProgram(t *testing.T) {
 func TestLeasesThatAreOpenedTogetherCountTogether(t *testing.T) {
 	buyer, terms := leased(t, usdcCap("100"))
 	sign := func(deposits ...money.Amount) error {
-		var all []escrow.Terms
+		all := make([]escrow.Terms, 0, len(deposits))
 		for i, deposit := range deposits {
 			terms.ID[0], terms.Deposit = byte(i), deposit
 			all = append(all, terms)

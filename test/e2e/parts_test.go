@@ -4,9 +4,9 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -108,7 +108,7 @@ func knowsItsPart(ctx context.Context, t *testing.T, lab *story.Lab, job *story.
 	told := 0
 	for _, pod := range pods {
 		for _, variable := range pod.Spec.Containers[0].Env {
-			if variable.Name == "BOURSE_PART" && variable.Value == fmt.Sprint(part) {
+			if variable.Name == "BOURSE_PART" && variable.Value == strconv.Itoa(part) {
 				told++
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,29 +83,35 @@ func checkParts(lease *boursev1.GPULease, leases []*boursev1.GPULease, job *bour
 		return refuse("the job has other parts")
 	}
 	var workers int32
-	for i, one := range leases {
-		spec := &one.Spec
-		switch {
-		case spec.Part == nil || int(number(spec.Part.Index)) != i || int(spec.Part.Of) != len(leases):
-			return refuse("the lease of part %d of %d is of another part", i+1, len(leases))
-		case spec.Job != lease.Spec.Job:
-			return refuse("the lease of part %d of %d is of another job", i+1, len(leases))
-		case spec.Buyer != lease.Spec.Buyer:
-			return refuse("the lease of part %d of %d is another buyer's", i+1, len(leases))
-		case spec.Model != lease.Spec.Model:
-			return refuse("the parts are of different models")
-		case spec.Payment.Market != lease.Spec.Payment.Market:
-			return refuse("the parts are of different markets")
+	for i := range leases {
+		if err := checkPart(leases, i); err != nil {
+			return err
 		}
-		for _, other := range leases[:i] {
-			if other.Spec.Escrow.ID == spec.Escrow.ID || refOf(other) == refOf(one) {
-				return refuse("the lease of part %d of %d is there twice", i+1, len(leases))
-			}
-		}
-		workers += spec.Workers
+		workers += leases[i].Spec.Workers
 	}
 	if workers != job.Spec.GPUs.Workers || job.Spec.Placement.Split != boursev1.SplitAcrossPools {
 		return refuse("the parts have %d workers, and the job asks for %d, split: %s", workers, job.Spec.GPUs.Workers, job.Spec.Placement.Split)
+	}
+	return nil
+}
+
+// checkPart refuses a lease that is not the part of that place.
+func checkPart(leases []*boursev1.GPULease, at int) error {
+	spec, first := &leases[at].Spec, &leases[0].Spec
+	twice := slices.ContainsFunc(leases[:at], func(other *boursev1.GPULease) bool { return other.Spec.Escrow.ID == spec.Escrow.ID })
+	switch {
+	case spec.Part == nil || int(number(spec.Part.Index)) != at || int(spec.Part.Of) != len(leases):
+		return refuse("the lease of part %d of %d is of another part", at+1, len(leases))
+	case twice:
+		return refuse("the lease of part %d of %d is there twice", at+1, len(leases))
+	case spec.Job != first.Job:
+		return refuse("the lease of part %d of %d is of another job", at+1, len(leases))
+	case spec.Buyer != first.Buyer:
+		return refuse("the lease of part %d of %d is another buyer's", at+1, len(leases))
+	case spec.Model != first.Model:
+		return refuse("the parts are of different models")
+	case spec.Payment.Market != first.Payment.Market:
+		return refuse("the parts are of different markets")
 	}
 	return nil
 }
@@ -188,7 +195,7 @@ func (r *Reconciler) lead(ctx context.Context, lease *boursev1.GPULease) (*bours
 	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("get voucher of the first part: %w", err)
 	}
-	if err != nil || voucher.Spec.Lease != parts[0].Lease {
+	if voucher.Spec.Lease != parts[0].Lease { // an empty one is of none
 		return nil, nil //nolint:nilnil // absence is an answer here
 	}
 	return &voucher, nil
@@ -205,7 +212,7 @@ func (r *Reconciler) partsOf(ctx context.Context, lease *boursev1.GPULease) ([]b
 		return nil, fmt.Errorf("get job: %w", err)
 	}
 	at := int(number(lease.Spec.Part.Index))
-	if err != nil || string(job.UID) != lease.Spec.Job.UID || at >= len(job.Status.Parts) || job.Status.Parts[at].Lease != refOf(lease) {
+	if string(job.UID) != lease.Spec.Job.UID || at >= len(job.Status.Parts) || job.Status.Parts[at].Lease != refOf(lease) {
 		return nil, nil
 	}
 	return job.Status.Parts, nil

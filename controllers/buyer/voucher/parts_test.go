@@ -5,8 +5,8 @@ package voucher
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +53,8 @@ func newGroup(
 	if change != nil {
 		change(leases, job, market)
 	}
-	objects := []client.Object{job, market}
+	objects := make([]client.Object, 0, 2+len(leases))
+	objects = append(objects, job, market)
 	for _, lease := range leases {
 		objects = append(objects, lease)
 	}
@@ -129,7 +130,7 @@ func (g *group) calm() {
 // once fails unless each escrow was opened once, all by one transaction, and nothing failed.
 func (g *group) once() {
 	g.t.Helper()
-	var opened []string
+	opened := make([]string, 0, len(g.parts))
 	for i, part := range g.parts {
 		if succeeded, failed := part.transactions(); succeeded != 1 || failed != 0 {
 			g.t.Errorf("part %d: %d transactions succeeded and %d failed, want the one deposit", i, succeeded, failed)
@@ -160,7 +161,7 @@ func (g *group) none() {
 
 func TestThePartsOfAJobAreFundedByOneTransaction(t *testing.T) {
 	for parts := 2; parts <= boursev1.MaxParts; parts++ {
-		t.Run(fmt.Sprint(parts), func(t *testing.T) {
+		t.Run(strconv.Itoa(parts), func(t *testing.T) {
 			g := newGroup(t, parts, plenty, nil)
 			if err := g.round(); err != nil {
 				t.Fatal(err)
@@ -201,7 +202,7 @@ func TestNothingIsDepositedUntilAllPartsAreAccepted(t *testing.T) {
 		"the other has ended": func(leases []*boursev1.GPULease, _ *boursev1.ComputeJob) {
 			leases[1].Status.End = &boursev1.LeaseEnd{Reason: boursev1.EndFault, Party: boursev1.PartySupplier, At: metav1.NewTime(builders.Start)}
 		},
-		"the other is not here yet": func(leases []*boursev1.GPULease, job *boursev1.ComputeJob) {
+		"the other is not here yet": func(_ []*boursev1.GPULease, job *boursev1.ComputeJob) {
 			job.Status.Parts[1].Lease.Name = "not-here"
 		},
 		"the other was accepted long ago": func(leases []*boursev1.GPULease, _ *boursev1.ComputeJob) {
@@ -250,8 +251,9 @@ func TestTheBuyerRefusesPartsThatItsJobDidNotAskFor(t *testing.T) {
 		"a price above the bid":        {func(_ leases, j job) { j.Spec.Bid.MaxPriceUSD = "1.84" }, "part 1 of 2: a GPU-hour costs"},
 		"another program in the other": {func(l leases, _ job) { l[1].Spec.Ray.Image = "miner:1" }, "part 2 of 2: the lease runs another program"},
 		"a deposit above the sum":      {func(l leases, _ job) { l[1].Spec.Payment.Deposit++ }, "part 2 of 2: the deposit is"},
-		"a foreign escrow in the other": {func(l leases, _ job) { l[1].Spec.Escrow.ID = builders.Hash("x") },
-			"part 2 of 2: the escrow's address does not follow"},
+		"a foreign escrow in the other": {
+			func(l leases, _ job) { l[1].Spec.Escrow.ID = builders.Hash("x") }, "part 2 of 2: the escrow's address does not follow",
+		},
 		"other GPUs on each node": {func(l leases, _ job) { l[1].Spec.PerWorker = 8 }, "part 2 of 2: the job asks for"},
 	}
 	for name, tc := range cases {

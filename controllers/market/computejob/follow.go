@@ -34,14 +34,20 @@ const (
 	outlived         = "The supplier did not end the lease, and its escrow's deadline has passed"
 )
 
-// follow tells the job what becomes of its lease, and matches it again when the supplier did not accept.
+// follow tells the job what becomes of its leases, and matches it again when a supplier did not accept.
 func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
-	if job.Status.Lease == nil || !kube.IsTrue(job, boursev1.JobMatched) {
+	switch {
+	case job.Status.Lease == nil || !kube.IsTrue(job, boursev1.JobMatched):
 		return reconcile.Result{}, nil
-	}
-	if len(job.Status.Parts) > 0 {
+	case len(job.Status.Parts) > 0:
 		return r.followParts(ctx, job)
+	default:
+		return r.followLease(ctx, job)
 	}
+}
+
+// followLease tells a job that was not split what becomes of its lease.
+func (r *Reconciler) followLease(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
 	lease, err := r.lease(ctx, job.Status.Lease)
 	if err != nil {
 		return reconcile.Result{}, err

@@ -223,9 +223,9 @@ func (r *Reconciler) lastRefusal(ctx context.Context, job *boursev1.ComputeJob) 
 	if err != nil {
 		return refusal{}, err
 	}
-	var last refusal
-	for _, lease := range listing.RefusedIn(job, job.Status.Attempts, leases) {
-		last.offers = append(last.offers, listing.OfferOf(lease))
+	refused := listing.RefusedIn(job, job.Status.Attempts, leases)
+	last := refusal{offers: listing.OffersOf(refused)}
+	for _, lease := range refused {
 		if until := refusedAt(lease).Add(backoff(job.Status.Attempts)); until.After(last.until) {
 			last.until = until
 		}

@@ -33,23 +33,23 @@ func (r *Reconciler) followParts(ctx context.Context, job *boursev1.ComputeJob) 
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	for i := range fates {
-		if fates[i].lease != nil && listing.Refused(fates[i].lease) {
-			return r.giveUp(ctx, job, refusalMessage(fates[i].lease))
-		}
+	leases := leasesOf(fates)
+	if at := slices.IndexFunc(leases, listing.Refused); at >= 0 {
+		return r.giveUp(ctx, job, refusalMessage(leases[at]))
 	}
 	if culprit(fates) != nil {
-		done, err := r.endParts(ctx, job)
-		if err != nil {
-			return reconcile.Result{}, err
-		}
-		if !done {
-			return reconcile.Result{RequeueAfter: journalled}, nil
+		if done, err := r.endParts(ctx, job); !done || err != nil {
+			return reconcile.Result{RequeueAfter: journalled}, err
 		}
 	}
 	if err := mirrorParts(job, fates); err != nil {
 		return reconcile.Result{}, err
 	}
+	return r.awaitParts(ctx, fates)
+}
+
+// awaitParts says when to look at the parts again.
+func (r *Reconciler) awaitParts(ctx context.Context, fates []fate) (reconcile.Result, error) {
 	var next time.Duration
 	for i := range fates {
 		wait, err := r.await(ctx, &fates[i])

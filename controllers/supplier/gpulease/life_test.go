@@ -4,6 +4,7 @@ package gpulease
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -207,7 +208,7 @@ func TestAPartKnowsWhichItIs(t *testing.T) {
 		t.Errorf("a whole job (-want +got):\n%s", diff)
 	}
 	b.lease.Spec.Part = &boursev1.LeasePart{Index: new(int32(1)), Of: 3}
-	want := append(own,
+	want := append(slices.Clone(own),
 		corev1.EnvVar{Name: "BOURSE_PART", Value: "1"}, corev1.EnvVar{Name: "BOURSE_PARTS", Value: "3"},
 		corev1.EnvVar{Name: "BOURSE_PART_WORKERS", Value: "2"})
 	if diff := cmp.Diff(want, b.controller().plan(b.lease).Env); diff != "" {
