@@ -214,6 +214,8 @@ const (
 	ReasonAwaitingMarket = "AwaitingMarket"
 	// ReasonHubUnreachable waits for the hub, which cannot be asked now.
 	ReasonHubUnreachable = "HubUnreachable"
+	// ReasonHubUnauthorized waits until the hub takes the manager's token again, which it does not while the member is suspended.
+	ReasonHubUnauthorized = "HubUnauthorized"
 	// ReasonHubRefused says that the hub's API server does not take such a job; the message says why.
 	ReasonHubRefused = "HubRefused"
 	// ReasonHubForbidden says that the hub lets the member write no more jobs: its quota is used up, or it has lost its rights.
@@ -250,6 +252,10 @@ const (
 
 // The reasons of a GPULease's conditions, besides those that it shares with a ComputeJob.
 const (
+	// ReasonAwaitingProgram (Accepted) waits for the LeaseProgram, which the market writes after the lease.
+	ReasonAwaitingProgram = "AwaitingProgram"
+	// ReasonProgramMissing (Accepted) says that the LeaseProgram did not come in time.
+	ReasonProgramMissing = "ProgramMissing"
 	// ReasonHolding (Accepted) waits until the scheduler has placed the pods that hold the GPUs.
 	ReasonHolding = "Holding"
 	// ReasonCapacityHeld (Accepted) says that the GPUs are held.

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -19,11 +20,13 @@ import (
 	"github.com/bourse-dev/bourse/test/e2e/story"
 )
 
+var isolation = flag.String("isolation", "auto", "how `lab up` keeps a federation's clusters apart: namespaces, loopback or auto")
+
 // leaseSpace is how the namespaces of leases begin, in their suppliers' clusters.
 const leaseSpace = "bourse-lease-"
 
-// Each supplier is a cluster with a manager of its own, and reaches the hub with a member's rights only. The cheapest of them runs the
-// job: its pods are there and nowhere else, and it is paid to the base unit. The lab's clocks are those of every lab: a settlement every
+// Each supplier is a cluster with a manager of its own, and so is the buyer: they reach the hub with a member's rights only. The job is
+// applied in the buyer's cluster, which sees its whole life, and the cheapest supplier runs it: its pods are there and nowhere else, and it is paid to the base unit. The lab's clocks are those of every lab: a settlement every
 // 10 seconds instead of an hour, and slots of 100 milliseconds instead of 400.
 func TestAFederatedSupplierIsPaidForWhatItsClusterRuns(t *testing.T) {
 	t.Parallel()
@@ -32,11 +35,14 @@ func TestAFederatedSupplierIsPaidForWhatItsClusterRuns(t *testing.T) {
 	job := f.apply("computejob-interactive-io.yaml")
 	f.must(f.teller.Running(t.Context(), f.lab, job))
 	f.runsOnlyIn("porto", job)
-	f.knowsNothingOf("porto", "oslo")
+	f.mirrored(job)
+	f.logged(job)
+	f.knowsNothingOf("porto", "oslo", "buyer")
 	f.must(f.teller.Claimed(t.Context(), f.lab, 2, job))
 	f.must(f.teller.Finished(t.Context(), f.lab, job))
 	wholeTerm(t, job)
 	f.settled(job)
+	f.fence.end()
 }
 
 // federation is a lab whose suppliers are clusters of their own.
@@ -45,11 +51,13 @@ type federation struct {
 	lab    *story.Lab
 	teller *story.Teller
 	before map[string]uint64 // how much of each token there was
+	fence  *fence
 }
 
 func newFederation(t *testing.T) *federation {
 	t.Helper()
-	f := &federation{t: t, lab: up(t, "--federated"), teller: story.NewTeller(t.Output(), time.Now)}
+	f := &federation{t: t, lab: up(t, "--federated", "--isolation="+*isolation), teller: story.NewTeller(t.Output(), time.Now)}
+	f.fence = newFence(f)
 	f.must(f.teller.Offers(t.Context(), f.lab, 2))
 	var err error
 	f.before, err = story.NewLedger(f.lab).Supplies(t.Context(), f.lab)
@@ -71,6 +79,16 @@ func (f *federation) apply(sample string) *story.Job {
 	return job
 }
 
+// mirrored holds that the buyer's own job is one job in the hub, which says where it comes from.
+func (f *federation) mirrored(job *story.Job) {
+	f.t.Helper()
+	var copies boursev1.ComputeJobList
+	f.must(f.lab.Client.List(f.t.Context(), &copies, client.MatchingLabels{boursev1.LabelOriginUID: string(job.Object.UID)}))
+	if len(copies.Items) != 1 || copies.Items[0].Name != job.Lease.Spec.Job.Name || copies.Items[0].Name == job.Name {
+		f.t.Errorf("the hub has %d copies of %s, and its lease is of %s", len(copies.Items), job, job.Lease.Spec.Job.Name)
+	}
+}
+
 // runsOnlyIn holds that the job's pods are in the cluster of one supplier, and that no other cluster has any.
 func (f *federation) runsOnlyIn(supplier string, job *story.Job) {
 	f.t.Helper()
@@ -87,7 +105,7 @@ func (f *federation) runsOnlyIn(supplier string, job *story.Job) {
 		if got := len(leased) > 0; got != (name == supplier) {
 			f.t.Errorf("cluster %s has %d pods of leases", name, len(leased))
 		}
-		if got := len(nodes.Items) > 0; got != (name != "hub") {
+		if got := len(nodes.Items) > 0; got != slices.Contains(f.lab.Sellers(), name) {
 			f.t.Errorf("cluster %s has %d nodes", name, len(nodes.Items))
 		}
 	}
@@ -128,18 +146,23 @@ func (f *federation) rights(own, other string) {
 		{"get", market, "members", own},
 		{"patch", market, "stakepositions", own},
 		{"create", "events.k8s.io", "events", own},
+		{"watch", market, "leaseprograms", own},
 		{"watch", market, "markets", all},
 		{"watch", market, "vouchers", all},
+		{"watch", market, "gpuleases", all},
+		{"get", market, "gpuoffers", other},
+		{"get", market, "members", other},
 	}
 	mayNot := []right{
-		{"list", market, "gpuoffers", other},
 		{"create", market, "gpuoffers", other},
-		{"get", market, "gpuleases", other},
+		{"patch", market, "gpuleases", other},
 		{"patch", market, "gpuleases/status", other},
-		{"get", market, "members", other},
+		{"get", market, "leaseprograms", other},
 		{"patch", market, "stakepositions", other},
-		{"list", market, "gpuleases", all},
+		{"list", market, "leaseprograms", all},
 		{"list", market, "computejobs", all},
+		{"create", market, "leaseprograms", own},
+		{"delete", market, "leaseprograms", own},
 		{"create", "events.k8s.io", "events", other},
 		{"create", market, "gpuleases", own},
 		{"delete", market, "vouchers", own},

@@ -38,6 +38,25 @@ type apiServer struct {
 	name string
 	made int
 	away error // what every request is answered with; nil while it is there
+
+	between func()      // what others do before a request arrives
+	deaf    func() bool // whether the answer to a write gets lost
+}
+
+// answer is what comes back of a write.
+func (s *apiServer) answer(err error) error {
+	if s.deaf != nil && s.deaf() {
+		return unavailable()
+	}
+	return err
+}
+
+// arrive lets a request through.
+func (s *apiServer) arrive() error {
+	if s.between != nil {
+		s.between()
+	}
+	return s.away
 }
 
 func newAPIServer(t *testing.T, name string, objects ...client.Object) *apiServer {
@@ -49,32 +68,32 @@ func newAPIServer(t *testing.T, name string, objects ...client.Object) *apiServe
 func unavailable() error { return apierrors.NewServiceUnavailable("it is away") }
 
 func (s *apiServer) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
-	if s.away != nil {
-		return s.away
+	if err := s.arrive(); err != nil {
+		return err
 	}
 	return s.Client.Get(ctx, key, obj, opts...)
 }
 
 func (s *apiServer) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
-	if s.away != nil {
-		return s.away
+	if err := s.arrive(); err != nil {
+		return err
 	}
 	return s.Client.List(ctx, list, opts...)
 }
 
 func (s *apiServer) Create(ctx context.Context, obj client.Object, opts ...client.CreateOption) error {
-	if s.away != nil {
-		return s.away
+	if err := s.arrive(); err != nil {
+		return err
 	}
 	s.made++
 	obj.SetUID(types.UID(fmt.Sprintf("%s-%d", s.name, s.made)))
 	obj.SetGeneration(1)
-	return s.Client.Create(ctx, obj, opts...)
+	return s.answer(s.Client.Create(ctx, obj, opts...))
 }
 
 func (s *apiServer) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
-	if s.away != nil {
-		return s.away
+	if err := s.arrive(); err != nil {
+		return err
 	}
 	job, isJob := obj.(*boursev1.ComputeJob)
 	var before boursev1.ComputeJob
@@ -88,12 +107,12 @@ func (s *apiServer) Patch(ctx context.Context, obj client.Object, patch client.P
 		return err
 	}
 	job.Generation = before.Generation + 1
-	return s.Client.Update(ctx, job)
+	return s.answer(s.Update(ctx, job))
 }
 
 func (s *apiServer) Delete(ctx context.Context, obj client.Object, opts ...client.DeleteOption) error {
-	if s.away != nil {
-		return s.away
+	if err := s.arrive(); err != nil {
+		return err
 	}
 	var of client.DeleteOptions
 	of.ApplyOptions(opts)
@@ -106,7 +125,7 @@ func (s *apiServer) Delete(ctx context.Context, obj client.Object, opts ...clien
 			return apierrors.NewConflict(jobsResource, obj.GetName(), errors.New("another UID"))
 		}
 	}
-	return s.Client.Delete(ctx, obj, opts...)
+	return s.answer(s.Client.Delete(ctx, obj, opts...))
 }
 
 // cached reads jobs as they were when it was synced last, and everything else, and every write, from the API server.
@@ -115,6 +134,7 @@ type cached struct {
 	t      *testing.T
 	origin client.IndexerFunc
 	jobs   map[client.ObjectKey]*boursev1.ComputeJob
+	blind  bool // it has not been filled
 }
 
 func (c *cached) sync() {
@@ -124,6 +144,9 @@ func (c *cached) sync() {
 		c.t.Fatal(err)
 	}
 	c.jobs = map[client.ObjectKey]*boursev1.ComputeJob{}
+	if c.blind {
+		return
+	}
 	for i := range list.Items {
 		c.jobs[client.ObjectKeyFromObject(&list.Items[i])] = &list.Items[i]
 	}
@@ -276,10 +299,10 @@ func (b *bench) twin() *boursev1.ComputeJob {
 	return &found[0]
 }
 
-// says checks a condition of the job, and returns it.
-func (b *bench) says(name, kind string, status metav1.ConditionStatus, reason string) *metav1.Condition {
+// says checks a condition of the job train, and returns it.
+func (b *bench) says(kind string, status metav1.ConditionStatus, reason string) *metav1.Condition {
 	b.Helper()
-	found := meta.FindStatusCondition(b.job(name).Status.Conditions, kind)
+	found := meta.FindStatusCondition(b.job("train").Status.Conditions, kind)
 	if found == nil || found.Status != status || found.Reason != reason {
 		b.Fatalf("%s is %+v, want %s/%s", kind, found, status, reason)
 	}
@@ -295,13 +318,13 @@ func (b *bench) market(twin *boursev1.ComputeJob, change func(*boursev1.ComputeJ
 	}
 }
 
-// edit changes the job's spec as its owner would.
-func (b *bench) edit(name string, change func(*boursev1.ComputeJobSpec)) {
+// edit changes the spec of the job train as its owner would.
+func (b *bench) edit(change func(*boursev1.ComputeJobSpec)) {
 	b.Helper()
-	job := b.job(name)
+	job := b.job("train")
 	change(&job.Spec)
 	job.Generation++
-	if err := b.here.Client.Update(b.Context(), job); err != nil {
+	if err := b.here.Update(b.Context(), job); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -318,7 +341,7 @@ func (b *bench) remove(from *apiServer, obj client.Object) {
 func (b *bench) finalizers(from *apiServer, obj client.Object, to ...string) {
 	b.Helper()
 	obj.SetFinalizers(to)
-	if err := from.Client.Update(b.Context(), obj); err != nil {
+	if err := from.Update(b.Context(), obj); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -127,12 +127,11 @@ func (p *pass) forbidden(ctx context.Context) (reason, message string, err error
 
 // make creates the job's twin.
 func (p *pass) make(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
-	var now boursev1.ComputeJob
-	err := p.LocalLive.Get(ctx, client.ObjectKeyFromObject(job), &now)
-	if client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, fmt.Errorf("read job again: %w", err)
+	wanted, err := p.wanted(ctx, job)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
-	if err != nil || now.UID != job.UID || !now.DeletionTimestamp.IsZero() {
+	if !wanted {
 		return reconcile.Result{RequeueAfter: behind}, nil
 	}
 	twin := p.draft(job)
@@ -149,6 +148,16 @@ func (p *pass) make(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Re
 	inHub(job, twin)
 	kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonAwaitingMarket, awaitingMarket)
 	return reconcile.Result{}, nil
+}
+
+// wanted asks the API server whether the job is still there, and not deleted.
+func (p *pass) wanted(ctx context.Context, job *boursev1.ComputeJob) (bool, error) {
+	var now boursev1.ComputeJob
+	err := p.LocalLive.Get(ctx, client.ObjectKeyFromObject(job), &now)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("read job again: %w", err)
+	}
+	return err == nil && now.UID == job.UID && now.DeletionTimestamp.IsZero(), nil
 }
 
 // update gives the twin the job's spec.
@@ -172,8 +181,7 @@ func (p *pass) update(ctx context.Context, job *boursev1.ComputeJob) (reconcile.
 		return reconcile.Result{RequeueAfter: behind}, nil
 	}
 	if reason, message, refused := refusal(err); refused {
-		kube.Failed(job, boursev1.JobMirrored, reason, message)
-		return reconcile.Result{RequeueAfter: askAgain}, nil
+		return p.cannot(job, reason, message), nil
 	}
 	if err != nil {
 		return p.unheard(job, fmt.Errorf("patch job of hub: %w", err))
@@ -186,13 +194,15 @@ func inHub(job, twin *boursev1.ComputeJob) {
 	kube.True(job, boursev1.JobMirrored, boursev1.ReasonInHub, fmt.Sprintf("The hub has the job as %s in namespace %s", twin.Name, twin.Namespace))
 }
 
-// cannot says that the job is not in the hub until someone acts. What has ended needs no hub.
+// cannot says that the hub does not have the job as it is here until someone acts. What has ended needs no hub.
 func (p *pass) cannot(job *boursev1.ComputeJob, reason, message string) reconcile.Result {
 	if listing.Ended(job) {
 		return reconcile.Result{}
 	}
 	kube.Failed(job, boursev1.JobMirrored, reason, message)
-	kube.Waiting(job, boursev1.Succeeded, reason, message)
+	if p.twin == nil {
+		kube.Waiting(job, boursev1.Succeeded, reason, message)
+	}
 	return reconcile.Result{RequeueAfter: askAgain}
 }
 
@@ -203,10 +213,22 @@ func (p *pass) unheard(job *boursev1.ComputeJob, err error) (reconcile.Result, e
 	if apierrors.IsConflict(err) || listing.Ended(job) || mirrored != nil && mirrored.Status == metav1.ConditionTrue && mirrored.ObservedGeneration == job.Generation {
 		return reconcile.Result{}, err
 	}
-	const message = "The hub cannot be asked now; the job goes there as soon as it can"
-	kube.Waiting(job, boursev1.JobMirrored, boursev1.ReasonHubUnreachable, message)
+	if reason, message, refused := refusal(err); refused {
+		return p.cannot(job, reason, message), nil
+	}
+	reason, message := silent(err)
+	message += "; the job goes there as soon as it can"
+	kube.Waiting(job, boursev1.JobMirrored, reason, message)
 	if p.twin == nil {
-		kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonHubUnreachable, message)
+		kube.Waiting(job, boursev1.Succeeded, reason, message)
 	}
 	return reconcile.Result{}, err
+}
+
+// silent says why the hub could not be asked, as far as that is worth telling apart.
+func silent(err error) (reason, message string) {
+	if apierrors.IsUnauthorized(err) {
+		return boursev1.ReasonHubUnauthorized, "The hub does not take the manager's token: see its log, and whether the member is suspended"
+	}
+	return boursev1.ReasonHubUnreachable, "The hub cannot be asked now"
 }

@@ -249,7 +249,7 @@ func TestTheBuyerRefusesPartsThatItsJobDidNotAskFor(t *testing.T) {
 		"another market":               {func(l leases, _ job) { l[1].Spec.Payment.Market = "x" }, "different markets"},
 		"deposits over the budget":     {func(_ leases, j job) { j.Spec.Bid.BudgetUSD = "29.67" }, "of all parts are 29.674 IO, and the budget is worth 29.67 IO"},
 		"a price above the bid":        {func(_ leases, j job) { j.Spec.Bid.MaxPriceUSD = "1.84" }, "part 1 of 2: a GPU-hour costs"},
-		"another program in the other": {func(l leases, _ job) { l[1].Spec.Ray.Image = "miner:1" }, "part 2 of 2: the lease runs another program"},
+		"another program in the other": {func(l leases, _ job) { l[1].Spec.ProgramSHA256 = boursev1.SHA256(builders.Hash("x")) }, "part 2 of 2: the lease is for another Ray program"},
 		"a deposit above the sum":      {func(l leases, _ job) { l[1].Spec.Payment.Deposit++ }, "part 2 of 2: the deposit is"},
 		"a foreign escrow in the other": {
 			func(l leases, _ job) { l[1].Spec.Escrow.ID = builders.Hash("x") }, "part 2 of 2: the escrow's address does not follow",

@@ -4,6 +4,7 @@ package computejob
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strings"
@@ -148,6 +149,7 @@ type chosen struct {
 	parts    []boursev1.JobPart // one, unless the job is split
 	model    boursev1.GPUModel
 	attempt  int32
+	salt     boursev1.Salt
 	decision *boursev1.JobDecision
 	why      string
 }
@@ -158,6 +160,7 @@ func choice(job *boursev1.ComputeJob, offers []boursev1.GPUOffer, decision *book
 	c := chosen{
 		model:    first.Spec.Model,
 		attempt:  job.Status.Attempts + 1,
+		salt:     boursev1.Salt(rand.Text()),
 		decision: listing.Decision(record),
 		why:      fmt.Sprintf("Offer %s of %s is %s", first.Name, first.Namespace, decision.Explain()),
 	}
@@ -183,6 +186,7 @@ func (r *Reconciler) choose(job *boursev1.ComputeJob, c chosen) {
 		job.Status.Parts = slices.Clone(c.parts)
 	}
 	job.Status.Attempts = c.attempt
+	job.Status.ProgramSalt = c.salt
 	job.Status.Decision = c.decision
 	kube.Waiting(job, boursev1.JobMatched, boursev1.ReasonLeasing, c.why)
 	waiting(job, boursev1.ReasonAwaitingSupplier, awaitingSupplier)
@@ -195,6 +199,7 @@ func forget(job *boursev1.ComputeJob, message string) {
 	job.Status.Offer = ""
 	job.Status.Model = ""
 	job.Status.PriceUSD = ""
+	job.Status.ProgramSalt = ""
 	job.Status.Decision = nil
 	kube.Waiting(job, boursev1.JobMatched, boursev1.ReasonRematching, message)
 	waiting(job, boursev1.ReasonMatching, message)

@@ -103,6 +103,9 @@ func TestAllPartsAreJournalledBeforeAnyLeaseIsMade(t *testing.T) {
 		if part := lease.Spec.Part; part == nil || *part.Index != int32(i) || part.Of != 2 || lease.Spec.Workers != 2 || lease.Spec.PerWorker != 4 {
 			t.Errorf("lease %d has part %+v and %d workers", i, part, lease.Spec.Workers)
 		}
+		if program := b.programOf(lease); program == nil || program.Spec.Salt != job.Status.ProgramSalt {
+			t.Errorf("the supplier of part %d got %+v to run", i, program)
+		}
 		if lease.Spec.Payment.Deposit != deposit || lease.Spec.Payment.PriceUSD != want[i].PriceUSD {
 			t.Errorf("lease %d deposits %d at %s", i, lease.Spec.Payment.Deposit, lease.Spec.Payment.PriceUSD)
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,8 @@ import (
 // errChanged says that the choice cannot be kept: what it was made on has changed since.
 var errChanged = errors.New("what the choice was made on has changed")
 
-// place writes the leases that were chosen. Their names are written down already, so each is made once whatever happens in between.
+// place writes the leases that were chosen, and then what they run. Their names are written down already, so each is made once whatever
+// happens in between: a lease that lacks its program is waited with, and the next pass adds it.
 func (r *Reconciler) place(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
 	if job.Status.Lease == nil || kube.IsTrue(job, boursev1.JobMatched) {
 		return reconcile.Result{}, nil
@@ -77,48 +79,79 @@ func (r *Reconciler) endParts(ctx context.Context, job *boursev1.ComputeJob) (do
 	return done, nil
 }
 
-// write makes the leases that are not there yet, once all of them can be made.
+// write makes the leases that are not there yet, once all of them can be made, and what each runs.
 func (r *Reconciler) write(ctx context.Context, job *boursev1.ComputeJob) error {
-	var missing []*boursev1.GPULease
-	for i := range listing.Parts(job) {
-		written, err := r.written(ctx, job, i)
+	leases := make([]*boursev1.GPULease, len(listing.Parts(job)))
+	for i := range leases {
+		var err error
+		if leases[i], err = r.written(ctx, job, i); err != nil {
+			return err
+		}
+		if leases[i] == nil {
+			leases[i], err = r.draft(ctx, job, i)
+		}
 		if err != nil {
 			return err
 		}
-		if written {
-			continue
-		}
-		lease, err := r.draft(ctx, job, i)
-		if err != nil {
-			return err
-		}
-		missing = append(missing, lease)
 	}
-	for _, lease := range missing {
-		if err := r.Hub.Create(ctx, lease); err != nil {
-			return fmt.Errorf("create lease: %w", err)
+	for _, lease := range leases {
+		if lease.ResourceVersion == "" { // it is not made yet
+			if err := r.Hub.Create(ctx, lease); err != nil {
+				return fmt.Errorf("create lease: %w", err)
+			}
+			logMatch(ctx, lease)
 		}
-		logMatch(ctx, lease)
+		if err := r.handOver(ctx, job, lease); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// written says whether a part's lease is there. With one that is over already, the others need not be made.
-func (r *Reconciler) written(ctx context.Context, job *boursev1.ComputeJob, at int) (bool, error) {
+// handOver gives the supplier what the lease runs. It belongs to the lease, so it goes with it.
+func (r *Reconciler) handOver(ctx context.Context, job *boursev1.ComputeJob, lease *boursev1.GPULease) error {
+	owner := metav1.OwnerReference{
+		APIVersion: boursev1.GroupVersion.String(), Kind: "GPULease", Name: lease.Name, UID: lease.UID,
+	}
+	program := &boursev1.LeaseProgram{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: lease.Namespace, Name: lease.Name, OwnerReferences: []metav1.OwnerReference{owner},
+			Labels: map[string]string{boursev1.LabelJobUID: label(string(job.UID))},
+		},
+		Spec: boursev1.LeaseProgramSpec{Salt: job.Status.ProgramSalt, Ray: *job.Spec.Ray.DeepCopy()},
+	}
+	err := r.Hub.Create(ctx, program)
+	if !apierrors.IsAlreadyExists(err) {
+		if err != nil {
+			return fmt.Errorf("create program: %w", err)
+		}
+		return nil
+	}
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(program), program); err != nil {
+		return fmt.Errorf("get program: %w", err)
+	}
+	if !slices.Contains(program.OwnerReferences, owner) { // it goes with the lease that had the name before
+		return fmt.Errorf("create program: the name %s is still taken", program.Name)
+	}
+	return nil
+}
+
+// written returns a part's lease, or nil if it is not made yet. With one that is over already, the others need not be made.
+func (r *Reconciler) written(ctx context.Context, job *boursev1.ComputeJob, at int) (*boursev1.GPULease, error) {
 	parts := listing.Parts(job)
 	var lease boursev1.GPULease
 	err := r.Live.Get(ctx, keyOf(&parts[at].Lease), &lease)
 	switch {
 	case apierrors.IsNotFound(err):
-		return false, nil
+		return nil, nil //nolint:nilnil // absence is an answer here
 	case err != nil:
-		return false, fmt.Errorf("get lease: %w", err)
+		return nil, fmt.Errorf("get lease: %w", err)
 	case lease.Spec.Job.UID != string(job.UID):
-		return false, fmt.Errorf("%w: the name %s is taken", errChanged, lease.Name)
+		return nil, fmt.Errorf("%w: the name %s is taken", errChanged, lease.Name)
 	case len(parts) > 1 && !listing.Open(&lease):
-		return false, fmt.Errorf("%w: the lease %s is over", errChanged, lease.Name)
+		return nil, fmt.Errorf("%w: the lease %s is over", errChanged, lease.Name)
 	}
-	return true, nil
+	return &lease, nil
 }
 
 // draft is the contract between a part of the job and its chosen offer, under the market's rules as they are now.
@@ -282,9 +315,10 @@ func (r *Reconciler) blank(
 				PeriodSeconds:   market.Spec.Settlement.PeriodSeconds,
 				UnpaidPeriods:   market.Spec.Settlement.UnpaidPeriods,
 			},
-			Ray:      *job.Spec.Ray.DeepCopy(),
-			AcceptBy: metav1.NewTime(r.Now().Add(listing.AcceptWithin).UTC().Truncate(time.Second)),
-			State:    boursev1.LeaseActive,
+			ProgramSHA256: contract.ProgramDigest(job.Status.ProgramSalt, &job.Spec.Ray),
+			Ends:          contract.Ending(&job.Spec.Ray),
+			AcceptBy:      metav1.NewTime(r.Now().Add(listing.AcceptWithin).UTC().Truncate(time.Second)),
+			State:         boursev1.LeaseActive,
 		},
 	}
 }

@@ -108,7 +108,7 @@ func (b *bench) nothingLeft() {
 }
 
 func program(lease *boursev1.GPULease, _ *boursev1.GPUPool) {
-	lease.Spec.Ray.Entrypoint, lease.Spec.Ray.Program = "python /bourse/program.py", "print(1)"
+	lease.Spec.Ends = boursev1.EndsWithProgram
 }
 
 // finishProgram lets the lease's RayJob end.
@@ -202,16 +202,16 @@ func (b *bench) endForAnother() {
 // A program that runs in parts knows which part it is; one that does not is told nothing.
 func TestAPartKnowsWhichItIs(t *testing.T) {
 	b := newBench(t, nil)
-	b.lease.Spec.Ray.Env = []boursev1.EnvVar{{Name: "SEED", Value: new("1")}}
+	program := &boursev1.RayProgram{Env: []boursev1.EnvVar{{Name: "SEED", Value: new("1")}}}
 	own := []corev1.EnvVar{{Name: "SEED", Value: "1"}}
-	if diff := cmp.Diff(own, b.controller().plan(b.lease).Env); diff != "" {
+	if diff := cmp.Diff(own, b.controller().plan(b.lease, program).Env); diff != "" {
 		t.Errorf("a whole job (-want +got):\n%s", diff)
 	}
 	b.lease.Spec.Part = &boursev1.LeasePart{Index: new(int32(1)), Of: 3}
 	want := append(slices.Clone(own),
 		corev1.EnvVar{Name: "BOURSE_PART", Value: "1"}, corev1.EnvVar{Name: "BOURSE_PARTS", Value: "3"},
 		corev1.EnvVar{Name: "BOURSE_PART_WORKERS", Value: "2"})
-	if diff := cmp.Diff(want, b.controller().plan(b.lease).Env); diff != "" {
+	if diff := cmp.Diff(want, b.controller().plan(b.lease, program).Env); diff != "" {
 		t.Errorf("a part (-want +got):\n%s", diff)
 	}
 	for _, variable := range want[1:] {

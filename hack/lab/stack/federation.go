@@ -31,7 +31,7 @@ func (o Options) suppliers() []string {
 	if !o.Federated {
 		return nil
 	}
-	return o.Clusters[1:]
+	return o.Clusters[1 : len(o.Clusters)-1] // the last one is the buyer
 }
 
 // validateFederation reports what does not go with suppliers that have clusters of their own.
@@ -56,8 +56,8 @@ func (o Options) validateFederation() error {
 	return nil
 }
 
-// startFederation opens a market whose hub is the market's and the buyer's alone, and joins each supplier to it from a cluster of its own.
-// Nothing of that cluster is given to the hub.
+// startFederation opens a market whose hub is the market's alone, and joins each supplier and the buyer to it from clusters of their own.
+// Nothing of these clusters is given to the hub.
 func (l *Lab) startFederation(ctx context.Context, o Options) error {
 	// The market's members are known by these.
 	err := l.note(func(s *State) {
@@ -69,7 +69,7 @@ func (l *Lab) startFederation(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	manager, err := l.installChart(ctx, Hub, "roles={market,buyer}")
+	manager, err := l.installChart(ctx, Hub, "roles={market}")
 	if err != nil {
 		return fmt.Errorf("install chart: %w", err)
 	}
@@ -88,20 +88,19 @@ func (l *Lab) startFederation(ctx context.Context, o Options) error {
 			return nil
 		})
 	}
+	group.Go(func() error {
+		if err := l.joinBuyer(ctx); err != nil {
+			return fmt.Errorf("join buyer: %w", err)
+		}
+		return nil
+	})
 	return group.Wait()
 }
 
 // joinSupplier runs a supplier: its pool and its manager in its own cluster, and in the hub no more than a member's rights.
 func (l *Lab) joinSupplier(ctx context.Context, name string) error {
-	if err := l.admit(ctx, name); err != nil {
-		return fmt.Errorf("admit member: %w", err)
-	}
-	server, link, err := l.startRelay(ctx, name)
+	way, err := l.join(ctx, name)
 	if err != nil {
-		return fmt.Errorf("start relay: %w", err)
-	}
-	hub := l.path("clusters", name, "hub.kubeconfig")
-	if err := l.writeKubeconfig(ctx, account{cluster: Hub, namespace: name, name: memberName, server: server}, hub); err != nil {
 		return err
 	}
 	from, err := l.installChart(ctx, name, "roles={supplier}", "supplier.memberNamespace="+name, "hub.kubeconfig.secretName="+remoteSecret)
@@ -111,20 +110,59 @@ func (l *Lab) joinSupplier(ctx context.Context, name string) error {
 	if err := l.applyPools(ctx, name, name); err != nil {
 		return fmt.Errorf("make pool: %w", err)
 	}
-	manager, err := l.prepareManager(ctx, name, from, map[string]string{
-		"hub-kubeconfig": hub, "supplier-keypair": l.state.Wallets[name].Keypair,
+	way.Manager, err = l.prepareManager(ctx, name, from, map[string]string{
+		"hub-kubeconfig": way.HubKubeconfig, "supplier-keypair": l.state.Wallets[name].Keypair,
 	})
 	if err != nil {
 		return err
 	}
-	if err := l.note(func(s *State) { s.Suppliers[name] = Remote{HubKubeconfig: hub, Link: link, Manager: manager} }); err != nil {
+	if err := l.note(func(s *State) { s.Suppliers[name] = way }); err != nil {
 		return err
 	}
-	return l.runManager(ctx, managerOf(name), manager)
+	return l.runManager(ctx, managerOf(name), way.Manager)
 }
 
-// managerOf is how the process of a supplier's manager is called.
-func managerOf(supplier string) string { return managerName + "-" + supplier }
+// joinBuyer runs the buyer: its manager in its own cluster, with a namespace for its jobs, and in the hub no more than a member's rights.
+func (l *Lab) joinBuyer(ctx context.Context) error {
+	way, err := l.join(ctx, Buyer)
+	if err != nil {
+		return err
+	}
+	from, err := l.installChart(ctx, Buyer, "roles={buyer}", "buyer.memberNamespace="+Buyer, "hub.kubeconfig.secretName="+remoteSecret)
+	if err != nil {
+		return fmt.Errorf("install chart: %w", err)
+	}
+	if _, err := l.kubectl(ctx, Buyer, "", "create", "namespace", Buyer); err != nil {
+		return err
+	}
+	way.Manager, err = l.prepareManager(ctx, Buyer, from, map[string]string{
+		"hub-kubeconfig": way.HubKubeconfig, "buyer-keypair": l.state.Wallets[Buyer].Keypair,
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.note(func(s *State) { s.Buyer = &way }); err != nil {
+		return err
+	}
+	return l.runManager(ctx, managerOf(Buyer), way.Manager)
+}
+
+// join gives a member its rights in the hub, and a link to it. Its manager is not known yet.
+func (l *Lab) join(ctx context.Context, name string) (Remote, error) {
+	if err := l.admit(ctx, name); err != nil {
+		return Remote{}, fmt.Errorf("admit member: %w", err)
+	}
+	server, link, err := l.startRelay(ctx, name)
+	if err != nil {
+		return Remote{}, fmt.Errorf("start relay: %w", err)
+	}
+	hub := l.path("clusters", name, "hub.kubeconfig")
+	err = l.writeKubeconfig(ctx, account{cluster: Hub, namespace: name, name: memberName, server: server}, hub)
+	return Remote{HubKubeconfig: hub, Link: link}, err
+}
+
+// managerOf is how the process of a member's manager is called.
+func managerOf(member string) string { return managerName + "-" + member }
 
 // admit gives a member's service account its rights in the hub. The namespace and the Member are the market's to make.
 func (l *Lab) admit(ctx context.Context, name string) error {
@@ -138,7 +176,7 @@ func (l *Lab) admit(ctx context.Context, name string) error {
 	return err
 }
 
-// startRelay starts a supplier's link to the hub. It returns where the hub is reached through it, and where its fault is set.
+// startRelay starts a member's link to the hub. It returns where the hub is reached through it, and where its fault is set.
 func (l *Lab) startRelay(ctx context.Context, name string) (server, fault string, err error) {
 	hub, err := url.Parse(l.state.Clusters[Hub].Server)
 	if err != nil {

@@ -124,9 +124,9 @@ func findDeployment(rendered string) (deployment, error) {
 
 // startManager runs the hub's manager, which plays all roles that its chart was installed with.
 func (l *Lab) startManager(ctx context.Context, o Options, from deployment) error {
-	own := map[string]string{"buyer-keypair": l.state.Wallets[Buyer].Keypair}
+	own := map[string]string{}
 	if !o.Federated {
-		own["supplier-keypair"] = l.state.Wallets[Supplier].Keypair
+		own["buyer-keypair"], own["supplier-keypair"] = l.state.Wallets[Buyer].Keypair, l.state.Wallets[Supplier].Keypair
 	}
 	if o.RealNodes > 0 {
 		own["hold-image"] = nodes.PauseImage
@@ -184,19 +184,20 @@ func (l *Lab) runManager(ctx context.Context, name string, manager Manager) erro
 	return nil
 }
 
-// RestartManager kills the hub's manager, or that of a supplier with a cluster of its own, as a crash would, and starts it again.
-func (l *Lab) RestartManager(ctx context.Context, supplier string) error {
+// RestartManager kills the hub's manager, or that of a member with a cluster of its own, as a crash would, and starts it again. It waits until
+// the manager is ready, unless it was told not to: a manager is not ready while its hub is away.
+func (l *Lab) RestartManager(ctx context.Context, member string, wait bool) error {
 	l.began = l.Now()
 	if err := l.load(); err != nil {
 		return err
 	}
 	name, manager := managerName, l.state.Manager
-	if supplier != "" {
-		remote, ok := l.state.Suppliers[supplier]
+	if member != "" {
+		remote, ok := l.state.member(member)
 		if !ok {
-			return fmt.Errorf("this lab has no supplier %s with a cluster of its own", supplier)
+			return fmt.Errorf("this lab has no member %s with a cluster of its own", member)
 		}
-		name, manager = managerOf(supplier), &remote.Manager
+		name, manager = managerOf(member), &remote.Manager
 	}
 	if manager == nil {
 		return errors.New("this lab has no manager")
@@ -209,7 +210,20 @@ func (l *Lab) RestartManager(ctx context.Context, supplier string) error {
 	if err := l.table().Stop(ctx, records, syscall.SIGKILL); err != nil {
 		return err
 	}
+	if !wait {
+		_, err := l.table().Start(process.Spec{Name: name, Args: manager.Args})
+		return err
+	}
 	return l.runManager(ctx, name, *manager)
+}
+
+// member finds a member that has a cluster of its own.
+func (s State) member(name string) (Remote, bool) {
+	if name == Buyer && s.Buyer != nil {
+		return *s.Buyer, true
+	}
+	remote, ok := s.Suppliers[name]
+	return remote, ok
 }
 
 // withFlags returns args in which every flag of set has its value from there.

@@ -19,21 +19,22 @@ func TestOptionsValidate(t *testing.T) {
 		change func(*Options)
 		want   string
 	}{
-		"a hub alone":             {func(*Options) {}, ""},
-		"a hub with others":       {func(o *Options) { o.Clusters = []string{"hub", "b", "c"} }, ""},
-		"no hub":                  {func(o *Options) { o.Clusters = []string{"b"} }, "first cluster"},
-		"no cluster":              {func(o *Options) { o.Clusters = nil }, "first cluster"},
-		"a cluster twice":         {func(o *Options) { o.Clusters = []string{"hub", "b", "b"} }, "twice"},
-		"a name that is a path":   {func(o *Options) { o.Clusters = []string{"hub", "../b"} }, "lower-case"},
-		"an unknown mode":         {func(o *Options) { o.Mode = "both" }, "mode"},
-		"a chart without a chain": {func(o *Options) { o.Chart = true }, "--chart=false"},
-		"fewer nodes than none":   {func(o *Options) { o.RealNodes = -1 }, "negative"},
-		"slots that are too fast": {func(o *Options) { o.Chain, o.SlotMS = true, 1 }, "slots"},
-		"a federation":            {federate("oslo", "porto"), ""},
-		"one without suppliers":   {federate(), "needs pools"},
-		"one without managers":    {func(o *Options) { federate("oslo")(o); o.Chart = false }, "--chart=false"},
-		"one with real nodes":     {func(o *Options) { federate("oslo")(o); o.RealNodes = 1 }, "real nodes"},
-		"a supplier called buyer": {federate("oslo", "buyer"), "called buyer"},
+		"a hub alone":              {func(*Options) {}, ""},
+		"a hub with others":        {func(o *Options) { o.Clusters = []string{"hub", "b", "c"} }, ""},
+		"no hub":                   {func(o *Options) { o.Clusters = []string{"b"} }, "first cluster"},
+		"no cluster":               {func(o *Options) { o.Clusters = nil }, "first cluster"},
+		"a cluster twice":          {func(o *Options) { o.Clusters = []string{"hub", "b", "b"} }, "twice"},
+		"a name that is a path":    {func(o *Options) { o.Clusters = []string{"hub", "../b"} }, "lower-case"},
+		"an unknown mode":          {func(o *Options) { o.Mode = "both" }, "mode"},
+		"a chart without a chain":  {func(o *Options) { o.Chart = true }, "--chart=false"},
+		"fewer nodes than none":    {func(o *Options) { o.RealNodes = -1 }, "negative"},
+		"slots that are too fast":  {func(o *Options) { o.Chain, o.SlotMS = true, 1 }, "slots"},
+		"a federation":             {federate("oslo", "porto"), ""},
+		"one without suppliers":    {federate(), "needs pools"},
+		"one without managers":     {func(o *Options) { federate("oslo")(o); o.Chart = false }, "--chart=false"},
+		"one with real nodes":      {func(o *Options) { federate("oslo")(o); o.RealNodes = 1 }, "real nodes"},
+		"a supplier called buyer":  {federate("oslo", "buyer"), "twice"},
+		"a supplier like a wallet": {federate("oslo", "treasury"), "called treasury"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -51,7 +52,7 @@ func TestOptionsValidate(t *testing.T) {
 func federate(suppliers ...string) func(*Options) {
 	return func(o *Options) {
 		o.Federated, o.Chart, o.Chain, o.KubeRay, o.SlotMS = true, true, true, true, 100
-		o.Clusters = append([]string{Hub}, suppliers...)
+		o.Clusters = append(append([]string{Hub}, suppliers...), Buyer)
 	}
 }
 

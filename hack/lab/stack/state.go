@@ -30,6 +30,8 @@ type State struct {
 	// Suppliers are those with clusters of their own. A supplier's name is also its pool's, its cluster's and its wallet's, and that of
 	// its namespace in the hub.
 	Suppliers map[string]Remote `json:"suppliers,omitempty"`
+	// Buyer is the buyer, if it has a cluster of its own, which is called so, as its namespace there and in the hub are.
+	Buyer *Remote `json:"buyer,omitempty"`
 	// Isolation is how the clusters of a federation are kept apart, and Places where each of them runs.
 	Isolation string           `json:"isolation,omitempty"`
 	Places    map[string]Place `json:"places,omitempty"`
@@ -54,7 +56,7 @@ type Place struct {
 	Address   string `json:"address,omitempty"`
 }
 
-// Remote is a supplier that is another cluster than the hub.
+// Remote is a member that is another cluster than the hub.
 type Remote struct {
 	// HubKubeconfig is how it reaches the hub: through its link, with a token that has a member's rights.
 	HubKubeconfig string `json:"hubKubeconfig"`

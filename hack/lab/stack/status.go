@@ -46,9 +46,10 @@ func (l *Lab) Status(ctx context.Context, out io.Writer) (bool, error) {
 	if state.Manager != nil {
 		fmt.Fprintf(out, "manager: %s/readyz, %s\n", state.Manager.Health, state.Manager.Metrics)
 	}
-	for _, name := range slices.Sorted(maps.Keys(state.Suppliers)) {
-		of := state.Suppliers[name]
-		fmt.Fprintf(out, "supplier %s: %s/readyz, %s, fault of its link to the hub: %s\n", name, of.Manager.Health, of.Manager.Metrics, of.Link)
+	for _, name := range append(slices.Sorted(maps.Keys(state.Suppliers)), Buyer) {
+		if of, apart := state.member(name); apart {
+			fmt.Fprintf(out, "member %s: %s/readyz, %s, fault of its link to the hub: %s\n", name, of.Manager.Health, of.Manager.Metrics, of.Link)
+		}
 	}
 	if err := l.isolationStatus(ctx, out, state); err != nil {
 		return false, err

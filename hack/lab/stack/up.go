@@ -38,7 +38,7 @@ type Options struct {
 	RealNodes int
 	// Chart tells whether Bourse itself is installed, with a market and a running manager.
 	Chart bool
-	// Federated tells whether each pool of fake nodes is a supplier with a cluster of its own. The hub is the market's and the buyer's then.
+	// Federated tells whether each pool of fake nodes is a supplier with a cluster of its own. So is the buyer then, and the hub is the market's.
 	Federated bool
 	// Isolation is how the clusters of a federation are kept apart.
 	Isolation string
@@ -92,7 +92,7 @@ func (l *Lab) Up(ctx context.Context, o Options) error {
 	}
 	if o.Federated {
 		fake = fake.Apart()
-		o.Clusters = append(o.Clusters, fake.Clusters()...)
+		o.Clusters = append(append(o.Clusters, fake.Clusters()...), Buyer)
 	}
 	if err := o.Validate(); err != nil {
 		return err
@@ -186,7 +186,7 @@ func (l *Lab) fillCluster(ctx context.Context, name string, o Options, fake fake
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.startFakeNodes(ctx, name, fake) })
-	if o.KubeRay && !(o.Federated && name == Hub) {
+	if o.KubeRay && (!o.Federated || slices.Contains(o.suppliers(), name)) {
 		group.Go(func() error { return l.startKubeRay(ctx, name) })
 	}
 	if name == Hub && o.RealNodes > 0 {

@@ -108,11 +108,11 @@ type Job struct {
 // Look reads the job, its lease and what belongs to it, and tells what is new.
 func (t *Teller) Look(ctx context.Context, lab *Lab, job *Job) error {
 	object := &boursev1.ComputeJob{}
-	err := lab.Client.Get(ctx, job.ObjectKey, object)
+	err := lab.In(lab.Orders()).Get(ctx, job.ObjectKey, object)
 	switch {
 	case err == nil:
 		job.Object = object
-		t.conditions("job/"+job.Name, object, boursev1.JobAdmitted, boursev1.JobMatched, boursev1.Succeeded)
+		t.conditions("job/"+job.Name, object, boursev1.JobMirrored, boursev1.JobAdmitted, boursev1.JobMatched, boursev1.Succeeded)
 	case apierrors.IsNotFound(err) && job.Lease != nil:
 		t.once("job/"+job.Name, "gone", "%-16s is gone", "job/"+job.Name) // its buyer deleted it; its lease stays on record
 	default:
@@ -178,7 +178,7 @@ func (t *Teller) lease(name string, lease *boursev1.GPULease) {
 
 func (t *Teller) voucher(ctx context.Context, lab *Lab, job *Job) error {
 	voucher := &boursev1.Voucher{}
-	err := lab.Client.Get(ctx, client.ObjectKey{Namespace: job.Namespace, Name: job.Lease.Name}, voucher)
+	err := lab.Client.Get(ctx, client.ObjectKey{Namespace: job.Lease.Spec.Job.Namespace, Name: job.Lease.Name}, voucher)
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("get voucher: %w", err)
 	}

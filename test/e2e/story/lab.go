@@ -37,6 +37,18 @@ type Lab struct {
 		HubKubeconfig string `json:"hubKubeconfig"`
 		Link          string `json:"link"`
 	} `json:"suppliers"`
+	// Buyer is the buyer, if it is a cluster of its own.
+	Buyer *struct {
+		HubKubeconfig string `json:"hubKubeconfig"`
+		Link          string `json:"link"`
+	} `json:"buyer"`
+	// Isolation is how a federation's clusters are kept apart, and Places where each of them runs.
+	Isolation string `json:"isolation"`
+	Places    map[string]struct {
+		Host      string `json:"host"`
+		Namespace string `json:"namespace"`
+		Address   string `json:"address"`
+	} `json:"places"`
 	// Chain is its Solana chain.
 	Chain struct {
 		RPC       string `json:"rpc"`
@@ -54,8 +66,12 @@ type Lab struct {
 	clients map[string]client.WithWatch
 }
 
-// hub is the name of the cluster that the market is in.
-const hub = "hub"
+const (
+	// hub is the name of the cluster that the market is in.
+	hub = "hub"
+	// buyer is that of the buyer's own cluster, if it has one.
+	buyer = "buyer"
+)
 
 // Open reads the state of the lab in dir and connects to its hub.
 func Open(dir string) (*Lab, error) {
@@ -111,6 +127,14 @@ func (l *Lab) Sellers() []string {
 		return []string{hub}
 	}
 	return slices.Sorted(maps.Keys(l.Suppliers))
+}
+
+// Orders is the cluster in which jobs are applied: the buyer's own one, or the hub.
+func (l *Lab) Orders() string {
+	if l.Buyer != nil {
+		return buyer
+	}
+	return hub
 }
 
 // In speaks to the API of one of the clusters.

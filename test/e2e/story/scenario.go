@@ -109,7 +109,7 @@ func (t *Teller) Apply(ctx context.Context, lab *Lab, path string) (*Job, error)
 	if object.Kind != "ComputeJob" {
 		return nil, fmt.Errorf("%s holds a %s, want a ComputeJob", path, object.Kind)
 	}
-	if _, err := lab.Kubectl(ctx, "apply", "-f", path); err != nil {
+	if _, err := lab.KubectlIn(ctx, lab.Orders(), "apply", "-f", path); err != nil {
 		return nil, err
 	}
 	job := &Job{ObjectKey: client.ObjectKeyFromObject(object)}
@@ -165,6 +165,9 @@ func (t *Teller) Running(ctx context.Context, lab *Lab, jobs ...*Job) error {
 	if err != nil {
 		return err
 	}
+	if err := t.ordered(ctx, lab); err != nil {
+		return err
+	}
 	if err := t.Table(ctx, lab, "get", "computejobs,gpuleases", "-A"); err != nil {
 		return err
 	}
@@ -204,7 +207,18 @@ func (t *Teller) Finished(ctx context.Context, lab *Lab, jobs ...*Job) error {
 			return fmt.Errorf("%s did not succeed: %s: %s", job.Name, c.Reason, c.Message)
 		}
 	}
+	if err := t.ordered(ctx, lab); err != nil {
+		return err
+	}
 	return t.Table(ctx, lab, "get", "computejobs,gpuleases,vouchers,settlements,feeburns", "-A")
+}
+
+// ordered shows the jobs of a buyer with a cluster of its own, as the buyer sees them.
+func (t *Teller) ordered(ctx context.Context, lab *Lab) error {
+	if lab.Orders() == hub {
+		return nil
+	}
+	return t.TableIn(ctx, lab, lab.Orders(), "get", "computejobs", "-A")
 }
 
 // Claimed follows the jobs until so many claims of each are on record.

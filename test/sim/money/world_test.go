@@ -253,7 +253,8 @@ func (w *world) sign(job *boursev1.ComputeJob, lease *boursev1.GPULease) *deal {
 	lease.Status = boursev1.GPULeaseStatus{}
 	lease.UID = ""
 	spec := &lease.Spec
-	spec.Ray, spec.Workers, spec.PerWorker = job.Spec.Ray, 1, job.Spec.GPUs.PerWorker
+	spec.Workers, spec.PerWorker = 1, job.Spec.GPUs.PerWorker
+	program := builders.Program(job, lease)
 	spec.Terms.DurationSeconds = job.Spec.DurationSeconds
 	spec.Terms.PeriodSeconds = 45
 	spec.AcceptBy = metav1.NewTime(w.now.Add(3 * time.Minute))
@@ -274,6 +275,7 @@ func (w *world) sign(job *boursev1.ComputeJob, lease *boursev1.GPULease) *deal {
 	w.must(err)
 	spec.Escrow.Address = boursev1.SolanaAddress(d.address.String())
 	w.must(w.live.Create(w.ctx, lease))
+	w.must(w.live.Create(w.ctx, program))
 	return d
 }
 

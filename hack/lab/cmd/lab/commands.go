@@ -27,7 +27,7 @@ func up(ctx context.Context, env environment, args []string) error {
 		flags.IntVar(&options.SlotMS, "slot-ms", 100, "length of the chain's slots in milliseconds (a real one's: 400)")
 		flags.IntVar(&options.RealNodes, "real-nodes", 0, "how many real nodes the hub has (root, Linux)")
 		flags.BoolVar(&options.Chart, "chart", true, "Bourse itself: the chart, a market and a running manager")
-		flags.BoolVar(&options.Federated, "federated", false, "each pool of fake nodes is a supplier with a cluster and a manager of its own")
+		flags.BoolVar(&options.Federated, "federated", false, "each pool of fake nodes is a supplier with a cluster and a manager of its own, and so is the buyer")
 		flags.StringVar(&options.Isolation, "isolation", stack.IsolationAuto, "how a federation's clusters are kept apart: namespaces (root), loopback, or auto: the first where it works")
 	})
 	if err != nil {
@@ -147,12 +147,15 @@ func (l *list) Set(value string) error {
 }
 
 func restart(ctx context.Context, env environment, args []string) error {
-	lab, words, err := parse(env, "restart", args, nil)
+	var noWait bool
+	lab, words, err := parse(env, "restart", args, func(flags *flag.FlagSet) {
+		flags.BoolVar(&noWait, "no-wait", false, "do not wait until it is ready, as it is not while its hub is away")
+	})
 	if err != nil {
 		return err
 	}
 	if len(words) == 0 || len(words) > 2 || words[0] != "manager" {
-		return errors.New("only managers can be restarted: lab restart manager [SUPPLIER]")
+		return errors.New("only managers can be restarted: lab restart manager [MEMBER]")
 	}
-	return lab.RestartManager(ctx, strings.Join(words[1:], ""))
+	return lab.RestartManager(ctx, strings.Join(words[1:], ""), !noWait)
 }

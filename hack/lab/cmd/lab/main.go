@@ -29,7 +29,7 @@ const usage = `usage: lab COMMAND [flags]
   kubeconfig [CLUSTER]  print the path of a cluster's kubeconfig (default: hub)
   wallet NAME           make a keypair, or show its address
   fund NAME             give a wallet SOL and tokens
-  restart manager [SUPPLIER]
+  restart manager [MEMBER]
                         kill a manager as a crash would, and start it again (default: the hub's)
   assets                print the folder with etcd, kube-apiserver and kubectl for envtest
 
