@@ -42,7 +42,8 @@ func Leases(programs ...chain.Address) Reader {
 
 // whatOf names the lease, or all leases that are opened together.
 func whatOf(found escrow.Intent) string {
-	leases := []string{found.Lease.String()}
+	leases := make([]string, 0, 1+len(found.Others))
+	leases = append(leases, found.Lease.String())
 	for _, other := range found.Others {
 		leases = append(leases, other.Lease.String())
 	}
