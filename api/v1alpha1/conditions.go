@@ -34,8 +34,16 @@ const (
 	ReasonMintRefused = "MintRefused"
 )
 
-// The reasons of a Member's Ready.
+// MemberConnected is True while the member's managers are seen in the hub. Nothing depends on it; a member whose managers never said
+// that they are there does not have it.
+const MemberConnected = "Connected"
+
+// The reasons of a Member's conditions.
 const (
+	// ReasonSeen (Connected) says that every manager was seen within the last minutes.
+	ReasonSeen = "Seen"
+	// ReasonNotSeen (Connected, Unknown) says that a manager was not; the message says of which role.
+	ReasonNotSeen = "NotSeen"
 	// ReasonAdmitted says that the member may take part.
 	ReasonAdmitted = "Admitted"
 	// ReasonWalletTaken says that another namespace holds the same wallet.

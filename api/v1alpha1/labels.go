@@ -34,6 +34,9 @@ func (p *GPUPool) Recycling() bool {
 // LabelWallet is on a namespace that the join server made; its value is the wallet of the member that it is for.
 const LabelWallet = "bourse.dev/wallet"
 
+// LabelPresence is on the Leases by which members' managers say in the hub that they are there; its value is the manager's role.
+const LabelPresence = "bourse.dev/presence"
+
 // What a job of the hub that is a copy of one in a buyer's own cluster says of its original.
 const (
 	// LabelOriginCluster is the UID of the namespace kube-system of the original's cluster.

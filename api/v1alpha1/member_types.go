@@ -161,6 +161,7 @@ const (
 // +kubebuilder:printcolumn:name="Wallet",type=string,JSONPath=`.spec.wallet`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Connected",type=string,JSONPath=`.status.conditions[?(@.type=="Connected")].status`
 // +kubebuilder:printcolumn:name="Reputation",type=string,JSONPath=`.status.reputation.score`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Standing",type=string,priority=1,JSONPath=`.status.reputation.standing`

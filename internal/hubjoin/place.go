@@ -20,12 +20,14 @@ import (
 	"github.com/bourse-dev/bourse/internal/join"
 )
 
-// The most that a member may have in its namespace. A cluster offers one object for each model and price, and a lease has one voucher.
+// The most that a member may have in its namespace. A cluster offers one object for each model and price, a lease has one voucher, and a
+// manager says for each of its roles that it is there.
 const (
-	mostOffers   = 64
-	mostJobs     = 256
-	mostVouchers = 4096
-	mostStakes   = 64
+	mostOffers    = 64
+	mostJobs      = 256
+	mostVouchers  = 4096
+	mostStakes    = 64
+	mostPresences = 8
 )
 
 // errReplaced says that an object kept coming back while it was replaced.
@@ -171,11 +173,12 @@ func quota(namespace string) *corev1.ResourceQuota {
 	return &corev1.ResourceQuota{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Name},
 		Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{
-			"count/gpuoffers.bourse.dev":      most(mostOffers),
-			"count/computejobs.bourse.dev":    most(mostJobs),
-			"count/vouchers.bourse.dev":       most(mostVouchers),
-			"count/stakepositions.bourse.dev": most(mostStakes),
-			corev1.ResourcePods:               most(0),
+			"count/gpuoffers.bourse.dev":       most(mostOffers),
+			"count/computejobs.bourse.dev":     most(mostJobs),
+			"count/vouchers.bourse.dev":        most(mostVouchers),
+			"count/stakepositions.bourse.dev":  most(mostStakes),
+			"count/leases.coordination.k8s.io": most(mostPresences),
+			corev1.ResourcePods:                most(0),
 		}},
 	}
 }

@@ -26,6 +26,7 @@ const (
 	WalletTaken        Reason = "WalletTaken"        // the wallet is a member by another way, in another namespace
 	NotMember          Reason = "NotMember"          // a renewal's wallet has not joined
 	Suspended          Reason = "Suspended"          // the market's admin has suspended the member
+	StakeRequired      Reason = "StakeRequired"      // the wallet has less at stake than the hub asks of new members
 )
 
 // Error returns the reason's name.

@@ -10,11 +10,12 @@ import (
 	"github.com/bourse-dev/bourse/internal/join"
 )
 
-// The paths of a join server.
+// The paths of a join server, which begin with the version of what they take.
 const (
-	challengePath = "/v1/challenge"
-	joinPath      = "/v1/join"
-	renewPath     = "/v1/renew"
+	version       = "/v1/"
+	challengePath = version + "challenge"
+	joinPath      = version + "join"
+	renewPath     = version + "renew"
 )
 
 // The bodies of requests and answers, which docs/federation.md describes.

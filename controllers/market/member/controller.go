@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/kube"
@@ -40,10 +41,13 @@ type Reconciler struct {
 	Hub    client.Client
 	Now    func() time.Time
 	Access Access // nil where nobody can join
+
+	seen sights
 }
 
 // To manage members is no request that the API server knows: whoever may is not bound by the policies that bind members.
 // +kubebuilder:rbac:groups=bourse.dev,resources=members,verbs=manage
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=members;gpuleases;settlements,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=members/status,verbs=get;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -56,12 +60,17 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &boursev1.Settlement{}, byClosed, closedOf); err != nil {
 		return fmt.Errorf("index settlements: %w", err)
 	}
+	woken := make(chan event.GenericEvent)
+	if err := mgr.Add(&census{hub: r.Hub, seen: &r.seen, woken: woken, now: r.Now}); err != nil {
+		return fmt.Errorf("add census of members: %w", err)
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("member").
 		For(&boursev1.Member{}).
 		Watches(&boursev1.Member{}, handler.EnqueueRequestsFromMapFunc(r.rivals)).
 		Watches(&boursev1.GPULease{}, handler.EnqueueRequestsFromMapFunc(supplierOfLease), builder.WithPredicates(counts())).
 		Watches(&boursev1.Settlement{}, handler.EnqueueRequestsFromMapFunc(supplierPaid)).
+		WatchesRawSource(source.Channel(woken, &handler.EnqueueRequestForObject{})).
 		Complete(reconcile.AsReconciler(r.Hub, r))
 }
 
@@ -70,7 +79,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, member *boursev1.Member) (re
 	if !member.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
 	}
-	return kube.Run(ctx, r.Teller, member, r.admit, r.withdraw, r.rate)
+	return kube.Run(ctx, r.Teller, member, r.admit, r.withdraw, r.connect, r.rate)
 }
 
 // counts lets pass what may change a reputation: a lease that comes or goes, and whatever is said of one that has ended. While it is open
