@@ -339,6 +339,8 @@ const (
 	EndNotAccepted = "NotAccepted"
 	// EndNotFunded: the buyer did not deposit in time.
 	EndNotFunded = "NotFunded"
+	// EndPartEnded: another part of the job ended badly or was not accepted, so that the market ended this one.
+	EndPartEnded = "PartEnded"
 	// EndTakenBack: the supplier took an interruptible lease back.
 	EndTakenBack = "TakenBack"
 	// EndBreached: the supplier took a firm lease away, which it had promised not to do.

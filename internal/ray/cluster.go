@@ -19,9 +19,10 @@ func AddToScheme(scheme *runtime.Scheme) error { return rayv1.AddToScheme(scheme
 // Kinds returns an empty object of each of KubeRay's kinds that a lease may have, for watches.
 func Kinds() []client.Object { return []client.Object{&rayv1.RayCluster{}, &rayv1.RayJob{}} }
 
-// Reserved says whether an environment variable is the operator's own: it could show GPUs that the lease does not have.
+// Reserved says whether an environment variable is the operator's own: it could show GPUs that the lease does not have, or another part of its
+// job.
 func Reserved(name string) bool {
-	return strings.HasPrefix(name, "RAY_") || strings.HasPrefix(name, "NVIDIA_")
+	return strings.HasPrefix(name, "RAY_") || strings.HasPrefix(name, "NVIDIA_") || strings.HasPrefix(name, "BOURSE_PART")
 }
 
 // Interactive says whether the lease is a Ray cluster for its buyer to use, instead of a program that ends by itself.

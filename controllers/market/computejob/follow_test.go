@@ -326,8 +326,8 @@ func TestASupplierThatLeftWithoutAWordEndsTheJob(t *testing.T) {
 		happens func(b *bench, lease *boursev1.GPULease)
 		want    state
 	}{
-		"not before it had time to end its lease": {func(b *bench, _ *boursev1.GPULease) { b.hub.Step(partWithin - time.Second) }, unknown(boursev1.ReasonSettling)},
-		"after that": {func(b *bench, _ *boursev1.GPULease) { b.hub.Step(partWithin) }, no(boursev1.EndSupplierLeft)},
+		"not before it had time to end its lease": {func(b *bench, _ *boursev1.GPULease) { b.hub.Step(departWithin - time.Second) }, unknown(boursev1.ReasonSettling)},
+		"after that": {func(b *bench, _ *boursev1.GPULease) { b.hub.Step(departWithin) }, no(boursev1.EndSupplierLeft)},
 		"when it is gone": {func(b *bench, lease *boursev1.GPULease) {
 			if err := b.hub.Delete(b.t.Context(), builders.Member(lease.Namespace)); err != nil {
 				b.t.Fatal(err)
@@ -335,7 +335,7 @@ func TestASupplierThatLeftWithoutAWordEndsTheJob(t *testing.T) {
 		}, no(boursev1.EndSupplierLeft)},
 		"and not when it has ended its lease": {func(b *bench, lease *boursev1.GPULease) {
 			b.supplier(lease, end(boursev1.EndSupplierLeft))
-			b.hub.Step(partWithin)
+			b.hub.Step(departWithin)
 		}, unknown(boursev1.ReasonSettling)},
 	}
 	for name, tc := range cases {

@@ -60,12 +60,25 @@ func (r *Reconciler) plan(lease *boursev1.GPULease, program *boursev1.RayProgram
 	return ray.Plan{
 		Namespace: space(lease), Lease: lease.Name, System: r.System,
 		Image: program.Image, HoldImage: r.HoldImage, Version: program.Version,
-		Program: program.Program, Run: program.Entrypoint, Env: env,
+		Program: program.Program, Run: program.Entrypoint, Env: append(env, partEnv(lease)...),
 		Workers: lease.Spec.Workers, PerWorker: lease.Spec.PerWorker,
 		WorkerCPU: program.WorkerCPU, WorkerMemory: program.WorkerMemory,
 		HeadCPU: program.HeadCPU, HeadMemory: program.HeadMemory,
 		Priority: priority, Firm: firm(lease), Notice: int64(lease.Spec.Terms.NoticeSeconds),
 		Egress: lease.Spec.Terms.Egress, RegistryCIDRs: r.RegistryCIDRs,
+	}
+}
+
+// partEnv tells the program of a job that was split which part of it runs here. The names are reserved, so that the job sets none of them.
+func partEnv(lease *boursev1.GPULease) []corev1.EnvVar {
+	part := lease.Spec.Part
+	if part == nil {
+		return nil
+	}
+	return []corev1.EnvVar{
+		{Name: "BOURSE_PART", Value: strconv.Itoa(int(number(part.Index)))},
+		{Name: "BOURSE_PARTS", Value: strconv.Itoa(int(part.Of))},
+		{Name: "BOURSE_PART_WORKERS", Value: strconv.Itoa(int(lease.Spec.Workers))},
 	}
 }
 

@@ -47,6 +47,8 @@ func (r *Reconciler) recall(_ context.Context, lease *boursev1.GPULease) (reconc
 			reason = boursev1.EndNotAccepted
 		}
 		r.end(lease, reason, boursev1.PartySupplier, r.Now(), "The supplier left the market before the lease was over")
+	case boursev1.EndPartEnded:
+		r.end(lease, reason, boursev1.PartyMarket, r.Now(), "Another part of the job ended or was not accepted")
 	default:
 		r.end(lease, boursev1.EndJobDeleted, boursev1.PartyBuyer, r.Now(), "The job was deleted")
 	}
