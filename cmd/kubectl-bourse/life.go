@@ -60,7 +60,7 @@ func (r *jobRecords) life(job *boursev1.ComputeJob) (*life, error) {
 		if err != nil {
 			return nil, fmt.Errorf("lease %s: %w", lease.Name, err)
 		}
-		deposit := token.Format(money.Amount(max(0, lease.Spec.Payment.Deposit))) //nolint:gosec // not negative
+		deposit := token.Format(money.Amount(max(0, lease.Spec.Payment.Deposit)))
 		if job.Status.Lease != nil && lease.Name == job.Status.Lease.Name {
 			l.Deposit, l.Program = deposit, string(lease.Spec.Escrow.ProgramID)
 			l.Deadline = lease.Spec.Escrow.Deadline.UTC().Format(time.RFC3339)
@@ -71,7 +71,7 @@ func (r *jobRecords) life(job *boursev1.ComputeJob) (*life, error) {
 		l.addVoucher(r.voucher(lease), deposit)
 		l.addSettlements(r.settlements, lease)
 	}
-	slices.SortStableFunc(l.Events, func(a, b event) int { return a.At.Time.Compare(b.At.Time) })
+	slices.SortStableFunc(l.Events, func(a, b event) int { return a.At.Compare(b.At.Time) })
 	return l, nil
 }
 

@@ -107,7 +107,9 @@ func TestAMemberThatJoinedAsksTheMarket(t *testing.T) {
 		"replay of its own job":              {asBuyer, []string{"replay", "train"}, 0, []string{"the same offer, for the same reason"}},
 		"its own jobs":                       {asBuyer, []string{"jobs"}, 0, []string{"train", "waits for the supplier", "Fjord & Söhne", "eu-north"}},
 		"its own job in full": {
-			asBuyer, []string{"jobs", "train"}, 0,
+			asBuyer,
+			[]string{"jobs", "train"},
+			0,
 			[]string{"Fjord & Söhne, in " + supplier.Namespace, string(lease.Spec.Escrow.Address), "matched     offer pool-h100"},
 		},
 		"all members":                {asOther, []string{"members"}, 0, []string{"NAME", "Fjord & Söhne", "buys, sells", "ready"}},
