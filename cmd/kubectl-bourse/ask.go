@@ -79,7 +79,7 @@ func (a *asks) snapshot(ctx context.Context) (listing.Snapshot, string, error) {
 		if err != nil {
 			return listing.Snapshot{}, "", err
 		}
-		market, err := listing.Take(ctx, hub)
+		market, err := listing.Take(ctx, hub, namespace)
 		if apierrors.IsForbidden(err) {
 			err = fmt.Errorf("%w; let somebody who may read that write the market to a file, and give it with --from", err)
 		}

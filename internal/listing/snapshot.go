@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -28,8 +29,9 @@ type Snapshot struct {
 	Leases  []boursev1.GPULease
 }
 
-// Take reads a snapshot from the hub. Leases come last, so that what a job was given is not missed.
-func Take(ctx context.Context, hub client.Reader) (Snapshot, error) {
+// Take reads a snapshot from the hub. Leases come last, so that what a job was given is not missed. Who may not read all jobs gets those of
+// one namespace: of others only what the market has promised in the last moment, and not yet written into a lease, is missed.
+func Take(ctx context.Context, hub client.Reader, namespace string) (Snapshot, error) {
 	var markets boursev1.MarketList
 	var members boursev1.MemberList
 	var stakes boursev1.StakePositionList
@@ -37,7 +39,11 @@ func Take(ctx context.Context, hub client.Reader) (Snapshot, error) {
 	var jobs boursev1.ComputeJobList
 	var leases boursev1.GPULeaseList
 	for _, list := range []client.ObjectList{&markets, &members, &stakes, &offers, &jobs, &leases} {
-		if err := hub.List(ctx, list); err != nil {
+		err := hub.List(ctx, list)
+		if list == client.ObjectList(&jobs) && apierrors.IsForbidden(err) {
+			err = hub.List(ctx, list, client.InNamespace(namespace))
+		}
+		if err != nil {
 			return Snapshot{}, fmt.Errorf("read market: %w", err)
 		}
 	}

@@ -5,6 +5,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,7 +150,7 @@ func TestOthersReadALeaseAndNotWhatItRuns(t *testing.T) {
 	if err := l.as(other).Get(t.Context(), client.ObjectKeyFromObject(job), &boursev1.ComputeJob{}); !apierrors.IsForbidden(err) {
 		t.Errorf("another member reads the job: %v, want it forbidden", err)
 	}
-	l.searches(other, append(secrets, string(job.Status.ProgramSalt)))
+	l.searches(other, slices.Concat(secrets, []string{string(job.Status.ProgramSalt)}))
 
 	var program boursev1.LeaseProgram
 	if err := l.as(supplier).Get(t.Context(), key, &program); err != nil {

@@ -42,7 +42,7 @@ func recorded(t *testing.T, job *boursev1.ComputeJob) book.Record {
 // snapshot is what a person has who asks the API server for all offers, without what is held for a job.
 func (b *bench) snapshot(except *boursev1.ComputeJob) []book.Offer {
 	b.t.Helper()
-	market, err := listing.Take(b.t.Context(), b.hub)
+	market, err := listing.Take(b.t.Context(), b.hub, builders.Buyer)
 	if err != nil {
 		b.t.Fatal(err)
 	}
