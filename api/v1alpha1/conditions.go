@@ -214,6 +214,8 @@ const (
 	ReasonAwaitingMarket = "AwaitingMarket"
 	// ReasonHubUnreachable waits for the hub, which cannot be asked now.
 	ReasonHubUnreachable = "HubUnreachable"
+	// ReasonHubUnauthorized waits until the hub takes the manager's token again, which it does not while the member is suspended.
+	ReasonHubUnauthorized = "HubUnauthorized"
 	// ReasonHubRefused says that the hub's API server does not take such a job; the message says why.
 	ReasonHubRefused = "HubRefused"
 	// ReasonHubForbidden says that the hub lets the member write no more jobs: its quota is used up, or it has lost its rights.

@@ -182,7 +182,7 @@ func TestTheRealProgramsJoin(t *testing.T) {
 		"--hub-join=https://" + joinAt, "--hub-join-ca=" + file("tls.crt"), "--hub-join-agent-key=" + file("agent.json"),
 	})...)
 	took := l.eventually("the member's manager has filled its caches from the hub, and works", func() bool {
-		return strings.Count(member.String(), "Starting workers") == 2 && ready(t, "http://"+health+"/readyz")
+		return strings.Count(member.String(), "Starting workers") == 3 && ready(t, "http://"+health+"/readyz")
 	})
 	t.Logf("the member's manager works after %s", took.Round(time.Millisecond))
 	for _, log := range []*lines{hub, member} {

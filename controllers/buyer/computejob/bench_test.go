@@ -38,6 +38,16 @@ type apiServer struct {
 	name string
 	made int
 	away error // what every request is answered with; nil while it is there
+
+	between func() // what others do before a request arrives
+}
+
+// arrive lets a request through.
+func (s *apiServer) arrive() error {
+	if s.between != nil {
+		s.between()
+	}
+	return s.away
 }
 
 func newAPIServer(t *testing.T, name string, objects ...client.Object) *apiServer {
@@ -49,22 +59,22 @@ func newAPIServer(t *testing.T, name string, objects ...client.Object) *apiServe
 func unavailable() error { return apierrors.NewServiceUnavailable("it is away") }
 
 func (s *apiServer) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
-	if s.away != nil {
-		return s.away
+	if err := s.arrive(); err != nil {
+		return err
 	}
 	return s.Client.Get(ctx, key, obj, opts...)
 }
 
 func (s *apiServer) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
-	if s.away != nil {
-		return s.away
+	if err := s.arrive(); err != nil {
+		return err
 	}
 	return s.Client.List(ctx, list, opts...)
 }
 
 func (s *apiServer) Create(ctx context.Context, obj client.Object, opts ...client.CreateOption) error {
-	if s.away != nil {
-		return s.away
+	if err := s.arrive(); err != nil {
+		return err
 	}
 	s.made++
 	obj.SetUID(types.UID(fmt.Sprintf("%s-%d", s.name, s.made)))
@@ -73,8 +83,8 @@ func (s *apiServer) Create(ctx context.Context, obj client.Object, opts ...clien
 }
 
 func (s *apiServer) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
-	if s.away != nil {
-		return s.away
+	if err := s.arrive(); err != nil {
+		return err
 	}
 	job, isJob := obj.(*boursev1.ComputeJob)
 	var before boursev1.ComputeJob
@@ -92,8 +102,8 @@ func (s *apiServer) Patch(ctx context.Context, obj client.Object, patch client.P
 }
 
 func (s *apiServer) Delete(ctx context.Context, obj client.Object, opts ...client.DeleteOption) error {
-	if s.away != nil {
-		return s.away
+	if err := s.arrive(); err != nil {
+		return err
 	}
 	var of client.DeleteOptions
 	of.ApplyOptions(opts)
@@ -115,6 +125,7 @@ type cached struct {
 	t      *testing.T
 	origin client.IndexerFunc
 	jobs   map[client.ObjectKey]*boursev1.ComputeJob
+	blind  bool // it has not been filled
 }
 
 func (c *cached) sync() {
@@ -124,6 +135,9 @@ func (c *cached) sync() {
 		c.t.Fatal(err)
 	}
 	c.jobs = map[client.ObjectKey]*boursev1.ComputeJob{}
+	if c.blind {
+		return
+	}
 	for i := range list.Items {
 		c.jobs[client.ObjectKeyFromObject(&list.Items[i])] = &list.Items[i]
 	}

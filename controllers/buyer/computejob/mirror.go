@@ -172,8 +172,7 @@ func (p *pass) update(ctx context.Context, job *boursev1.ComputeJob) (reconcile.
 		return reconcile.Result{RequeueAfter: behind}, nil
 	}
 	if reason, message, refused := refusal(err); refused {
-		kube.Failed(job, boursev1.JobMirrored, reason, message)
-		return reconcile.Result{RequeueAfter: askAgain}, nil
+		return p.cannot(job, reason, message), nil
 	}
 	if err != nil {
 		return p.unheard(job, fmt.Errorf("patch job of hub: %w", err))
@@ -186,13 +185,15 @@ func inHub(job, twin *boursev1.ComputeJob) {
 	kube.True(job, boursev1.JobMirrored, boursev1.ReasonInHub, fmt.Sprintf("The hub has the job as %s in namespace %s", twin.Name, twin.Namespace))
 }
 
-// cannot says that the job is not in the hub until someone acts. What has ended needs no hub.
+// cannot says that the hub does not have the job as it is here until someone acts. What has ended needs no hub.
 func (p *pass) cannot(job *boursev1.ComputeJob, reason, message string) reconcile.Result {
 	if listing.Ended(job) {
 		return reconcile.Result{}
 	}
 	kube.Failed(job, boursev1.JobMirrored, reason, message)
-	kube.Waiting(job, boursev1.Succeeded, reason, message)
+	if p.twin == nil {
+		kube.Waiting(job, boursev1.Succeeded, reason, message)
+	}
 	return reconcile.Result{RequeueAfter: askAgain}
 }
 
@@ -203,10 +204,22 @@ func (p *pass) unheard(job *boursev1.ComputeJob, err error) (reconcile.Result, e
 	if apierrors.IsConflict(err) || listing.Ended(job) || mirrored != nil && mirrored.Status == metav1.ConditionTrue && mirrored.ObservedGeneration == job.Generation {
 		return reconcile.Result{}, err
 	}
-	const message = "The hub cannot be asked now; the job goes there as soon as it can"
-	kube.Waiting(job, boursev1.JobMirrored, boursev1.ReasonHubUnreachable, message)
+	if reason, message, refused := refusal(err); refused {
+		return p.cannot(job, reason, message), nil
+	}
+	reason, message := silent(err)
+	message += "; the job goes there as soon as it can"
+	kube.Waiting(job, boursev1.JobMirrored, reason, message)
 	if p.twin == nil {
-		kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonHubUnreachable, message)
+		kube.Waiting(job, boursev1.Succeeded, reason, message)
 	}
 	return reconcile.Result{}, err
+}
+
+// silent says why the hub could not be asked, as far as that is worth telling apart.
+func silent(err error) (reason, message string) {
+	if apierrors.IsUnauthorized(err) {
+		return boursev1.ReasonHubUnauthorized, "The hub does not take the manager's token: see its log, and whether the member is suspended"
+	}
+	return boursev1.ReasonHubUnreachable, "The hub cannot be asked now"
 }

@@ -206,8 +206,12 @@ func TestWhyAJobIsNotInTheHubIsTold(t *testing.T) {
 		},
 		"a hub that is away":                     {func(b *bench) { b.hub.away = unavailable() }, metav1.ConditionUnknown, boursev1.ReasonHubUnreachable, "", true},
 		"a hub that does not know jobs just now": {func(b *bench) { b.hub.away = missing }, metav1.ConditionUnknown, boursev1.ReasonHubUnreachable, "", true},
-		"a token that is not taken":              {func(b *bench) { b.hub.away = apierrors.NewUnauthorized("expired") }, metav1.ConditionUnknown, boursev1.ReasonHubUnreachable, "", true},
-		"a hub that has too much to do":          {refuse(apierrors.NewTooManyRequestsError("later")), metav1.ConditionUnknown, boursev1.ReasonHubUnreachable, "", true},
+		"a token that is not taken":              {func(b *bench) { b.hub.away = apierrors.NewUnauthorized("expired") }, metav1.ConditionUnknown, boursev1.ReasonHubUnauthorized, "suspended", true},
+		"a hub in which the member lost its rights": {
+			func(b *bench) { b.hub.away = apierrors.NewForbidden(jobsResource, "x", errors.New("cannot get")) },
+			metav1.ConditionFalse, boursev1.ReasonHubForbidden, "cannot get", false,
+		},
+		"a hub that has too much to do": {refuse(apierrors.NewTooManyRequestsError("later")), metav1.ConditionUnknown, boursev1.ReasonHubUnreachable, "", true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -31,7 +31,7 @@ func (p *pass) release(ctx context.Context, job *boursev1.ComputeJob) (reconcile
 	case errors.Is(err, errTaken), err == nil && twin == nil:
 		return reconcile.Result{}, kube.Free(ctx, p.Local, job, Finalizer)
 	case err != nil:
-		return p.unreleased(job, err)
+		return p.unreleased(ctx, job, err)
 	}
 	p.twin = twin
 	if result, err := p.follow(ctx, job); err != nil {
@@ -51,16 +51,8 @@ func (p *pass) remove(ctx context.Context, job *boursev1.ComputeJob) (reconcile.
 	if gone(err) {
 		return reconcile.Result{}, kube.Free(ctx, p.Local, job, Finalizer)
 	}
-	if reason, message, refused := refusal(err); refused {
-		left := job.DeletionTimestamp.Add(releaseWithin).Sub(p.Now())
-		if left <= 0 {
-			return p.letGo(ctx, job)
-		}
-		kube.Failed(job, boursev1.JobMirrored, reason, message)
-		return reconcile.Result{RequeueAfter: min(left, askAgain)}, nil
-	}
 	if err != nil {
-		return p.unreleased(job, fmt.Errorf("delete job of hub: %w", err))
+		return p.unreleased(ctx, job, fmt.Errorf("delete job of hub: %w", err))
 	}
 	return reconcile.Result{RequeueAfter: releaseWithin}, nil // the twin's own events come before
 }
@@ -76,24 +68,35 @@ func (p *pass) await(ctx context.Context, job *boursev1.ComputeJob) (reconcile.R
 		return reconcile.Result{}, kube.Free(ctx, p.Local, job, Finalizer)
 	}
 	if err != nil {
-		return p.unreleased(job, fmt.Errorf("get job of hub: %w", err))
+		return p.unreleased(ctx, job, fmt.Errorf("get job of hub: %w", err))
 	}
 	return p.letGo(ctx, job)
 }
 
-// letGo lets the job go although the hub still has its twin, and says so.
+// letGo lets the job go although the hub may still have its twin, and says so.
 func (p *pass) letGo(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
 	if err := kube.Free(ctx, p.Local, job, Finalizer); err != nil {
 		return reconcile.Result{}, err
 	}
+	key := p.key(job)
 	p.Recorder.Eventf(job, nil, corev1.EventTypeWarning, boursev1.ReasonLeftInHub, "Release",
-		"The hub still has the job's copy, and any lease of it may still cost: in the hub, kubectl -n %s delete computejob %s", p.twin.Namespace, p.twin.Name)
+		"The hub did not delete the job's copy, and a lease of it may still cost: in the hub, kubectl -n %s delete computejob %s", key.Namespace, key.Name)
 	return reconcile.Result{}, nil
 }
 
-// unreleased returns the error of a hub that could not be asked, after it told the job, which waits on.
-func (p *pass) unreleased(job *boursev1.ComputeJob, err error) (reconcile.Result, error) {
-	kube.Waiting(job, boursev1.JobMirrored, boursev1.ReasonHubUnreachable,
-		"The job was deleted, and the hub cannot be asked now; it goes once the hub's job is gone")
-	return reconcile.Result{}, err
+// unreleased returns the error of a hub that could not be asked, after it told the job, which waits on. A hub that forbids it was asked: then
+// the job waits no longer than for one that is slow.
+func (p *pass) unreleased(ctx context.Context, job *boursev1.ComputeJob, err error) (reconcile.Result, error) {
+	reason, message, refused := refusal(err)
+	if !refused {
+		reason, message = silent(err)
+		kube.Waiting(job, boursev1.JobMirrored, reason, message+"; the job was deleted, and goes once the hub's job is gone")
+		return reconcile.Result{}, err
+	}
+	left := job.DeletionTimestamp.Add(releaseWithin).Sub(p.Now())
+	if left <= 0 {
+		return p.letGo(ctx, job)
+	}
+	kube.Failed(job, boursev1.JobMirrored, reason, message)
+	return reconcile.Result{RequeueAfter: min(left, askAgain)}, nil
 }

@@ -70,6 +70,10 @@ func TestADeletedJobIsLetGoAfterAWhile(t *testing.T) {
 			return nil
 		})
 	}
+	hide := func(b *bench) {
+		b.hub.away = apierrors.NewForbidden(jobsResource, "x", errors.New("cannot get"))
+		b.hubSeen.blind = true
+	}
 	cases := map[string]struct {
 		prepare func(*bench)
 		after   time.Duration
@@ -80,6 +84,8 @@ func TestADeletedJobIsLetGoAfterAWhile(t *testing.T) {
 		"the market does not come to an end":        {func(*bench) {}, releaseWithin + time.Minute, false, false},
 		"the hub forbids it":                        {forbid, releaseWithin - time.Minute, true, false},
 		"the hub forbids it, and goes on":           {forbid, releaseWithin + time.Minute, false, false},
+		"the hub tells the member nothing":          {hide, releaseWithin - time.Minute, true, false},
+		"the hub goes on to tell nothing":           {hide, releaseWithin + time.Minute, false, false},
 		"the hub is away, however long that may be": {func(b *bench) { b.hub.away = unavailable() }, 100 * releaseWithin, true, true},
 	}
 	for name, tc := range cases {
@@ -150,5 +156,21 @@ func TestAJobOfWhoseNameTheHubHasAnotherIsLetGo(t *testing.T) {
 	b.settle("train")
 	if b.find("train") != nil || len(b.twins()) != 1 {
 		t.Errorf("the job is there: %v; the hub has %d jobs, of which one is not the job's", b.find("train") != nil, len(b.twins()))
+	}
+}
+
+// A cache that has not seen the twin yet does not say that there is none.
+func TestADeletedJobLooksForItsTwinItself(t *testing.T) {
+	b := newBench(t, builders.Job("train"))
+	b.settle("train")
+	b.finalizers(b.hub, b.twin(), marketFinalizer)
+	b.remove(b.here, b.job("train"))
+	b.hereSeen.sync()
+	b.hubSeen.jobs = nil
+	if _, err := b.look("train"); err != nil {
+		t.Fatal(err)
+	}
+	if b.find("train") == nil || b.twin().DeletionTimestamp.IsZero() {
+		t.Error("the job went without its twin")
 	}
 }

@@ -92,7 +92,7 @@ func gone(err error) bool {
 	return apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
-// refusal returns what an API server answered to a write that it does not take, and why; false for errors that do not say so.
+// refusal returns what an API server answered to a request that it does not grant, and why; false for errors that do not say so.
 func refusal(err error) (reason, message string, refused bool) {
 	const most = 512
 	status, ok := errors.AsType[*apierrors.StatusError](err)
@@ -105,7 +105,7 @@ func refusal(err error) (reason, message string, refused bool) {
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
 		return boursev1.ReasonHubRefused, "The hub does not take the job: " + text, true
 	case apierrors.IsForbidden(err):
-		return boursev1.ReasonHubForbidden, "The hub does not let the member write the job: " + text, true
+		return boursev1.ReasonHubForbidden, "The hub does not let the member act: " + text, true
 	default:
 		return "", "", false
 	}

@@ -105,12 +105,13 @@ func (l *Lab) awaitKinds(ctx context.Context, cluster string, kinds ...string) e
 // Down ends every process of the lab and removes its folder.
 func (l *Lab) Down(ctx context.Context) error {
 	l.began = l.Now()
+	// Whatever became of the folder: the namespaces are known by its name.
+	if err := network.Down(ctx, l.Dir); err != nil {
+		return fmt.Errorf("remove network namespaces: %w", err)
+	}
 	state, err := Read(l.Dir)
 	if err != nil {
 		return err
-	}
-	if err := network.Down(ctx, l.Dir); err != nil {
-		return fmt.Errorf("remove network namespaces: %w", err)
 	}
 	if err := l.downNodes(ctx, state); err != nil {
 		return fmt.Errorf("remove real nodes: %w", err)
