@@ -27,6 +27,7 @@ import (
 	memberstake "github.com/bourse-dev/bourse/controllers/member/stakeposition"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpulease"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpupool"
+	suppliermarket "github.com/bourse-dev/bourse/controllers/supplier/market"
 	"github.com/bourse-dev/bourse/controllers/supplier/mockrental"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/gpunode"
@@ -58,9 +59,10 @@ type Options struct {
 
 	// These are the role supplier's.
 	SupplierSigner  signer.Signer
-	SystemNamespace string   // the operator's own one in this cluster
-	HoldImage       string   // an image that only waits
-	RegistryCIDRs   []string // what leases may reach to load images and packages
+	SystemNamespace string                // the operator's own one in this cluster
+	HoldImage       string                // an image that only waits
+	RegistryCIDRs   []string              // what leases may reach to load images and packages
+	Tunnel          suppliermarket.Tunnel // nil where buyers see nothing of their leases but what the hub says
 
 	// These are the role buyer's.
 	BuyerSigner   signer.Signer
@@ -124,7 +126,7 @@ func (o Options) market() []controller {
 }
 
 func (o Options) supplier() []controller {
-	return []controller{
+	list := []controller{
 		{"gpupool", o.Local, &gpupool.Reconciler{
 			Teller: o.teller(o.Local), Recorder: o.Local.GetEventRecorder(eventSource),
 			Local: o.Local.GetClient(), Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(),
@@ -137,9 +139,13 @@ func (o Options) supplier() []controller {
 			Teller: o.teller(o.Hub), Hub: o.Hub.GetClient(), Local: o.Local.GetClient(), LocalCache: o.Local.GetCache(),
 			Ledger:    gpulease.OnChain{Chain: o.Chain, Signer: o.SupplierSigner},
 			Wallet:    boursev1.SolanaAddress(o.SupplierSigner.PublicKey().String()),
-			Namespace: o.MemberNamespace, HoldImage: o.HoldImage, RegistryCIDRs: o.RegistryCIDRs, Now: o.Now,
+			Namespace: o.MemberNamespace, System: o.SystemNamespace, HoldImage: o.HoldImage, RegistryCIDRs: o.RegistryCIDRs, Now: o.Now,
 		}},
 	}
+	if o.Tunnel != nil {
+		list = append(list, controller{"market", o.Hub, &suppliermarket.Reconciler{Hub: o.Hub.GetClient(), Tunnel: o.Tunnel}})
+	}
+	return list
 }
 
 func (o Options) buyer() []controller {

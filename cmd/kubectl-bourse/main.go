@@ -57,13 +57,13 @@ func newRoot(now func() time.Time) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "kubectl-bourse",
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl bourse"},
-		Short:         "Ask the market: what a job would get, why, and at what price",
+		Short:         "Ask the market: what a job would get, why, at what price, and how it fares",
 		Version:       process.Version(release),
 		SilenceErrors: true, // execute prints them
 		SilenceUsage:  true,
 	}
 	var hub hubFlags
 	hub.add(root.PersistentFlags())
-	root.AddCommand(newQuote(&hub, now), newExplain(&hub, now), newReplay(&hub, now), newJoin(now))
+	root.AddCommand(newQuote(&hub, now), newExplain(&hub, now), newReplay(&hub, now), newLogs(&hub), newDashboard(&hub), newJoin(now))
 	return root
 }

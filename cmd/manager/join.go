@@ -16,7 +16,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
-	certutil "k8s.io/client-go/util/cert"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
@@ -133,22 +132,14 @@ func (j *joinOptions) hubAccess(config *rest.Config) (server string, authorities
 
 // makeCertificate makes a certificate for the host of the URL if there is none and that is wanted.
 func (j *joinOptions) makeCertificate() error {
-	path := filepath.Join(j.certificates, "tls.crt")
-	if _, err := os.Stat(path); !j.selfSigned || err == nil {
+	if !j.selfSigned {
 		return nil
 	}
 	address, err := url.Parse(j.url)
 	if err != nil {
 		return fmt.Errorf("--join-url: %w", err)
 	}
-	certificate, key, err := certutil.GenerateSelfSignedCertKey(address.Hostname(), nil, nil)
-	if err != nil {
-		return fmt.Errorf("make certificate: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(j.certificates, "tls.key"), key, 0o600); err != nil {
-		return fmt.Errorf("--join-self-signed: %w", err)
-	}
-	if err := os.WriteFile(path, certificate, 0o644); err != nil { //nolint:gosec // a certificate is for everybody
+	if err := selfSign(j.certificates, address.Hostname()); err != nil {
 		return fmt.Errorf("--join-self-signed: %w", err)
 	}
 	return nil

@@ -65,6 +65,10 @@ func TestParseNamesTheFlagAndTheFix(t *testing.T) {
 		"jobs of a supplier":                 {args: []string{"--roles=supplier", rpc, "--supplier-keypair=k", "--member-namespace=a", "--hub-kubeconfig=h", "--job-namespaces=ml"}, want: []string{"--job-namespaces", "role buyer"}},
 		"a market that joins":                {args: []string{"--roles=market", rpc, "--hub-join=https://join.example", "--hub-join-agent-key=a"}, want: []string{"--hub-join", "for members"}},
 		"an agent's key for no hub":          {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--hub-join-agent-key=a"}, want: []string{"--hub-join: give it too"}},
+		"a gateway":                          {args: []string{"--roles=market", rpc, "--gateway-address=:9445", "--gateway-cert-dir=/tls"}},
+		"a gateway nowhere":                  {args: []string{"--roles=market", rpc, "--gateway-address=9445"}, want: []string{"--gateway-address", "--gateway-cert-dir"}},
+		"a gateway without an address":       {args: []string{"--roles=market", rpc, "--gateway-self-signed=g.example"}, want: []string{"--gateway-address"}},
+		"a gateway of a buyer":               {args: []string{"--roles=buyer", rpc, "--buyer-keypair=k", "--gateway-address=:9445", "--gateway-cert-dir=/tls"}, want: []string{"role market"}},
 		"a word that is no flag":             {args: []string{"--roles=market", rpc, "help"}, want: []string{`"help"`}},
 		"the version needs nothing else":     {args: []string{"--version"}},
 	}

@@ -106,7 +106,7 @@ func addHub(ctx context.Context, mgr ctrl.Manager, o options, setup controllers.
 // begin adds the controllers, and what else works in the hub.
 func begin(ctx context.Context, mgr ctrl.Manager, o options, setup controllers.Options, hub cluster.Cluster, namespace string) error {
 	setup.Hub, setup.MemberNamespace = hub, namespace
-	if err := o.join.open(&setup, mgr, hub); err != nil {
+	if err := errors.Join(o.join.open(&setup, mgr, hub), o.gateway.open(&setup, mgr, hub), o.gateway.dial(&setup, mgr, hub)); err != nil {
 		return err
 	}
 	return controllers.Setup(ctx, mgr, setup)

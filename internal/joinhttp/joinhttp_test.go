@@ -14,7 +14,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -223,34 +222,6 @@ func TestOneThatAsksTooMuchIsToldToComeBack(t *testing.T) {
 	}
 	if !errors.Is(last, join.Busy) {
 		t.Errorf("got %v, want %s", last, join.Busy)
-	}
-}
-
-func TestOneAddressTakesNothingFromTheOthers(t *testing.T) {
-	l, now := newLimits(), time.Unix(1_800_000_000, 0)
-	for range 10 * burst {
-		l.allow(netip.MustParseAddr("2001:db8::1"), now)
-	}
-	for address, want := range map[string]bool{"2001:db8::2": false, "2001:db8:0:1::1": true, "192.0.2.1": true, "::ffff:192.0.2.2": true} {
-		if got := l.allow(netip.MustParseAddr(address), now); got != want {
-			t.Errorf("%s: %v, want %v", address, got, want)
-		}
-	}
-}
-
-func TestAllAddressesTogetherAreBounded(t *testing.T) {
-	l, now, allowed := newLimits(), time.Unix(1_800_000_000, 0), 0
-	for i := range 2 * mostVisitors {
-		if l.allow(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now) {
-			allowed++
-		}
-	}
-	if allowed != burst || len(l.each) != mostVisitors {
-		t.Errorf("%d were answered and %d are counted, want %d and %d", allowed, len(l.each), burst, mostVisitors)
-	}
-	now = now.Add(time.Hour)
-	if !l.allow(netip.MustParseAddr("192.0.2.1"), now) || len(l.each) != 1 {
-		t.Errorf("%d are counted after an hour, want the new one", len(l.each))
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/join"
+	"github.com/bourse-dev/bourse/internal/visitor"
 )
 
 // What one connection may cost.
@@ -36,6 +37,13 @@ const (
 	retryAfter     = 5 // seconds
 )
 
+// What strangers may ask. A join is two requests, and so is a renewal, which a member needs every half an hour: the whole hub's rate is
+// enough for 18 000 members.
+const (
+	perSecond, burst         = 20, 200 // of all together
+	perSecondEach, burstEach = 1, 20   // of one address
+)
+
 // Admitter gives members what they have claimed. It returns a *join.Refusal when it will not, and any other error when it cannot now.
 // Repeating a call is harmless.
 type Admitter interface {
@@ -47,14 +55,15 @@ type Admitter interface {
 type Server struct {
 	gate     *join.Gate
 	admitter Admitter
-	limits   *limits
+	limits   *visitor.Limits
 	log      logr.Logger
 	now      func() time.Time
 }
 
 // NewServer returns a server.
 func NewServer(gate *join.Gate, admitter Admitter, logger logr.Logger, now func() time.Time) *Server {
-	return &Server{gate: gate, admitter: admitter, limits: newLimits(), log: logger, now: now}
+	limits := visitor.NewLimits(visitor.Rates{PerSecond: perSecond, Burst: burst, PerSecondEach: perSecondEach, BurstEach: burstEach})
+	return &Server{gate: gate, admitter: admitter, limits: limits, log: logger, now: now}
 }
 
 // Serve answers on the listener until the context ends. The certificate is asked for with each connection, so that it can be renewed.
@@ -105,7 +114,7 @@ func (s *Server) bounded(answer func(ctx context.Context, request *http.Request)
 		ctx, cancel := context.WithTimeout(request.Context(), requestWithin)
 		defer cancel()
 		from, err := netip.ParseAddrPort(request.RemoteAddr)
-		if err != nil || !s.limits.allow(from.Addr(), s.now()) {
+		if err != nil || !s.limits.Allow(from.Addr(), s.now()) {
 			s.refuse(writer, request, join.Refuse(join.Busy, "Too much is asked; come back in %d seconds", retryAfter))
 			return
 		}

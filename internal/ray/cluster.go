@@ -37,7 +37,9 @@ func (p Plan) Empty() client.Object {
 
 // Objects returns what the lease runs, in the order in which it must exist; the last one is the RayCluster or RayJob.
 func (p Plan) Objects() []client.Object {
-	var objects []client.Object
+	objects := []client.Object{&corev1.Secret{
+		ObjectMeta: p.meta(TokenName), Immutable: new(true), Type: corev1.SecretTypeOpaque, Data: map[string][]byte{tokenKey: []byte(p.Token)},
+	}}
 	if p.Program != "" {
 		objects = append(objects, &corev1.ConfigMap{
 			ObjectMeta: p.meta(ProgramName), Immutable: new(true), Data: map[string]string{programFile: p.Program},
@@ -59,12 +61,12 @@ func (p Plan) Objects() []client.Object {
 func (p Plan) cluster() rayv1.RayClusterSpec {
 	return rayv1.RayClusterSpec{
 		RayVersion:  p.Version,
-		AuthOptions: &rayv1.AuthOptions{Mode: rayv1.AuthModeToken},
+		AuthOptions: &rayv1.AuthOptions{Mode: rayv1.AuthModeToken, SecretName: new(TokenName)},
 		HeadGroupSpec: rayv1.HeadGroupSpec{
 			ServiceType:    corev1.ServiceTypeClusterIP,
 			EnableIngress:  new(false),
 			RayStartParams: map[string]string{"num-cpus": "0", "num-gpus": "0"}, // tasks run on workers only
-			Template:       p.template("ray-head", equal(p.HeadCPU, p.HeadMemory, 0)),
+			Template:       p.template(headContainer, equal(p.HeadCPU, p.HeadMemory, 0)),
 		},
 		WorkerGroupSpecs: []rayv1.WorkerGroupSpec{{
 			GroupName:      workerGroup,
@@ -72,7 +74,7 @@ func (p Plan) cluster() rayv1.RayClusterSpec {
 			MinReplicas:    new(p.Workers),
 			MaxReplicas:    new(p.Workers),
 			RayStartParams: map[string]string{},
-			Template:       p.template("ray-worker", equal(p.WorkerCPU, p.WorkerMemory, p.PerWorker)),
+			Template:       p.template(workContainer, equal(p.WorkerCPU, p.WorkerMemory, p.PerWorker)),
 		}},
 	}
 }

@@ -5,8 +5,6 @@ package gpulease
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -24,15 +22,7 @@ import (
 const labelMemory = "nvidia.com/gpu.memory"
 
 // space is the name of the lease's namespace in the supplier's cluster.
-func space(lease *boursev1.GPULease) string {
-	const prefix, most, kept = "bourse-lease-", 63, 41
-	name := prefix + lease.Name
-	if len(name) <= most {
-		return name
-	}
-	sum := sha256.Sum256([]byte(lease.Name))
-	return prefix + lease.Name[:kept] + "-" + hex.EncodeToString(sum[:4])
-}
+func space(lease *boursev1.GPULease) string { return ray.LeaseSpace(lease.Name) }
 
 // plan says what the lease runs. It does not yet say where.
 func (r *Reconciler) plan(lease *boursev1.GPULease) ray.Plan {
@@ -50,7 +40,7 @@ func (r *Reconciler) plan(lease *boursev1.GPULease) ray.Plan {
 		env = append(env, corev1.EnvVar{Name: variable.Name, Value: value})
 	}
 	return ray.Plan{
-		Namespace: space(lease), Lease: lease.Name,
+		Namespace: space(lease), Lease: lease.Name, System: r.System,
 		Image: program.Image, HoldImage: r.HoldImage, Version: program.Version,
 		Program: program.Program, Run: program.Entrypoint, Env: env,
 		Workers: lease.Spec.Workers, PerWorker: lease.Spec.PerWorker,
