@@ -149,21 +149,19 @@ func (o Options) supplier() []controller {
 }
 
 func (o Options) buyer() []controller {
-	list := []controller{
-		{"voucher", o.Hub, &buyervoucher.Reconciler{
-			Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(), Chain: o.Chain, Signer: o.BuyerSigner, Now: o.Now,
-		}},
-	}
+	vouchers := controller{"voucher", o.Hub, &buyervoucher.Reconciler{
+		Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(), Chain: o.Chain, Signer: o.BuyerSigner, Now: o.Now,
+	}}
 	if o.Local == o.Hub { // jobs are where the market reads them
-		return list
+		return []controller{vouchers}
 	}
-	return append(list, controller{"computejob", o.Local, &buyerjob.Reconciler{
+	return []controller{vouchers, {"computejob", o.Local, &buyerjob.Reconciler{
 		Teller: o.teller(o.Local), Recorder: o.Local.GetEventRecorder(eventSource),
 		Local: o.Local.GetClient(), LocalLive: o.Local.GetAPIReader(),
 		Hub: o.Hub.GetClient(), HubLive: o.Hub.GetAPIReader(), HubCache: o.Hub.GetCache(),
 		Namespace: o.MemberNamespace, Namespaces: o.JobNamespaces,
 		Wallet: boursev1.SolanaAddress(o.BuyerSigner.PublicKey().String()), Now: o.Now,
-	}})
+	}}}
 }
 
 // member is what suppliers and buyers alike do, with either's wallet. One wallet may be both.

@@ -316,6 +316,10 @@ type ComputeJobStatus struct {
 	// +optional
 	Decision *JobDecision `json:"decision,omitempty"`
 
+	// programSalt is a random text, anew for each lease. The lease names a digest over it and ray, which tells nobody else anything.
+	// +optional
+	ProgramSalt Salt `json:"programSalt,omitempty"`
+
 	// attempts counts the leases that were tried, from 1.
 	// +optional
 	// +kubebuilder:validation:Minimum=1

@@ -252,6 +252,10 @@ const (
 
 // The reasons of a GPULease's conditions, besides those that it shares with a ComputeJob.
 const (
+	// ReasonAwaitingProgram (Accepted) waits for the LeaseProgram, which the market writes after the lease.
+	ReasonAwaitingProgram = "AwaitingProgram"
+	// ReasonProgramMissing (Accepted) says that the LeaseProgram did not come in time.
+	ReasonProgramMissing = "ProgramMissing"
 	// ReasonHolding (Accepted) waits until the scheduler has placed the pods that hold the GPUs.
 	ReasonHolding = "Holding"
 	// ReasonCapacityHeld (Accepted) says that the GPUs are held.

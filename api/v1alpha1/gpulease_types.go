@@ -58,9 +58,13 @@ type GPULeaseSpec struct {
 	// +required
 	Escrow LeaseEscrow `json:"escrow,omitzero"`
 
-	// ray is the Ray cluster that the lease runs.
+	// programSHA256 is the digest of what the lease runs, which the LeaseProgram of the same name holds.
 	// +required
-	Ray RayProgram `json:"ray,omitzero"`
+	ProgramSHA256 SHA256 `json:"programSHA256,omitempty"`
+
+	// ends is what ends the lease if nothing else does.
+	// +required
+	Ends LeaseEnding `json:"ends,omitempty"`
 
 	// acceptBy is when the supplier must have accepted.
 	// +required
@@ -76,6 +80,18 @@ type GPULeaseSpec struct {
 	// +kubebuilder:validation:Enum=JobDeleted;NotAccepted;NotFunded
 	EndReason string `json:"endReason,omitempty"`
 }
+
+// LeaseEnding is what ends a lease if nothing else does.
+//
+// +kubebuilder:validation:Enum=Program;Term
+type LeaseEnding string
+
+const (
+	// EndsWithProgram is a lease whose program ends by itself, within the term.
+	EndsWithProgram LeaseEnding = "Program"
+	// EndsWithTerm is a lease of an interactive cluster, which lasts for the term.
+	EndsWithTerm LeaseEnding = "Term"
+)
 
 // LeaseState is what the market wants of a lease.
 //
@@ -429,11 +445,12 @@ type LeaseEnd struct {
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Succeeded")].message`
 // +kubebuilder:printcolumn:name="Namespace",type=string,priority=1,JSONPath=`.status.namespace`
 // +kubebuilder:printcolumn:name="Escrow",type=string,priority=1,JSONPath=`.spec.escrow.address`
+// +kubebuilder:selectablefield:JSONPath=`.spec.job.namespace`
 // +kubebuilder:selectablefield:JSONPath=`.spec.pool`
 // +kubebuilder:selectablefield:JSONPath=`.spec.buyer`
 // +kubebuilder:selectablefield:JSONPath=`.spec.supplier`
 // +kubebuilder:validation:XValidation:rule="self.spec.job == oldSelf.spec.job && self.spec.offer == oldSelf.spec.offer && self.spec.pool == oldSelf.spec.pool && self.spec.buyer == oldSelf.spec.buyer && self.spec.supplier == oldSelf.spec.supplier && self.spec.model == oldSelf.spec.model && self.spec.workers == oldSelf.spec.workers && self.spec.perWorker == oldSelf.spec.perWorker && self.spec.acceptBy == oldSelf.spec.acceptBy",message="spec is immutable: only state and endReason may change",fieldPath=".spec"
-// +kubebuilder:validation:XValidation:rule="self.spec.terms == oldSelf.spec.terms && self.spec.payment == oldSelf.spec.payment && self.spec.escrow == oldSelf.spec.escrow && self.spec.ray == oldSelf.spec.ray",message="spec is immutable: only state and endReason may change",fieldPath=".spec"
+// +kubebuilder:validation:XValidation:rule="self.spec.terms == oldSelf.spec.terms && self.spec.payment == oldSelf.spec.payment && self.spec.escrow == oldSelf.spec.escrow && self.spec.programSHA256 == oldSelf.spec.programSHA256 && self.spec.ends == oldSelf.spec.ends",message="spec is immutable: only state and endReason may change",fieldPath=".spec"
 // +kubebuilder:validation:XValidation:rule="self.spec.state == oldSelf.spec.state || oldSelf.spec.state == 'Active'",message="an ended lease stays ended",fieldPath=".spec.state"
 // +kubebuilder:validation:XValidation:rule="(self.spec.state == 'Ended') == has(self.spec.endReason)",message="endReason is set exactly when state is Ended",fieldPath=".spec.endReason"
 type GPULease struct {

@@ -32,6 +32,7 @@ func addKnownTypes(s *runtime.Scheme) error {
 		&GPUNode{}, &GPUNodeList{},
 		&GPUOffer{}, &GPUOfferList{},
 		&GPUPool{}, &GPUPoolList{},
+		&LeaseProgram{}, &LeaseProgramList{},
 		&Market{}, &MarketList{},
 		&Member{}, &MemberList{},
 		&Settlement{}, &SettlementList{},

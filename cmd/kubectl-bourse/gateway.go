@@ -86,24 +86,12 @@ func (f *gatewayFlags) open(ctx context.Context, name string) (*jobView, error) 
 
 // gateway is that of the flags, or of the market that serves.
 func (f *gatewayFlags) gateway(ctx context.Context, hub client.Reader) (access.Gateway, error) {
-	var found access.Gateway
+	found := access.Gateway{URL: f.url}
 	if f.url == "" {
-		var markets boursev1.MarketList
-		if err := hub.List(ctx, &markets); apierrors.IsForbidden(err) {
-			return found, fmt.Errorf("list markets: %w; ask the market's administrator for its gateway, and give it with --gateway", err)
-		} else if err != nil {
-			return found, fmt.Errorf("list markets: %w", err)
+		var err error
+		if found, err = published(ctx, hub); err != nil {
+			return found, err
 		}
-		serving := contract.Serving(markets.Items)
-		if serving == nil {
-			return found, errors.New("no market is ready: kubectl get markets -o wide says why; give its gateway with --gateway if you know it")
-		}
-		if serving.Spec.Gateway == nil {
-			return found, fmt.Errorf("market %s has no gateway: its administrator can open one, and name it in spec.gateway", serving.Name)
-		}
-		found = access.Gateway{URL: serving.Spec.Gateway.URL, Authorities: serving.Spec.Gateway.CABundle}
-	} else {
-		found.URL = f.url
 	}
 	if f.authority != "" {
 		content, err := os.ReadFile(f.authority)
@@ -113,6 +101,24 @@ func (f *gatewayFlags) gateway(ctx context.Context, hub client.Reader) (access.G
 		found.Authorities = string(content)
 	}
 	return found, nil
+}
+
+// published is the gateway of the market that serves.
+func published(ctx context.Context, hub client.Reader) (access.Gateway, error) {
+	var markets boursev1.MarketList
+	if err := hub.List(ctx, &markets); apierrors.IsForbidden(err) {
+		return access.Gateway{}, fmt.Errorf("list markets: %w; ask the market's administrator for its gateway, and give it with --gateway", err)
+	} else if err != nil {
+		return access.Gateway{}, fmt.Errorf("list markets: %w", err)
+	}
+	serving := contract.Serving(markets.Items)
+	if serving == nil {
+		return access.Gateway{}, errors.New("no market is ready: kubectl get markets -o wide says why; give its gateway with --gateway if you know it")
+	}
+	if serving.Spec.Gateway == nil {
+		return access.Gateway{}, fmt.Errorf("market %s has no gateway: its administrator can open one, and name it in spec.gateway", serving.Name)
+	}
+	return access.Gateway{URL: serving.Spec.Gateway.URL, Authorities: serving.Spec.Gateway.CABundle}, nil
 }
 
 // transport puts the kubeconfig's token on requests, whatever it gets it from. The gateway is never shown a client certificate.

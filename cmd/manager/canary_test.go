@@ -90,7 +90,7 @@ func newCanary(t *testing.T) *canary {
 	}
 	market := builders.Market()
 	market.Spec.GenesisHash = boursev1.SolanaAddress(genesis.String())
-	c.hub = fakehub.New(t, nil, job, lease, market)
+	c.hub = fakehub.New(t, nil, job, builders.Program(job, lease), lease, market)
 	c.flags()
 	c.log("json", "debug")
 	c.start()

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 
-	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/controllers"
 	"github.com/bourse-dev/bourse/internal/signer"
 )
@@ -95,44 +97,56 @@ func TestAManagerThatJoinedHasOneWallet(t *testing.T) {
 	}
 }
 
-func TestAMembersManagerReadsItsOwnNamespace(t *testing.T) {
-	const all, own = 0, 1
+func TestAMembersManagerReadsWhatItIsAPartyOf(t *testing.T) {
+	const own, promised, rented = "member-1", "all where spec.lease.namespace=member-1", "all where spec.job.namespace=member-1"
+	scoped := func(leases, vouchers string) map[string]string {
+		return map[string]string{
+			"ComputeJob": own, "GPUOffer": own, "LeaseProgram": own, "Member": own, "StakePosition": own, "GPULease": leases, "Voucher": vouchers,
+		}
+	}
+	supplier, buyer := controllers.Supplier, controllers.Buyer
 	cases := map[string]struct {
-		roles                controllers.Roles
-		joined               bool
-		kinds, leases, vouch int // how many kinds are read in one namespace, and whether these are
+		roles  controllers.Roles
+		joined bool
+		want   map[string]string
 	}{
-		"a supplier":               {controllers.Roles{controllers.Supplier}, true, 5, own, all},
-		"a supplier by kubeconfig": {controllers.Roles{controllers.Supplier}, false, 5, own, all},
-		"a buyer":                  {controllers.Roles{controllers.Buyer}, true, 5, all, own},
-		"a buyer by kubeconfig":    {controllers.Roles{controllers.Buyer}, false, 5, all, own},
-		"a market elsewhere":       {controllers.Roles{controllers.Market, controllers.Buyer}, false, 0, all, all},
-		"both":                     {controllers.Roles{controllers.Supplier, controllers.Buyer}, true, 4, all, all},
+		"a supplier":               {controllers.Roles{supplier}, true, scoped(own, promised)},
+		"a supplier by kubeconfig": {controllers.Roles{supplier}, false, scoped(own, promised)},
+		"a buyer":                  {controllers.Roles{buyer}, true, scoped(rented, own)},
+		"a buyer by kubeconfig":    {controllers.Roles{buyer}, false, scoped(rented, own)},
+		"both":                     {controllers.Roles{supplier, buyer}, true, scoped(rented+", "+own, promised+", "+own)},
+		"a market elsewhere":       {controllers.Roles{controllers.Market, supplier, buyer}, false, map[string]string{}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			o := options{roles: tc.roles, memberNamespace: "member-1"}
+			o := options{roles: tc.roles, memberNamespace: own}
 			if tc.joined {
 				o.hubJoin.url = "https://join.example"
 			}
-			scoped := ownOnly(o)
-			counts := map[string]int{}
-			for kind, of := range scoped {
-				if of.Field != nil { // from anywhere, but only for its own leases
-					if _, vouchers := kind.(*boursev1.Voucher); !vouchers || of.Field.String() != "spec.lease.namespace=member-1" || len(of.Namespaces) > 0 {
-						t.Errorf("%T is read where %s in %v", kind, of.Field, of.Namespaces)
-					}
-					counts["by field"]++
-					continue
-				}
-				if _, only := of.Namespaces["member-1"]; !only || len(of.Namespaces) != 1 {
-					t.Errorf("%T is read in %v", kind, of.Namespaces)
-				}
-				counts[strings.TrimPrefix(strings.TrimPrefix(fmt.Sprintf("%T", kind), "*"), "v1alpha1.")]++
+			got := map[string]string{}
+			for kind, of := range ownOnly(o) {
+				got[strings.TrimPrefix(fmt.Sprintf("%T", kind), "*v1alpha1.")] = where(of)
 			}
-			if len(scoped)-counts["by field"] != tc.kinds || (counts["by field"] == 1) != (len(tc.roles) == 1 && tc.roles.Has(controllers.Supplier)) || counts["GPULease"] != tc.leases || counts["Voucher"] != tc.vouch {
-				t.Errorf("in one namespace are read %v", counts)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("what is read (-want +got):\n%s", diff)
 			}
 		})
 	}
+}
+
+// where says which namespaces a kind is read in, and which objects there.
+func where(of cache.ByObject) string {
+	places := make([]string, 0, len(of.Namespaces))
+	for namespace, config := range of.Namespaces {
+		place := namespace
+		if namespace == cache.AllNamespaces {
+			place = "all"
+		}
+		if config.FieldSelector != nil {
+			place += " where " + config.FieldSelector.String()
+		}
+		places = append(places, place)
+	}
+	slices.Sort(places)
+	return strings.Join(places, ", ")
 }

@@ -190,25 +190,34 @@ func metricsOptions(o options) metricsserver.Options {
 	return options
 }
 
-// ownOnly keeps what is not the member's out of its manager's memory, and what a member may not read out of its requests. A supplier reads
-// the vouchers for its own leases, and a buyer its suppliers' leases.
+// ownOnly keeps what is not the member's out of its manager's memory, and what a member may not read out of its requests. Of what all may
+// read it keeps what the member is a party of: a supplier the vouchers for its own leases, and a buyer the leases of its own jobs.
 func ownOnly(o options) map[client.Object]cache.ByObject {
 	if o.roles.Has(controllers.Market) {
 		return nil
 	}
-	buyer := o.roles.Has(controllers.Buyer)
 	own := cache.ByObject{Namespaces: map[string]cache.Config{o.memberNamespace: {}}}
 	scoped := map[client.Object]cache.ByObject{
-		&boursev1.GPUOffer{}: own, &boursev1.ComputeJob{}: own, &boursev1.Member{}: own, &boursev1.StakePosition{}: own,
+		&boursev1.GPUOffer{}: own, &boursev1.ComputeJob{}: own, &boursev1.LeaseProgram{}: own, &boursev1.Member{}: own,
+		&boursev1.StakePosition{}: own,
 	}
-	switch supplier := o.roles.Has(controllers.Supplier); {
-	case !buyer:
-		scoped[&boursev1.GPULease{}] = own
-		scoped[&boursev1.Voucher{}] = cache.ByObject{Field: fields.OneTermEqualSelector("spec.lease.namespace", o.memberNamespace)}
-	case !supplier:
-		scoped[&boursev1.Voucher{}] = own
+	leases, vouchers := map[string]cache.Config{}, map[string]cache.Config{}
+	if o.roles.Has(controllers.Supplier) {
+		leases[o.memberNamespace] = cache.Config{}
+		vouchers[cache.AllNamespaces] = whose("spec.lease.namespace", o)
 	}
+	if o.roles.Has(controllers.Buyer) {
+		leases[cache.AllNamespaces] = whose("spec.job.namespace", o)
+		vouchers[o.memberNamespace] = cache.Config{}
+	}
+	scoped[&boursev1.GPULease{}] = cache.ByObject{Namespaces: leases}
+	scoped[&boursev1.Voucher{}] = cache.ByObject{Namespaces: vouchers}
 	return scoped
+}
+
+// whose selects the objects whose field names the member's namespace.
+func whose(field string, o options) cache.Config {
+	return cache.Config{FieldSelector: fields.OneTermEqualSelector(field, o.memberNamespace)}
 }
 
 // addProbes adds /healthz, which says that the process answers, and /readyz, which says that its caches are filled. Neither asks

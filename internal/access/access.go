@@ -86,35 +86,54 @@ func ReadQuery(values url.Values) (LogQuery, error) {
 func (q *LogQuery) set(name, text string) error {
 	switch name {
 	case "worker":
-		if text == Head {
-			return nil
-		}
-		worker, err := strconv.Atoi(text)
-		if err != nil || worker < 0 || worker >= mostWorkers {
-			return Refuse(Malformed, "worker must be %s, or a number from 0 to %d", Head, mostWorkers-1)
-		}
-		q.Worker = &worker
+		return q.setWorker(text)
 	case "follow":
-		follow, err := strconv.ParseBool(text)
-		if err != nil {
-			return Refuse(Malformed, "follow must be true or false")
-		}
-		q.Follow = follow
+		return q.setFollow(text)
 	case "tail":
-		tail, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || tail < 0 || tail > mostTail {
-			return Refuse(Malformed, "tail must be a number of lines from 0 to %d", mostTail)
-		}
-		q.Tail = &tail
+		return q.setTail(text)
 	case "since":
-		since, err := time.ParseDuration(text)
-		if err != nil || since < time.Second || since > mostSince {
-			return Refuse(Malformed, "since must be a time such as 10m, from 1s to %s", mostSince)
-		}
-		q.Since = since
+		return q.setSince(text)
 	default:
 		return Refuse(Malformed, "%.32q is no parameter: there are worker, follow, tail and since", name)
 	}
+}
+
+func (q *LogQuery) setWorker(text string) error {
+	if text == Head {
+		return nil
+	}
+	worker, err := strconv.Atoi(text)
+	if err != nil || worker < 0 || worker >= mostWorkers {
+		return Refuse(Malformed, "worker must be %s, or a number from 0 to %d", Head, mostWorkers-1)
+	}
+	q.Worker = &worker
+	return nil
+}
+
+func (q *LogQuery) setFollow(text string) error {
+	follow, err := strconv.ParseBool(text)
+	if err != nil {
+		return Refuse(Malformed, "follow must be true or false")
+	}
+	q.Follow = follow
+	return nil
+}
+
+func (q *LogQuery) setTail(text string) error {
+	tail, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || tail < 0 || tail > mostTail {
+		return Refuse(Malformed, "tail must be a number of lines from 0 to %d", mostTail)
+	}
+	q.Tail = &tail
+	return nil
+}
+
+func (q *LogQuery) setSince(text string) error {
+	since, err := time.ParseDuration(text)
+	if err != nil || since < time.Second || since > mostSince {
+		return Refuse(Malformed, "since must be a time such as 10m, from 1s to %s", mostSince)
+	}
+	q.Since = since
 	return nil
 }
 
@@ -160,7 +179,7 @@ func Strip(header http.Header) {
 		switch canonical := http.CanonicalHeaderKey(name); {
 		case canonical == "Authorization", canonical == "X-Ray-Authorization", canonical == "Cookie", canonical == "Forwarded",
 			strings.HasPrefix(canonical, "Proxy-"), strings.HasPrefix(canonical, "Impersonate-"),
-			strings.HasPrefix(canonical, "X-Forwarded-"), strings.HasPrefix(canonical, "X-Remote-"):
+			strings.HasPrefix(canonical, "X-Forwarded-"), strings.HasPrefix(canonical, "X-Remote-"), strings.HasPrefix(canonical, "Bourse-"):
 			delete(header, name)
 		}
 	}

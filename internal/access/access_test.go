@@ -100,12 +100,12 @@ func TestWhatARequestMustNotTakeWithItIsStripped(t *testing.T) {
 	header := http.Header{}
 	for _, name := range []string{
 		"Authorization", "x-ray-authorization", "Cookie", "Forwarded", "Proxy-Authorization", "Impersonate-User", "Impersonate-Extra-a", "X-Forwarded-For",
-		"X-Remote-User", "Accept", "Content-Type",
+		"X-Remote-User", "Bourse-Upgrade", "Accept", "Content-Type",
 	} {
 		header[name] = []string{"value"}
 	}
 	Strip(header)
-	var left []string
+	left := make([]string, 0, len(header))
 	for name := range header {
 		left = append(left, name)
 	}

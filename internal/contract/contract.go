@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package contract reads a GPULease as what the escrow, the meter and the outbox know it by, and a Market's stakes and prices, so that both
-// sides of a lease and the market read them alike. It decides nothing, and it refuses a lease that cannot be read exactly.
+// Package contract reads a GPULease as what the escrow, the meter and the outbox know it by, what it runs as its digest, and a Market's
+// stakes and prices, so that both sides of a lease and the market read them alike. It decides nothing, and it refuses a lease that cannot be read exactly.
 package contract
 
 import (

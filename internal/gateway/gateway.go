@@ -82,7 +82,7 @@ func NewServer(o Options) *Server {
 // Serve answers on the listener until the context ends. The certificate is asked for with each connection, so that it can be renewed.
 func (s *Server) Serve(ctx context.Context, listener net.Listener, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) error {
 	server := &http.Server{
-		Handler:           s.Handler(),
+		Handler:           s.Handler(), //nolint:contextcheck // each request has its own
 		ReadHeaderTimeout: headersWithin, IdleTimeout: idleFor, MaxHeaderBytes: maxHeaders,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    log.New(io.Discard, "", 0), // strangers would fill it
@@ -126,8 +126,9 @@ func (s *Server) routes() []route {
 
 // Routes lists the patterns of all that can be asked for.
 func Routes() []string {
-	var patterns []string
-	for _, r := range (&Server{}).routes() {
+	routes := (&Server{}).routes()
+	patterns := make([]string, 0, len(routes))
+	for _, r := range routes {
 		patterns = append(patterns, r.pattern)
 	}
 	return patterns
@@ -137,7 +138,9 @@ func Routes() []string {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
-		mux.HandleFunc(r.pattern, func(writer http.ResponseWriter, request *http.Request) { s.answer(r, writer, request) })
+		mux.HandleFunc(r.pattern, func(writer http.ResponseWriter, request *http.Request) {
+			s.answer(request.Context(), r, writer, request)
+		})
 	}
 	return mux
 }
@@ -155,12 +158,12 @@ type exchange struct {
 }
 
 // answer finds out who asks, and answers or refuses.
-func (s *Server) answer(r route, writer http.ResponseWriter, request *http.Request) {
+func (s *Server) answer(ctx context.Context, r route, writer http.ResponseWriter, request *http.Request) {
 	e := &exchange{Request: request, writer: patient(writer, request, s.o.Now), outcome: outcomeOK}
 	defer func() { s.o.Recorder.GatewayRequest(r.name, e.outcome) }() // also when the answer was cut off
 	err := s.serves()
 	if err == nil {
-		e.who, err = s.authenticate(request)
+		e.who, err = s.authenticate(ctx, request)
 	}
 	if err == nil {
 		err = r.answer(e)

@@ -254,7 +254,7 @@ func leased(t *testing.T) *bench {
 	job, lease := builders.Leased(t, "train")
 	b := newBench(t, job, lease)
 	b.supplier.HandleFunc("/", func(writer http.ResponseWriter, request *http.Request) {
-		for _, name := range []string{"Authorization", "X-Ray-Authorization", "Cookie", "X-Forwarded-For", "Proxy-Authorization", "Connection", "Te"} {
+		for _, name := range []string{"Authorization", "X-Ray-Authorization", "Cookie", "X-Forwarded-For", "Proxy-Authorization", "Bourse-Upgrade", "Connection", "Te"} {
 			if value, ok := request.Header[name]; ok {
 				t.Errorf("the supplier sees %s: %s", name, value)
 			}
@@ -287,7 +287,7 @@ func TestABuyerAsksItsSupplier(t *testing.T) {
 				body = strings.NewReader("{}")
 			}
 			request := b.request(tc.method, tc.path, "buyer", body)
-			for _, name := range []string{"X-Ray-Authorization", "Cookie", "X-Forwarded-For", "Proxy-Authorization"} {
+			for _, name := range []string{"X-Ray-Authorization", "Cookie", "X-Forwarded-For", "Proxy-Authorization", "Bourse-Upgrade"} {
 				request.Header.Set(name, "a=secret")
 			}
 			response, err := b.client.Do(request)

@@ -40,7 +40,7 @@ type right struct {
 }
 
 // authenticate asks the hub whose token it is.
-func (s *Server) authenticate(request *http.Request) (identity, error) {
+func (s *Server) authenticate(ctx context.Context, request *http.Request) (identity, error) {
 	for name := range request.Header {
 		if strings.HasPrefix(http.CanonicalHeaderKey(name), "Impersonate-") {
 			return identity{}, access.Refuse(access.Malformed, "The gateway knows no impersonation: ask with the account's own token")
@@ -57,7 +57,7 @@ func (s *Server) authenticate(request *http.Request) (identity, error) {
 			return answer{}, err
 		}
 		review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}
-		if err := s.o.Reviewer.Create(request.Context(), review); err != nil {
+		if err := s.o.Reviewer.Create(ctx, review); err != nil {
 			return answer{}, fmt.Errorf("review token: %w", err)
 		}
 		return answer{yes: review.Status.Authenticated, user: review.Status.User}, nil

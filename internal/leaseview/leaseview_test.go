@@ -54,7 +54,7 @@ func space(lease *boursev1.GPULease) string { return ray.LeaseSpace(lease.Name) 
 func newBench(t *testing.T, change func(lease *boursev1.GPULease, objects []client.Object) []client.Object) *bench {
 	t.Helper()
 	_, lease := builders.Leased(t, "train")
-	lease.Spec.Ray.Entrypoint = "python /bourse/program.py"
+	lease.Spec.Ends = boursev1.EndsWithProgram
 	b := &bench{T: t, lease: lease, more: make(chan string)}
 	objects := b.cluster()
 	if change != nil {
@@ -86,7 +86,7 @@ func newBench(t *testing.T, change func(lease *boursev1.GPULease, objects []clie
 func (b *bench) cluster() []client.Object {
 	b.Helper()
 	plan := ray.Plan{
-		Namespace: space(b.lease), Lease: b.lease.Name, Run: b.lease.Spec.Ray.Entrypoint, Token: token, Workers: b.lease.Spec.Workers, Version: "2.54.1",
+		Namespace: space(b.lease), Lease: b.lease.Name, Run: "python /bourse/program.py", Token: token, Workers: b.lease.Spec.Workers, Version: "2.54.1",
 	}
 	objects := append([]client.Object{plan.Space()}, plan.Objects()...)
 	job := objects[len(objects)-1]
@@ -278,7 +278,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"a query that is none":                  {path: func(l string) string { return access.OfLease(l, access.Log) + "?lines=2" }, want: access.Malformed},
 		"an output of a worker":                 {path: func(l string) string { return access.OfLease(l, access.Output) + "?worker=1" }, want: access.Malformed},
 		"an output of an interactive cluster": {path: part(access.Output), want: access.NoProgram, change: func(l *boursev1.GPULease, all objects) objects {
-			l.Spec.Ray.Entrypoint = ""
+			l.Spec.Ends = boursev1.EndsWithTerm
 			return all
 		}},
 		"an output before the head is there": {path: part(access.Output), want: access.NotStarted, change: func(_ *boursev1.GPULease, all objects) objects {

@@ -22,18 +22,9 @@ func (s *Server) log(writer http.ResponseWriter, request *http.Request, of *leas
 	if err != nil {
 		return err
 	}
-	what, container, found := "The Ray head", ray.Container{}, false
-	if query.Worker == nil {
-		container, found = ray.Head(of.pods)
-	} else {
-		what = fmt.Sprintf("Worker %d", *query.Worker)
-		if *query.Worker >= int(of.Spec.Workers) {
-			return access.Refuse(access.Malformed, "worker must be from 0 to %d: lease %s has %d workers", of.Spec.Workers-1, of.Name, of.Spec.Workers)
-		}
-		container, found = ray.Worker(of.pods, *query.Worker)
-	}
-	if !found {
-		return of.missing(what)
+	what, container, err := of.container(query.Worker)
+	if err != nil {
+		return err
 	}
 	options := &corev1.PodLogOptions{Container: container.Name, Follow: query.Follow, TailLines: query.Tail}
 	if query.Since > 0 {
@@ -51,6 +42,24 @@ func (s *Server) log(writer http.ResponseWriter, request *http.Request, of *leas
 	defer func() { _ = stream.Close() }() // it was only read
 	s.send(request.Context(), writer, stream)
 	return nil
+}
+
+// container is the head's, or a worker's, and what it is called.
+func (l *lease) container(worker *int) (what string, found ray.Container, err error) {
+	what = "The Ray head"
+	found, there := ray.Head(l.pods)
+	if worker != nil {
+		if *worker >= int(l.Spec.Workers) {
+			return "", ray.Container{}, access.Refuse(access.Malformed,
+				"worker must be from 0 to %d: lease %s has %d workers", l.Spec.Workers-1, l.Name, l.Spec.Workers)
+		}
+		what = fmt.Sprintf("Worker %d", *worker)
+		found, there = ray.Worker(l.pods, *worker)
+	}
+	if !there {
+		return "", ray.Container{}, l.missing(what)
+	}
+	return what, found, nil
 }
 
 // send sends a text as it comes. What breaks off in the middle breaks off for its reader too.

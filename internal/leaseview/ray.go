@@ -21,6 +21,7 @@ import (
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/access"
 	"github.com/bourse-dev/bourse/internal/ray"
 )
@@ -99,7 +100,7 @@ func (s *Server) output(writer http.ResponseWriter, request *http.Request, of *l
 	if query.Worker != nil || query.Since > 0 {
 		return access.Refuse(access.Malformed, "A program's output has neither workers nor times: leave out worker and since, or ask for a log")
 	}
-	if of.Spec.Ray.Entrypoint == "" {
+	if of.Spec.Ends == boursev1.EndsWithTerm {
 		return access.Refuse(access.NoProgram, "Lease %s is an interactive cluster and has no program: ask for a log", of.Name)
 	}
 	program, err := s.program(request.Context(), of)
@@ -109,13 +110,7 @@ func (s *Server) output(writer http.ResponseWriter, request *http.Request, of *l
 	if query.Follow && query.Tail == nil {
 		return s.follow(writer, request, program, 0)
 	}
-	select {
-	case s.outputs <- struct{}{}:
-	default:
-		return access.Refuse(access.Busy, "The supplier sends as many outputs as it can; try again, or follow it")
-	}
 	text, err := s.whole(request.Context(), program)
-	<-s.outputs
 	if err != nil {
 		return err
 	}
@@ -160,6 +155,12 @@ func (s *Server) program(ctx context.Context, of *lease) (program, error) {
 
 // whole is all that the program has written.
 func (s *Server) whole(ctx context.Context, of program) (string, error) {
+	select {
+	case s.outputs <- struct{}{}:
+		defer func() { <-s.outputs }()
+	default:
+		return "", access.Refuse(access.Busy, "The supplier sends as many outputs as it can; try again, or follow it")
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+of.host+of.path, nil)
 	if err != nil {
 		return "", fmt.Errorf("make request: %w", err)

@@ -27,12 +27,12 @@ func Reserved(name string) bool {
 // Interactive says whether the lease is a Ray cluster for its buyer to use, instead of a program that ends by itself.
 func (p Plan) Interactive() bool { return p.Run == "" }
 
-// Empty returns an object of the kind that the lease runs, to read it into.
-func (p Plan) Empty() client.Object {
-	if p.Interactive() {
-		return &rayv1.RayCluster{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: Name}}
+// Empty returns an object of the kind that a lease runs in its namespace, to read it into.
+func Empty(namespace string, interactive bool) client.Object {
+	if interactive {
+		return &rayv1.RayCluster{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Name}}
 	}
-	return &rayv1.RayJob{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: Name}}
+	return &rayv1.RayJob{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Name}}
 }
 
 // Objects returns what the lease runs, in the order in which it must exist; the last one is the RayCluster or RayJob.

@@ -40,7 +40,7 @@ const (
 	AccountName    = "lease"   // the service account, which may do nothing
 	QuotaName      = "lease"
 	BudgetName     = "firm"
-	TokenName      = "bourse-ray-token" // the Secret with the token that Ray asks for
+	TokenName      = "bourse-ray-token" //nolint:gosec // the name of the Secret with the token that Ray asks for
 	tokenKey       = "auth_token"       // KubeRay's name for it
 	labelPart      = "bourse.dev/part"
 	partHold       = "hold"

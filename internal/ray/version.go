@@ -14,7 +14,7 @@ const (
 	leastMinor = 52
 )
 
-// Unsupported says why a version of Ray cannot be leased, or nothing.
+// Unsupported says why a version of Ray cannot be leased, or nothing. It does not tell which version that is.
 func Unsupported(version string) string {
 	parts := strings.Split(version, ".")
 	if len(parts) == 3 {
@@ -24,5 +24,5 @@ func Unsupported(version string) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("Ray %s has no token authentication: use %d.%d.0 or newer", version, leastMajor, leastMinor)
+	return fmt.Sprintf("The program's version of Ray has no token authentication: use %d.%d.0 or newer", leastMajor, leastMinor)
 }

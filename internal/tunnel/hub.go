@@ -73,11 +73,11 @@ func (h *Hub) Accept(ctx context.Context, writer http.ResponseWriter, request *h
 	conn := watch(&ahead{Conn: raw, reader: buffered.Reader})
 	defer func() { _ = conn.Close() }() // it may have been closed before
 	if err := greet(raw); err != nil {
-		return nil //nolint:nilerr // the member is gone before it began
+		return nil // the member is gone before it began
 	}
 	client, err := h.client(ctx, conn)
 	if err != nil {
-		return nil //nolint:nilerr // as before
+		return nil // as before
 	}
 	l := &link{conn: conn, client: client, about: map[string]int{}}
 	h.enter(member, l)

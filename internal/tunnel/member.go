@@ -116,7 +116,7 @@ func (m *Member) Start(ctx context.Context) error {
 		err := m.serve(ctx, to, moved)
 		switch lasted := m.o.Now().Sub(began); {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		case errors.Is(err, access.Standby) || err == nil && lasted >= steady:
 			wait = m.o.Retry
 		case err != nil:

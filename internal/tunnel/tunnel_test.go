@@ -54,10 +54,10 @@ func (a authorized) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 // newBench starts all of it. The member has not been told of the gateway yet.
-func newBench(t *testing.T, most int) *bench {
+func newBench(t *testing.T) *bench {
 	t.Helper()
 	pulse := tunnel.Pulse{After: 200 * time.Millisecond, Within: 200 * time.Millisecond}
-	b := &bench{T: t, hub: tunnel.NewHub(most, pulse), mux: http.NewServeMux()}
+	b := &bench{T: t, hub: tunnel.NewHub(1, pulse), mux: http.NewServeMux()}
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
 		b.eventually("nothing is left running", func() bool { return runtime.NumGoroutine() <= before })
@@ -230,7 +230,7 @@ func (l *link) setCut(cut bool) {
 }
 
 func TestRequestsGoToTheMember(t *testing.T) {
-	b := newBench(t, 1)
+	b := newBench(t)
 	b.mux.HandleFunc("POST /echo", func(writer http.ResponseWriter, request *http.Request) {
 		writer.Header().Set("X-Was", request.Header.Get("X-Is"))
 		writer.WriteHeader(http.StatusAccepted)
@@ -247,7 +247,7 @@ func TestRequestsGoToTheMember(t *testing.T) {
 			t.Errorf("the answer is another: %s", response.Status)
 		}
 	}
-	if _, err := b.hub.To("oslo", "lease").RoundTrip(httptest.NewRequest(http.MethodPost, "/echo", nil)); !errors.Is(err, tunnel.ErrNotConnected) {
+	if _, err := b.hub.To("oslo", "lease").RoundTrip(httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/echo", nil)); !errors.Is(err, tunnel.ErrNotConnected) {
 		t.Errorf("another member: %v", err)
 	}
 }
@@ -277,7 +277,7 @@ func lines(b *bench, more <-chan string) (ended chan struct{}) {
 }
 
 func TestALogIsFollowedUntilItsReaderLeaves(t *testing.T) {
-	b := newBench(t, 1)
+	b := newBench(t)
 	more := make(chan string)
 	ended := lines(b, more)
 	b.connect()
@@ -304,7 +304,7 @@ func TestALogIsFollowedUntilItsReaderLeaves(t *testing.T) {
 }
 
 func TestALogEndsWithItsMember(t *testing.T) {
-	b := newBench(t, 1)
+	b := newBench(t)
 	ended := lines(b, nil)
 	b.connect()
 	response := b.must(b.ask(t.Context(), "lease", http.MethodGet, "/lines", nil))
@@ -320,7 +320,7 @@ func TestALogEndsWithItsMember(t *testing.T) {
 }
 
 func TestALinkThatDiesInSilenceIsNoticedAndOpenedAgain(t *testing.T) {
-	b := newBench(t, 1)
+	b := newBench(t)
 	ended := lines(b, nil)
 	b.mux.HandleFunc("GET /well", func(writer http.ResponseWriter, _ *http.Request) { fmt.Fprint(writer, "well") })
 	b.connect()
@@ -339,7 +339,7 @@ func TestALinkThatDiesInSilenceIsNoticedAndOpenedAgain(t *testing.T) {
 }
 
 func TestWhatNobodyReadsIsNotSent(t *testing.T) {
-	b := newBench(t, 1)
+	b := newBench(t)
 	var sent atomic.Int64
 	b.mux.HandleFunc("GET /flood", func(writer http.ResponseWriter, _ *http.Request) {
 		for block := make([]byte, 32<<10); ; {
@@ -375,7 +375,7 @@ func TestWhatNobodyReadsIsNotSent(t *testing.T) {
 }
 
 func TestOnlySoManyAtOnce(t *testing.T) {
-	b := newBench(t, 1)
+	b := newBench(t)
 	b.mux.HandleFunc("GET /wait", func(writer http.ResponseWriter, request *http.Request) {
 		_ = http.NewResponseController(writer).Flush()
 		<-request.Context().Done()
@@ -404,7 +404,7 @@ func TestOnlySoManyAtOnce(t *testing.T) {
 }
 
 func TestTheNewestTunnelOfAMemberIsItsTunnel(t *testing.T) {
-	b := newBench(t, 1)
+	b := newBench(t)
 	b.mux.HandleFunc("GET /who", func(writer http.ResponseWriter, _ *http.Request) { fmt.Fprint(writer, "first") })
 	b.connect()
 	b.member.Point(access.Gateway{}) // it would come back
@@ -426,7 +426,7 @@ func TestTheNewestTunnelOfAMemberIsItsTunnel(t *testing.T) {
 }
 
 func TestAMemberGoesWhereItIsPointed(t *testing.T) {
-	b := newBench(t, 1)
+	b := newBench(t)
 	b.member.Point(access.Gateway{URL: "http://" + b.link.address()})
 	b.member.Point(access.Gateway{URL: b.gateway.URL, Authorities: "no certificate"})
 	b.member.Point(access.Gateway{URL: b.gateway.URL}) // it is not known by the system's certificates
@@ -443,7 +443,7 @@ func TestAMemberGoesWhereItIsPointed(t *testing.T) {
 
 // A WebSocket is such an upgrade.
 func TestAnUpgradeGoesThrough(t *testing.T) {
-	b := newBench(t, 1)
+	b := newBench(t)
 	ray := httptest.NewServer(http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
 		if request.URL.Path != "/shout" {
 			http.Error(writer, "no such thing", http.StatusNotFound)
@@ -506,8 +506,35 @@ func TestAnUpgradeGoesThrough(t *testing.T) {
 	}
 }
 
+// A member is not trusted with how long its answer's first lines are.
+func TestAnUpgradeWithoutEndIsRefused(t *testing.T) {
+	b := newBench(t)
+	b.mux.HandleFunc("/", func(writer http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(writer).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n")
+		for line := "X-Line: " + strings.Repeat("x", 1000) + "\r\n"; err == nil; {
+			_, err = io.WriteString(conn, line)
+		}
+	})
+	b.connect()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://anything/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Connection", "Upgrade")
+	request.Header.Set("Upgrade", "shouting")
+	if response, err := b.hub.To("porto", "lease").RoundTrip(request); err == nil {
+		t.Errorf("got %s with %d headers", response.Status, len(response.Header))
+		_ = response.Body.Close()
+	}
+}
+
 func TestWithoutATokenThereIsNoTunnel(t *testing.T) {
-	b := newBench(t, 1)
+	b := newBench(t)
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, access.OfTunnel("porto"), nil)
 	if err := b.hub.Accept(t.Context(), httptest.NewRecorder(), request, "porto"); !errors.Is(err, tunnel.ErrNoUpgrade) {
 		t.Errorf("a plain request: %v", err)

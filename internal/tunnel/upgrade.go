@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -35,8 +36,10 @@ func upgrade(to sender, request *http.Request) (*http.Response, error) {
 		_ = up.Close() // there is nothing to send
 		return outer, err
 	}
-	reader := bufio.NewReader(outer.Body)
+	bounded := &io.LimitedReader{R: outer.Body, N: maxHeaders} // a member may say whatever it likes
+	reader := bufio.NewReader(bounded)
 	inner, err := http.ReadResponse(reader, request)
+	bounded.N = math.MaxInt64
 	if err != nil {
 		return nil, errors.Join(err, up.Close(), outer.Body.Close())
 	}

@@ -12,6 +12,9 @@ import (
 	"github.com/bourse-dev/bourse/internal/contract"
 )
 
+// Salt is the salt of a job's program.
+const Salt boursev1.Salt = "7XWQ2MZKJ5VDPAHT6CNRE3LYGB"
+
 // Leased returns a job and its lease on Offer under Market, which the supplier has accepted.
 func Leased(tb testing.TB, name string) (*boursev1.ComputeJob, *boursev1.GPULease) {
 	tb.Helper()
@@ -37,7 +40,8 @@ func Leased(tb testing.TB, name string) (*boursev1.ComputeJob, *boursev1.GPULeas
 			Escrow: boursev1.LeaseEscrow{
 				ProgramID: market.Spec.ProgramID, ID: Hash("lease of " + name), Deadline: metav1.NewTime(Start.Add(130 * time.Minute)),
 			},
-			Ray: job.Spec.Ray, AcceptBy: metav1.NewTime(Start.Add(30 * time.Second)), State: boursev1.LeaseActive,
+			ProgramSHA256: contract.ProgramDigest(Salt, &job.Spec.Ray), Ends: contract.Ending(&job.Spec.Ray),
+			AcceptBy: metav1.NewTime(Start.Add(30 * time.Second)), State: boursev1.LeaseActive,
 		},
 		Status: boursev1.GPULeaseStatus{
 			Conditions: []metav1.Condition{Condition(boursev1.LeaseAccepted, metav1.ConditionTrue, boursev1.ReasonCapacityHeld)},
@@ -59,5 +63,16 @@ func Leased(tb testing.TB, name string) (*boursev1.ComputeJob, *boursev1.GPULeas
 	lease.Spec.Escrow.Address = boursev1.SolanaAddress(address.String())
 	job.Status.Lease = &boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}
 	job.Status.Offer, job.Status.Model, job.Status.PriceUSD, job.Status.Attempts = offer.Name, "h100", "1.85", 1
+	job.Status.ProgramSalt = Salt
 	return job, lease
+}
+
+// Program returns what the market hands over for the lease of a job, and has the lease name it.
+func Program(job *boursev1.ComputeJob, lease *boursev1.GPULease) *boursev1.LeaseProgram {
+	lease.Spec.ProgramSHA256 = contract.ProgramDigest(job.Status.ProgramSalt, &job.Spec.Ray)
+	lease.Spec.Ends = contract.Ending(&job.Spec.Ray)
+	return &boursev1.LeaseProgram{
+		ObjectMeta: metav1.ObjectMeta{Namespace: lease.Namespace, Name: lease.Name},
+		Spec:       boursev1.LeaseProgramSpec{Salt: job.Status.ProgramSalt, Ray: *job.Spec.Ray.DeepCopy()},
+	}
 }

@@ -64,14 +64,14 @@ func TestTheJoinServersRightsNameWhatTheyAreFor(t *testing.T) {
 	t.Error("there is no ClusterRole bourse-join")
 }
 
-// A lease holds its job's environment, so that nobody reads others' unless the administrator says so.
+// What is public is read by all, unless the administrator says otherwise; jobs and programs are not, whatever he says.
 func TestMembersReadOfOthersWhatTheAdministratorSays(t *testing.T) {
 	for name, tc := range map[string]struct {
 		more []string
 		want []string
 	}{
-		"by default":          {nil, []string{"markets", "vouchers"}},
-		"with buyers' leases": {[]string{"--set", "join.readable={markets,vouchers,gpuleases}"}, []string{"markets", "vouchers", "gpuleases"}},
+		"by default":          {nil, []string{"markets", "members", "gpuoffers", "gpuleases", "vouchers", "stakepositions"}},
+		"what suppliers need": {[]string{"--set", "join.readable={markets,vouchers}"}, []string{"markets", "vouchers"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := objects(t, slices.Concat(presets["hub"], joinable, tc.more)...)

@@ -32,6 +32,9 @@ type link struct {
 	t  *testing.T
 	at string
 	to string
+
+	mu   sync.Mutex
+	ends []io.Closer // the listener and all connections, while it is open
 }
 
 func newLink(t *testing.T, to string) *link {
@@ -46,6 +49,7 @@ func (l *link) open() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	l.note(listener)
 	var open sync.WaitGroup
 	l.t.Cleanup(func() {
 		_ = listener.Close() // nobody is to come any more
@@ -57,9 +61,26 @@ func (l *link) open() {
 			if err != nil {
 				return // it was closed
 			}
+			l.note(from)
 			go l.pass(from)
 		}
 	})
+}
+
+// cut ends all connections, and lets no new ones through until it is opened again.
+func (l *link) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, end := range l.ends {
+		_ = end.Close() // it may have ended by itself
+	}
+	l.ends = nil
+}
+
+func (l *link) note(end io.Closer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ends = append(l.ends, end)
 }
 
 // pass copies both ways until one side ends.

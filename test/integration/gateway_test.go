@@ -12,9 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -25,10 +27,12 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -42,6 +46,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/metrics"
 	"github.com/bourse-dev/bourse/internal/ray"
 	"github.com/bourse-dev/bourse/internal/ray/raytest"
+	"github.com/bourse-dev/bourse/internal/signer"
 	"github.com/bourse-dev/bourse/internal/tunnel"
 	"github.com/bourse-dev/bourse/test/builders"
 )
@@ -158,7 +163,7 @@ func (l *gatewayLab) runJob() {
 	reference := &boursev1.ObjectReference{Namespace: l.lease.Namespace, Name: l.lease.Name}
 	job := l.jobOf(l.buyer.Namespace, reference)
 	l.jobOf(l.other.Namespace, reference) // a market that is mistaken, or a member that is cleverer than it
-	l.lease.Spec.Ray = job.Spec.Ray
+	l.lease.Spec.Ends = boursev1.EndsWithProgram
 	l.lease.Spec.Job = boursev1.JobReference{Namespace: job.Namespace, Name: job.Name, UID: string(job.UID)}
 	l.create(l.lease)
 	plan := ray.Plan{
@@ -300,9 +305,7 @@ func TestWhoMayAskTheGatewayForWhat(t *testing.T) {
 			full[name] = access.Forbidden
 		}
 		full["nobody"], full["a stranger"] = access.Unauthenticated, access.Unauthenticated
-		for name, reason := range but {
-			full[name] = reason
-		}
+		maps.Copy(full, but)
 		return full
 	}
 	rows := []struct {
@@ -408,5 +411,84 @@ func TestTheCommandShowsALogThroughTheGateway(t *testing.T) {
 	want := "the log of /containerLogs/" + ray.LeaseSpace(l.lease.Name) + "/ray-head/ray-head?tailLines=3\n"
 	if string(output) != want {
 		t.Errorf("got %q, want %q", output, want)
+	}
+}
+
+// tokenConfig writes a kubeconfig of an account that may do everything, with its token: the gateway knows accounts by nothing else.
+func (l *joinLab) tokenConfig(path string) {
+	l.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "gateway-manager"}}
+	l.create(account)
+	l.create(&rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: account.Name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: account.Namespace, Name: account.Name}},
+	})
+	request := &authenticationv1.TokenRequest{}
+	if err := l.admin.SubResource("token").Create(l.Context(), account, request); err != nil {
+		l.Fatal(err)
+	}
+	config := clientcmdapi.NewConfig()
+	config.Clusters["c"] = &clientcmdapi.Cluster{Server: serverURL(), CertificateAuthorityData: apiServer.CAData}
+	config.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: request.Status.Token}
+	config.Contexts["c"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
+	config.CurrentContext = "c"
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// A market of one cluster dials its own gateway, as a supplier elsewhere does, and follows what the Market says of it.
+func TestTheRealManagerOpensATunnel(t *testing.T) {
+	s := scheme(t)
+	if err := clientgoscheme.AddToScheme(s); err != nil {
+		t.Fatal(err)
+	}
+	admin, err := client.New(apiServer, client.Options{Scheme: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &joinLab{T: t, admin: admin}
+	l.rayKinds()
+	manager, _ := binaries(t)
+	dir, at := t.TempDir(), free(t)
+	file := func(name string) string { return filepath.Join(dir, name) }
+	l.tokenConfig(file("kubeconfig"))
+	if _, err := signer.NewFile(file("wallet.json")); err != nil {
+		t.Fatal(err)
+	}
+	log := start(t, manager, "--kubeconfig="+file("kubeconfig"), "--chain-rpc="+genesis(t), "--metrics-address=0", "--health-address=0",
+		"--roles=market,supplier", "--member-namespace=default", "--supplier-keypair="+file("wallet.json"), "--state-namespace=default",
+		"--gateway-address="+at, "--gateway-cert-dir="+dir, "--gateway-self-signed=127.0.0.1")
+	l.eventually("the gateway is open", func() bool { return strings.Contains(log.String(), "Opened the gateway") })
+	authority, err := os.ReadFile(file("tls.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	market := builders.Market()
+	market.UID, market.Generation = "", 0
+	market.Spec.Gateway = &boursev1.MarketGateway{URL: "https://" + at, CABundle: string(authority)}
+	status := market.Status
+	l.create(market)
+	l.eventually("the market is ready", func() bool { // its own controller may be writing, too
+		found := &boursev1.Market{}
+		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(market), found); err != nil {
+			t.Fatal(err)
+		}
+		found.Status = status
+		return admin.Status().Update(t.Context(), found) == nil
+	})
+	l.eventually("both sides have a tunnel", func() bool {
+		return strings.Contains(log.String(), `"Opened a tunnel"`) && strings.Contains(log.String(), "Opened a tunnel to the gateway")
+	})
+	if err := admin.Delete(t.Context(), market); err != nil {
+		t.Fatal(err)
+	}
+	l.eventually("the tunnel is closed when there is no market", func() bool { return strings.Contains(log.String(), `"Closed a tunnel"`) })
+	config, err := clientcmd.LoadFromFile(file("kubeconfig"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(log.String(), config.AuthInfos["u"].Token) {
+		t.Error("the log shows the token")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -26,22 +27,44 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/signer"
 )
 
-// readable is what a hub whose buyers join lets every account read.
+// readable lets every account read what the chart lets it.
 func (l *joinLab) readable() {
 	l.Helper()
 	const name = "member-reader"
 	l.create(&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{{
-		APIGroups: []string{boursev1.GroupVersion.Group}, Resources: []string{"markets", "vouchers", "gpuleases"}, Verbs: []string{"get", "list", "watch"},
+		APIGroups: []string{boursev1.GroupVersion.Group}, Resources: public(l.T), Verbs: []string{"get", "list", "watch"},
 	}}})
 	l.create(&rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:serviceaccounts"}},
 	})
+}
+
+// public lists the kinds that the chart lets every account read.
+func public(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "charts", "bourse", "values.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values struct {
+		Join struct {
+			Readable []string `json:"readable"`
+		} `json:"join"`
+	}
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		t.Fatal(err)
+	}
+	if len(values.Join.Readable) == 0 {
+		t.Fatal("the chart lets nobody read anything")
+	}
+	return values.Join.Readable
 }
 
 // genesis is a chain that says which network it is, and nothing else.

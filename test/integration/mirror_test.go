@@ -47,6 +47,7 @@ type mirrorLab struct {
 
 	own  client.Client // the administrator of the buyer's cluster
 	at   string        // the member's namespace in the hub
+	way  *link         // to the hub
 	told *events.FakeRecorder
 }
 
@@ -72,8 +73,10 @@ func newMirrorLab(t *testing.T) *mirrorLab {
 	l.at = access.Namespace
 	as := l.as(access)
 	l.eventually("the member has its rights", func() bool { return allowed(l.joinLab, as, l.at, "create", "bourse.dev", "computejobs") })
+	l.way = newLink(t, access.Server)
+	l.way.open()
 	l.run(l.manager(ownServer), &rest.Config{
-		Host: access.Server, BearerToken: access.Token, TLSClientConfig: rest.TLSClientConfig{CAData: access.CA}, QPS: -1,
+		Host: "https://" + l.way.at, BearerToken: access.Token, TLSClientConfig: rest.TLSClientConfig{CAData: access.CA}, QPS: -1,
 	})
 	return l
 }
@@ -212,16 +215,16 @@ func (l *mirrorLab) finalizers(of client.Client, read func(string) *boursev1.Com
 }
 
 // versions are the resource versions of all jobs on both sides.
-func (l *mirrorLab) versions() []string {
+func (l *mirrorLab) versions() map[string]string {
 	l.Helper()
-	var found []string
+	found := map[string]string{}
 	for _, side := range []client.Client{l.own, l.admin} {
 		var jobs boursev1.ComputeJobList
 		if err := side.List(l.Context(), &jobs); err != nil {
 			l.Fatal(err)
 		}
 		for i := range jobs.Items {
-			found = append(found, jobs.Items[i].Name+" "+jobs.Items[i].ResourceVersion)
+			found[jobs.Items[i].Name] = jobs.Items[i].ResourceVersion
 		}
 	}
 	return found
@@ -360,5 +363,41 @@ func TestWhatTheHubRefusesIsToldInTheTeamsCluster(t *testing.T) {
 	}
 	if job := l.job("second"); !kube.IsTrue(job, boursev1.JobMirrored) {
 		t.Errorf("what was in the hub changed: %+v", job.Status.Conditions)
+	}
+}
+
+// While the hub is away nothing ends, and all that was wanted meanwhile happens when it is back.
+func TestAHubThatIsAwayIsWaitedForInTheTeamsCluster(t *testing.T) {
+	l := newMirrorLab(t)
+	for _, name := range []string{"stays", "leaves", "forced"} {
+		l.apply(name)
+		l.says(name, boursev1.JobMirrored, boursev1.ReasonInHub)
+	}
+	before := l.job("stays")
+	l.way.cut()
+	l.apply("late")
+	l.says("late", boursev1.JobMirrored, boursev1.ReasonHubUnreachable)
+	if err := l.own.Delete(t.Context(), l.job("leaves")); err != nil {
+		t.Fatal(err)
+	}
+	l.says("leaves", boursev1.JobMirrored, boursev1.ReasonHubUnreachable)
+	l.finalizers(l.own, l.job, "forced")
+	if err := l.own.Delete(t.Context(), l.job("forced")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, l.job("stays")); diff != "" {
+		t.Errorf("a job changed because the hub was away:\n%s", diff)
+	}
+	if l.job("forced") != nil || l.twin("forced") == nil || l.twin("leaves") == nil {
+		t.Error("something reached a hub that was away")
+	}
+	l.way.open()
+	took := l.eventually("what was wanted has happened", func() bool {
+		return l.job("leaves") == nil && l.twin("leaves") == nil && l.twin("forced") == nil && l.twin("late") != nil
+	})
+	t.Logf("all is done %s after the hub was back", took.Round(time.Millisecond))
+	l.says("late", boursev1.JobMirrored, boursev1.ReasonInHub)
+	if diff := cmp.Diff(before, l.job("stays")); diff != "" {
+		t.Errorf("a job changed because the hub was away:\n%s", diff)
 	}
 }

@@ -35,6 +35,7 @@ func everyVerb() []string {
 // until the table says so.
 func TestTheRightsOfAMemberAreThoseOfTheTable(t *testing.T) {
 	l := newJoinLab(t)
+	l.readable()
 	own := l.must(l.send(join.Join, builders.Wallet("asks"), builders.Wallet("agent")))
 	other := l.must(l.send(join.Join, builders.Wallet("is asked about"), builders.Wallet("agent")))
 	as := l.as(own)
@@ -82,9 +83,24 @@ func TestTheRightsOfAMemberAreThoseOfTheTable(t *testing.T) {
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
 		t.Errorf("a member's rights (-table +API server):\n%s", diff)
 	}
+	l.readsOnly(rows, public(t))
+}
+
+// readsOnly holds that outside of its own namespace a member may but read what is public, and that jobs and programs are not.
+func (l *joinLab) readsOnly(rows, public []string) {
+	l.Helper()
 	for _, row := range rows {
-		if !strings.HasPrefix(row, "own: ") && !strings.Contains(row, "selfsubject") {
-			t.Errorf("outside of its own namespace a member may %s", row)
+		where, right, _ := strings.Cut(row, ": ")
+		if where == "own" || strings.Contains(right, "selfsubject") {
+			continue
+		}
+		verb, kind, _ := strings.Cut(right, " ")
+		kind, group, _ := strings.Cut(kind, " ")
+		if !slices.Contains([]string{"get", "list", "watch"}, verb) || group != "bourse.dev" || !slices.Contains(public, kind) {
+			l.Errorf("outside of its own namespace a member may %s", right)
+		}
+		if slices.Contains([]string{"computejobs", "leaseprograms"}, kind) {
+			l.Errorf("a member may %s of others", right)
 		}
 	}
 }

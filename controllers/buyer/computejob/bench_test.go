@@ -39,7 +39,16 @@ type apiServer struct {
 	made int
 	away error // what every request is answered with; nil while it is there
 
-	between func() // what others do before a request arrives
+	between func()      // what others do before a request arrives
+	deaf    func() bool // whether the answer to a write gets lost
+}
+
+// answer is what comes back of a write.
+func (s *apiServer) answer(err error) error {
+	if s.deaf != nil && s.deaf() {
+		return unavailable()
+	}
+	return err
 }
 
 // arrive lets a request through.
@@ -79,7 +88,7 @@ func (s *apiServer) Create(ctx context.Context, obj client.Object, opts ...clien
 	s.made++
 	obj.SetUID(types.UID(fmt.Sprintf("%s-%d", s.name, s.made)))
 	obj.SetGeneration(1)
-	return s.Client.Create(ctx, obj, opts...)
+	return s.answer(s.Client.Create(ctx, obj, opts...))
 }
 
 func (s *apiServer) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
@@ -98,7 +107,7 @@ func (s *apiServer) Patch(ctx context.Context, obj client.Object, patch client.P
 		return err
 	}
 	job.Generation = before.Generation + 1
-	return s.Client.Update(ctx, job)
+	return s.answer(s.Update(ctx, job))
 }
 
 func (s *apiServer) Delete(ctx context.Context, obj client.Object, opts ...client.DeleteOption) error {
@@ -116,7 +125,7 @@ func (s *apiServer) Delete(ctx context.Context, obj client.Object, opts ...clien
 			return apierrors.NewConflict(jobsResource, obj.GetName(), errors.New("another UID"))
 		}
 	}
-	return s.Client.Delete(ctx, obj, opts...)
+	return s.answer(s.Client.Delete(ctx, obj, opts...))
 }
 
 // cached reads jobs as they were when it was synced last, and everything else, and every write, from the API server.
@@ -290,10 +299,10 @@ func (b *bench) twin() *boursev1.ComputeJob {
 	return &found[0]
 }
 
-// says checks a condition of the job, and returns it.
-func (b *bench) says(name, kind string, status metav1.ConditionStatus, reason string) *metav1.Condition {
+// says checks a condition of the job train, and returns it.
+func (b *bench) says(kind string, status metav1.ConditionStatus, reason string) *metav1.Condition {
 	b.Helper()
-	found := meta.FindStatusCondition(b.job(name).Status.Conditions, kind)
+	found := meta.FindStatusCondition(b.job("train").Status.Conditions, kind)
 	if found == nil || found.Status != status || found.Reason != reason {
 		b.Fatalf("%s is %+v, want %s/%s", kind, found, status, reason)
 	}
@@ -309,13 +318,13 @@ func (b *bench) market(twin *boursev1.ComputeJob, change func(*boursev1.ComputeJ
 	}
 }
 
-// edit changes the job's spec as its owner would.
-func (b *bench) edit(name string, change func(*boursev1.ComputeJobSpec)) {
+// edit changes the spec of the job train as its owner would.
+func (b *bench) edit(change func(*boursev1.ComputeJobSpec)) {
 	b.Helper()
-	job := b.job(name)
+	job := b.job("train")
 	change(&job.Spec)
 	job.Generation++
-	if err := b.here.Client.Update(b.Context(), job); err != nil {
+	if err := b.here.Update(b.Context(), job); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -332,7 +341,7 @@ func (b *bench) remove(from *apiServer, obj client.Object) {
 func (b *bench) finalizers(from *apiServer, obj client.Object, to ...string) {
 	b.Helper()
 	obj.SetFinalizers(to)
-	if err := from.Client.Update(b.Context(), obj); err != nil {
+	if err := from.Update(b.Context(), obj); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -36,7 +36,7 @@ func TestTheJobSaysWhatTheHubSays(t *testing.T) {
 	b.settle("train")
 	got := b.job("train").Status
 	want := said.DeepCopy()
-	want.Conditions = append([]metav1.Condition{*b.says("train", boursev1.JobMirrored, metav1.ConditionTrue, boursev1.ReasonInHub)}, want.Conditions[:3]...)
+	want.Conditions = append([]metav1.Condition{*b.says(boursev1.JobMirrored, metav1.ConditionTrue, boursev1.ReasonInHub)}, want.Conditions[:3]...)
 	want.Conditions[0].LastTransitionTime = metav1.NewTime(want.Conditions[0].LastTransitionTime.UTC())
 	got.Decision.At = metav1.NewTime(got.Decision.At.UTC())
 	for i := range got.Conditions {
@@ -53,10 +53,10 @@ func TestTheJobSaysWhatTheHubSays(t *testing.T) {
 func TestAMarketThatWritesNothingIsWaitedFor(t *testing.T) {
 	b := newBench(t, builders.Job("train"))
 	b.settle("train")
-	before := b.says("train", boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonAwaitingMarket)
+	before := b.says(boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonAwaitingMarket)
 	b.market(b.twin(), func(twin *boursev1.ComputeJob) { twin.Status.GPUs = 8 })
 	b.settle("train")
-	after := b.says("train", boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonAwaitingMarket)
+	after := b.says(boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonAwaitingMarket)
 	if !before.LastTransitionTime.Equal(&after.LastTransitionTime) || b.job("train").Status.GPUs != 8 {
 		t.Errorf("before %v, after %v", before, after)
 	}

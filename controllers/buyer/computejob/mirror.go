@@ -127,12 +127,11 @@ func (p *pass) forbidden(ctx context.Context) (reason, message string, err error
 
 // make creates the job's twin.
 func (p *pass) make(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
-	var now boursev1.ComputeJob
-	err := p.LocalLive.Get(ctx, client.ObjectKeyFromObject(job), &now)
-	if client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, fmt.Errorf("read job again: %w", err)
+	wanted, err := p.wanted(ctx, job)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
-	if err != nil || now.UID != job.UID || !now.DeletionTimestamp.IsZero() {
+	if !wanted {
 		return reconcile.Result{RequeueAfter: behind}, nil
 	}
 	twin := p.draft(job)
@@ -149,6 +148,16 @@ func (p *pass) make(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Re
 	inHub(job, twin)
 	kube.Waiting(job, boursev1.Succeeded, boursev1.ReasonAwaitingMarket, awaitingMarket)
 	return reconcile.Result{}, nil
+}
+
+// wanted asks the API server whether the job is still there, and not deleted.
+func (p *pass) wanted(ctx context.Context, job *boursev1.ComputeJob) (bool, error) {
+	var now boursev1.ComputeJob
+	err := p.LocalLive.Get(ctx, client.ObjectKeyFromObject(job), &now)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("read job again: %w", err)
+	}
+	return err == nil && now.UID == job.UID && now.DeletionTimestamp.IsZero(), nil
 }
 
 // update gives the twin the job's spec.

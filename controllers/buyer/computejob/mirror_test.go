@@ -40,10 +40,10 @@ func TestAJobGetsATwinInTheHub(t *testing.T) {
 	if twin.Namespace != ours || !slices.Contains(job.Finalizers, Finalizer) {
 		t.Errorf("the twin is in %s, and the job's finalizers are %v", twin.Namespace, job.Finalizers)
 	}
-	if found := b.says("train", boursev1.JobMirrored, metav1.ConditionTrue, boursev1.ReasonInHub); !strings.Contains(found.Message, twin.Name) {
+	if found := b.says(boursev1.JobMirrored, metav1.ConditionTrue, boursev1.ReasonInHub); !strings.Contains(found.Message, twin.Name) {
 		t.Errorf("message %q does not name the twin", found.Message)
 	}
-	b.says("train", boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonAwaitingMarket)
+	b.says(boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonAwaitingMarket)
 	if _, err := b.pass("train"); err != nil || len(b.hereWrote)+len(b.hubWrte) > 0 {
 		t.Errorf("the second pass wrote %v and %v (%v)", b.hereWrote, b.hubWrte, err)
 	}
@@ -78,19 +78,19 @@ func TestAnEditIsPassedOn(t *testing.T) {
 		twin.Status.Conditions = []metav1.Condition{condition(boursev1.JobAdmitted, metav1.ConditionTrue, boursev1.ReasonJobAdmitted, 1)}
 	})
 	b.settle("train")
-	b.edit("train", func(spec *boursev1.ComputeJobSpec) { spec.Bid.MaxPriceUSD = "3" })
+	b.edit(func(spec *boursev1.ComputeJobSpec) { spec.Bid.MaxPriceUSD = "3" })
 	b.settle("train")
 	if got := b.twin(); got.Spec.Bid.MaxPriceUSD != "3" || got.Generation != 2 {
 		t.Errorf("the twin bids %s in generation %d", got.Spec.Bid.MaxPriceUSD, got.Generation)
 	}
-	mirrored := b.says("train", boursev1.JobMirrored, metav1.ConditionTrue, boursev1.ReasonInHub)
-	admitted := b.says("train", boursev1.JobAdmitted, metav1.ConditionTrue, boursev1.ReasonJobAdmitted)
+	mirrored := b.says(boursev1.JobMirrored, metav1.ConditionTrue, boursev1.ReasonInHub)
+	admitted := b.says(boursev1.JobAdmitted, metav1.ConditionTrue, boursev1.ReasonJobAdmitted)
 	if mirrored.ObservedGeneration != 2 || admitted.ObservedGeneration != 1 {
 		t.Errorf("Mirrored is of generation %d and Admitted of %d, want 2 and 1", mirrored.ObservedGeneration, admitted.ObservedGeneration)
 	}
 	b.market(b.twin(), func(twin *boursev1.ComputeJob) { twin.Status.Conditions[0].ObservedGeneration = 2 })
 	b.settle("train")
-	if got := b.says("train", boursev1.JobAdmitted, metav1.ConditionTrue, boursev1.ReasonJobAdmitted); got.ObservedGeneration != 2 {
+	if got := b.says(boursev1.JobAdmitted, metav1.ConditionTrue, boursev1.ReasonJobAdmitted); got.ObservedGeneration != 2 {
 		t.Errorf("Admitted is of generation %d, want 2", got.ObservedGeneration)
 	}
 }
@@ -101,7 +101,7 @@ func TestWhatSomebodyElseChangesInTheHubIsPutRight(t *testing.T) {
 	twin := b.twin()
 	twin.Spec.Bid.BudgetUSD = "2000"
 	twin.Annotations[boursev1.AnnotationOriginGeneration] = "many"
-	if err := b.hub.Client.Update(t.Context(), twin); err != nil {
+	if err := b.hub.Update(t.Context(), twin); err != nil {
 		t.Fatal(err)
 	}
 	b.settle("train")
@@ -113,12 +113,12 @@ func TestWhatSomebodyElseChangesInTheHubIsPutRight(t *testing.T) {
 func TestAnEditThatComesAfterTheLeaseIsTold(t *testing.T) {
 	b := newBench(t, builders.Job("train"))
 	b.settle("train")
-	b.edit("train", func(spec *boursev1.ComputeJobSpec) { spec.DurationSeconds = 60 })
+	b.edit(func(spec *boursev1.ComputeJobSpec) { spec.DurationSeconds = 60 })
 	b.market(b.twin(), func(twin *boursev1.ComputeJob) {
 		twin.Status.Lease = &boursev1.ObjectReference{Namespace: "oslo-dc", Name: "train-1"}
 	})
 	b.settle("train")
-	b.says("train", boursev1.JobMirrored, metav1.ConditionFalse, boursev1.ReasonEditTooLate)
+	b.says(boursev1.JobMirrored, metav1.ConditionFalse, boursev1.ReasonEditTooLate)
 	if got := b.twin().Spec.DurationSeconds; got != 3600 {
 		t.Errorf("the twin runs for %d s", got)
 	}
@@ -226,15 +226,15 @@ func TestWhyAJobIsNotInTheHubIsTold(t *testing.T) {
 			if len(b.hereWrote)+len(b.hubWrte) > 0 {
 				t.Errorf("the second pass wrote %v and %v", b.hereWrote, b.hubWrte)
 			}
-			if found := b.says("train", boursev1.JobMirrored, tc.status, tc.reason); !strings.Contains(found.Message, tc.says) {
+			if found := b.says(boursev1.JobMirrored, tc.status, tc.reason); !strings.Contains(found.Message, tc.says) {
 				t.Errorf("message %q does not say %q", found.Message, tc.says)
 			}
-			b.says("train", boursev1.Succeeded, metav1.ConditionUnknown, tc.reason)
+			b.says(boursev1.Succeeded, metav1.ConditionUnknown, tc.reason)
 			if tc.fails { // what is not the job's fault goes away by itself
 				b.hub.away = nil
 				b.hub.fake.Fail(nil)
 				b.settle("train")
-				b.says("train", boursev1.JobMirrored, metav1.ConditionTrue, boursev1.ReasonInHub)
+				b.says(boursev1.JobMirrored, metav1.ConditionTrue, boursev1.ReasonInHub)
 			}
 		})
 	}
@@ -252,12 +252,12 @@ func TestAnEditThatTheHubRefusesIsTold(t *testing.T) {
 		}
 		return nil
 	})
-	b.edit("train", func(spec *boursev1.ComputeJobSpec) { spec.Bid.MaxPriceUSD = "3" })
+	b.edit(func(spec *boursev1.ComputeJobSpec) { spec.Bid.MaxPriceUSD = "3" })
 	if result := b.settle("train"); result.RequeueAfter != askAgain {
 		t.Errorf("result %v", result)
 	}
-	b.says("train", boursev1.JobMirrored, metav1.ConditionFalse, boursev1.ReasonHubRefused)
-	b.says("train", boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonMatching)
+	b.says(boursev1.JobMirrored, metav1.ConditionFalse, boursev1.ReasonHubRefused)
+	b.says(boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonMatching)
 }
 
 func TestAHubThatIsAwayChangesNothing(t *testing.T) {
@@ -273,23 +273,23 @@ func TestAHubThatIsAwayChangesNothing(t *testing.T) {
 	if diff := cmp.Diff(before, b.job("train")); diff != "" {
 		t.Errorf("the job changed:\n%s", diff)
 	}
-	b.edit("train", func(spec *boursev1.ComputeJobSpec) { spec.Bid.MaxPriceUSD = "3" })
+	b.edit(func(spec *boursev1.ComputeJobSpec) { spec.Bid.MaxPriceUSD = "3" })
 	for range 2 {
 		if _, err := b.pass("train"); err == nil {
 			t.Error("the edit reached a hub that is away")
 		}
 	}
-	b.says("train", boursev1.JobMirrored, metav1.ConditionUnknown, boursev1.ReasonHubUnreachable)
-	b.says("train", boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonMatching)
+	b.says(boursev1.JobMirrored, metav1.ConditionUnknown, boursev1.ReasonHubUnreachable)
+	b.says(boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonMatching)
 	b.hub.away = nil
 	b.settle("train")
-	b.says("train", boursev1.JobMirrored, metav1.ConditionTrue, boursev1.ReasonInHub)
+	b.says(boursev1.JobMirrored, metav1.ConditionTrue, boursev1.ReasonInHub)
 }
 
 func TestAConflictTellsNothingAndIsTriedAgain(t *testing.T) {
 	b := newBench(t, builders.Job("train"))
 	b.settle("train")
-	b.edit("train", func(spec *boursev1.ComputeJobSpec) { spec.Bid.MaxPriceUSD = "3" })
+	b.edit(func(spec *boursev1.ComputeJobSpec) { spec.Bid.MaxPriceUSD = "3" })
 	b.hereSeen.sync()
 	b.hubSeen.sync()
 	twin := b.twin() // the cache does not see that the market wrote
@@ -355,7 +355,7 @@ func TestATwinThatIsGone(t *testing.T) {
 			case boursev1.EndCompleted:
 				status = metav1.ConditionTrue
 			}
-			b.says("train", boursev1.Succeeded, status, tc.reason)
+			b.says(boursev1.Succeeded, status, tc.reason)
 		})
 	}
 }
@@ -366,10 +366,10 @@ func TestATwinThatIsBeingDeletedInTheHubIsTold(t *testing.T) {
 	b.finalizers(b.hub, b.twin(), "bourse.dev/lease")
 	b.remove(b.hub, b.twin())
 	b.settle("train")
-	b.says("train", boursev1.JobMirrored, metav1.ConditionUnknown, boursev1.ReasonDeletedInHub)
+	b.says(boursev1.JobMirrored, metav1.ConditionUnknown, boursev1.ReasonDeletedInHub)
 	b.finalizers(b.hub, b.twin())
 	b.settle("train")
-	b.says("train", boursev1.JobMirrored, metav1.ConditionTrue, boursev1.ReasonInHub)
+	b.says(boursev1.JobMirrored, metav1.ConditionTrue, boursev1.ReasonInHub)
 }
 
 func TestOnlyJobsOfSomeNamespacesAreMirrored(t *testing.T) {
@@ -377,7 +377,7 @@ func TestOnlyJobsOfSomeNamespacesAreMirrored(t *testing.T) {
 	b.settle("train")
 	b.r.Namespaces = []string{"another"}
 	b.settle("infer")
-	if b.edit("train", func(spec *boursev1.ComputeJobSpec) { spec.Bid.MaxPriceUSD = "3" }); len(b.job("infer").Finalizers) > 0 {
+	if b.edit(func(spec *boursev1.ComputeJobSpec) { spec.Bid.MaxPriceUSD = "3" }); len(b.job("infer").Finalizers) > 0 {
 		t.Error("a job of another namespace is held")
 	}
 	b.settle("train")

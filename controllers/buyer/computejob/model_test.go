@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/listing"
@@ -79,7 +81,7 @@ func (m *model) user() {
 		job.Spec.DurationSeconds = 3600 + m.rand.Int32N(3)
 		job.Generation++
 		m.log = append(m.log, "edit "+string(job.UID))
-		m.must(m.here.Client.Update(m.Context(), job))
+		m.must(m.here.Update(m.Context(), job))
 	case m.chance(60):
 		m.log = append(m.log, "delete "+string(job.UID))
 		m.must(m.here.Client.Delete(m.Context(), job))
@@ -87,7 +89,7 @@ func (m *model) user() {
 		m.log = append(m.log, "force "+string(job.UID))
 		m.forced[job.UID] = true
 		job.Finalizers = nil
-		m.must(m.here.Client.Update(m.Context(), job))
+		m.must(m.here.Update(m.Context(), job))
 		m.must(m.here.Client.Delete(m.Context(), job))
 	}
 }
@@ -104,19 +106,19 @@ func (m *model) market() {
 	case !twin.DeletionTimestamp.IsZero():
 		m.log = append(m.log, "clear "+string(of))
 		twin.Finalizers = nil
-		m.must(m.hub.Client.Update(m.Context(), twin))
+		m.must(m.hub.Update(m.Context(), twin))
 	case twin.Status.Lease == nil && m.chance(50):
 		m.leased[of]++
 		m.log = append(m.log, "lease "+string(of))
 		twin.Finalizers = []string{marketFinalizer}
-		m.must(m.hub.Client.Update(m.Context(), twin))
+		m.must(m.hub.Update(m.Context(), twin))
 		twin.Status.Lease = &boursev1.ObjectReference{Namespace: builders.Supplier, Name: twin.Name + "-0a1b2c3d"}
 		m.must(m.hub.Client.Status().Update(m.Context(), twin))
 		m.must(m.hub.Client.Create(m.Context(), m.lease(twin, "")))
 	case twin.Status.Lease == nil && m.chance(30):
 		m.log = append(m.log, "tamper "+string(of))
 		twin.Spec.DurationSeconds = 60
-		m.must(m.hub.Client.Update(m.Context(), twin))
+		m.must(m.hub.Update(m.Context(), twin))
 	case twin.Status.Lease != nil && m.chance(50):
 		m.log = append(m.log, "end "+string(of))
 		meta.SetStatusCondition(&twin.Status.Conditions, condition(boursev1.Succeeded, metav1.ConditionTrue, boursev1.EndCompleted, twin.Generation))
@@ -172,9 +174,17 @@ func (m *model) visit(name string) {
 		}
 	}
 	m.here.between, m.hub.between = interrupt, interrupt
+	m.hub.deaf = func() bool { return m.chance(10) }
+	m.here.fake.Fail(func(verb string, _ client.Object) error {
+		if verb == "patch status" && m.chance(10) { // as if the manager had been killed before
+			return unavailable()
+		}
+		return nil
+	})
 	m.log = append(m.log, "look at "+name)
 	_, err := m.look(name) // it may fail, since either side may be away
-	m.here.between, m.hub.between = nil, nil
+	m.here.between, m.hub.between, m.hub.deaf = nil, nil, nil
+	m.here.fake.Fail(nil)
 	if err != nil {
 		m.log = append(m.log, "  "+err.Error())
 	}
@@ -202,7 +212,7 @@ func (m *model) rest() {
 		for _, twin := range m.twins() {
 			if !twin.DeletionTimestamp.IsZero() {
 				twin.Finalizers, quiet = nil, false
-				m.must(m.hub.Client.Update(m.Context(), &twin))
+				m.must(m.hub.Update(m.Context(), &twin))
 			}
 		}
 		if quiet {
@@ -262,13 +272,13 @@ func (m *model) agree() {
 	}
 }
 
-// Whatever users, the market and outages do, in any order, with any event lost and any cache behind: in the end both sides agree, no job got
+// Whatever users, the market and outages do, in any order, with any event or answer lost and any cache behind: in the end both sides agree, no job got
 // two leases, and another cluster's twins were not touched.
 func TestBothSidesAgreeInTheEnd(t *testing.T) {
 	const seeds, steps = 20, 60
 	leases := 0
 	for seed := range uint64(seeds) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			m := newModel(t, seed)
 			m.hereSeen.sync()
 			m.hubSeen.sync()

@@ -45,7 +45,7 @@ func TestADeletedJobTakesItsTwinAlong(t *testing.T) {
 func TestADeletedJobWaitsForItsTwinAndShowsItsEnd(t *testing.T) {
 	b := leaving(t)
 	b.settle("train")
-	b.says("train", boursev1.JobMirrored, metav1.ConditionUnknown, boursev1.ReasonReleasing)
+	b.says(boursev1.JobMirrored, metav1.ConditionUnknown, boursev1.ReasonReleasing)
 	if b.twin().DeletionTimestamp.IsZero() {
 		t.Fatal("the twin is not deleted")
 	}
@@ -53,7 +53,7 @@ func TestADeletedJobWaitsForItsTwinAndShowsItsEnd(t *testing.T) {
 		twin.Status.Conditions = []metav1.Condition{condition(boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonSettling, 1)}
 	})
 	b.settle("train")
-	b.says("train", boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonSettling)
+	b.says(boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonSettling)
 	b.finalizers(b.hub, b.twin())
 	b.settle("train")
 	if b.find("train") != nil {
@@ -135,7 +135,7 @@ func TestAHubThatWentAwayDuringTheEndIsWaitedFor(t *testing.T) {
 			t.Error("the hub answered")
 		}
 	}
-	b.says("train", boursev1.JobMirrored, metav1.ConditionUnknown, boursev1.ReasonHubUnreachable)
+	b.says(boursev1.JobMirrored, metav1.ConditionUnknown, boursev1.ReasonHubUnreachable)
 	b.hub.away = nil
 	b.finalizers(b.hub, b.twin())
 	b.settle("train")
@@ -149,7 +149,7 @@ func TestAJobOfWhoseNameTheHubHasAnotherIsLetGo(t *testing.T) {
 	b.settle("train")
 	twin := b.twin()
 	twin.Labels = nil
-	if err := b.hub.Client.Update(t.Context(), twin); err != nil {
+	if err := b.hub.Update(t.Context(), twin); err != nil {
 		t.Fatal(err)
 	}
 	b.remove(b.here, b.job("train"))

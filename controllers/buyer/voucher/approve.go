@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -129,8 +128,9 @@ func approveWork(lease *boursev1.GPULease, job *boursev1.ComputeJob) error {
 		return refuse("the job asks for the egress %s", want.Placement.Egress)
 	case strength(spec.Terms.Isolation) < strength(want.Placement.Isolation):
 		return refuse("the job asks for the isolation %s", want.Placement.Isolation)
-	case !apiequality.Semantic.DeepEqual(spec.Ray, want.Ray):
-		return refuse("the lease runs another program than the job")
+	}
+	if differs := contract.Runs(lease, job.Status.ProgramSalt, &want.Ray); differs != "" {
+		return refuse("the lease %s", differs)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain/chaintest"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/test/builders"
 )
 
@@ -90,7 +91,15 @@ var foreignLeases = map[string]struct {
 	"less isolation": {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) {
 		j.Spec.Placement.Isolation = boursev1.IsolationVM
 	}, "the isolation VM"},
-	"another program": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) { l.Spec.Ray.Image = "miner:1" }, "another program"},
+	"another program": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.ProgramSHA256 = contract.ProgramDigest(builders.Salt, &boursev1.RayProgram{Image: "miner:1", Version: "2.52.0"})
+	}, "another Ray program"},
+	"another salt": {func(_ *boursev1.GPULease, j *boursev1.ComputeJob, _ *boursev1.Market) {
+		j.Status.ProgramSalt = "2" + builders.Salt[1:]
+	}, "another Ray program"},
+	"another end": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
+		l.Spec.Ends = boursev1.EndsWithProgram
+	}, "does not end as"},
 	"a foreign escrow": {func(l *boursev1.GPULease, _ *boursev1.ComputeJob, _ *boursev1.Market) {
 		l.Spec.Escrow.ProgramID = builders.Address("x")
 	}, "names another program"},

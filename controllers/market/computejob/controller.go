@@ -42,6 +42,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=bourse.dev,resources=computejobs/status,verbs=get;patch
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuoffers;members;markets;stakepositions;vouchers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=bourse.dev,resources=leaseprograms,verbs=get;create
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // SetupWithManager adds the controller to a manager of the hub.

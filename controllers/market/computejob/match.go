@@ -4,6 +4,7 @@ package computejob
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"time"
@@ -135,6 +136,7 @@ type chosen struct {
 	model    boursev1.GPUModel
 	price    boursev1.USDPrice
 	attempt  int32
+	salt     boursev1.Salt
 	decision *boursev1.JobDecision
 	why      string
 }
@@ -147,6 +149,7 @@ func choice(job *boursev1.ComputeJob, offer *boursev1.GPUOffer, decision *book.D
 		model:    offer.Spec.Model,
 		price:    offer.Spec.PriceUSD,
 		attempt:  attempt,
+		salt:     boursev1.Salt(rand.Text()),
 		decision: listing.Decision(record),
 		why:      fmt.Sprintf("Offer %s of %s is %s", offer.Name, offer.Namespace, decision.Explain()),
 	}
@@ -163,6 +166,7 @@ func (r *Reconciler) choose(job *boursev1.ComputeJob, c chosen) {
 	job.Status.Model = c.model
 	job.Status.PriceUSD = c.price
 	job.Status.Attempts = c.attempt
+	job.Status.ProgramSalt = c.salt
 	job.Status.Decision = c.decision
 	kube.Waiting(job, boursev1.JobMatched, boursev1.ReasonLeasing, c.why)
 	waiting(job, boursev1.ReasonAwaitingSupplier, awaitingSupplier)
@@ -174,6 +178,7 @@ func forget(job *boursev1.ComputeJob, message string) {
 	job.Status.Offer = ""
 	job.Status.Model = ""
 	job.Status.PriceUSD = ""
+	job.Status.ProgramSalt = ""
 	job.Status.Decision = nil
 	kube.Waiting(job, boursev1.JobMatched, boursev1.ReasonRematching, message)
 	waiting(job, boursev1.ReasonMatching, message)

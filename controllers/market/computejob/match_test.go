@@ -166,7 +166,7 @@ func TestTheLeaseSaysWhatWasAgreed(t *testing.T) {
 			ProgramID: builders.Address("program"), ID: got.Escrow.ID, Address: got.Escrow.Address,
 			Deadline: metav1.NewTime(builders.Start.Add(10*minute + 3600*time.Second + 3600*time.Second)),
 		},
-		Ray:      job.Spec.Ray,
+		ProgramSHA256: contract.ProgramDigest(job.Status.ProgramSalt, &job.Spec.Ray), Ends: boursev1.EndsWithTerm,
 		AcceptBy: metav1.NewTime(builders.Start.Add(30 * time.Second)),
 		State:    boursev1.LeaseActive,
 	}

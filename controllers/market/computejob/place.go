@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,8 @@ import (
 // errChanged says that the choice cannot be kept: what it was made on has changed since.
 var errChanged = errors.New("what the choice was made on has changed")
 
-// place writes the lease that was chosen. Its name is written down already, so it is made once whatever happens in between.
+// place writes the lease that was chosen, and then what it runs. Their name is written down already, so both are made once whatever happens
+// in between: a lease that lacks its program is waited with, and the next pass adds it.
 func (r *Reconciler) place(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
 	if job.Status.Lease == nil || kube.IsTrue(job, boursev1.JobMatched) {
 		return reconcile.Result{}, nil
@@ -35,9 +37,12 @@ func (r *Reconciler) place(ctx context.Context, job *boursev1.ComputeJob) (recon
 	err := r.Live.Get(ctx, keyOf(job.Status.Lease), &lease)
 	switch {
 	case apierrors.IsNotFound(err):
-		err = r.write(ctx, job)
+		err = r.write(ctx, job, &lease)
 	case err == nil && lease.Spec.Job.UID != string(job.UID):
 		err = fmt.Errorf("%w: the name %s is taken", errChanged, lease.Name)
+	}
+	if err == nil {
+		err = r.handOver(ctx, job, &lease)
 	}
 	switch {
 	case errors.Is(err, errChanged):
@@ -52,15 +57,44 @@ func (r *Reconciler) place(ctx context.Context, job *boursev1.ComputeJob) (recon
 }
 
 // write makes the lease.
-func (r *Reconciler) write(ctx context.Context, job *boursev1.ComputeJob) error {
-	lease, err := r.draft(ctx, job)
+func (r *Reconciler) write(ctx context.Context, job *boursev1.ComputeJob, lease *boursev1.GPULease) error {
+	drafted, err := r.draft(ctx, job)
 	if err != nil {
 		return err
 	}
+	*lease = *drafted
 	if err := r.Hub.Create(ctx, lease); err != nil {
 		return fmt.Errorf("create lease: %w", err)
 	}
 	logMatch(ctx, job)
+	return nil
+}
+
+// handOver gives the supplier what the lease runs. It belongs to the lease, so it goes with it.
+func (r *Reconciler) handOver(ctx context.Context, job *boursev1.ComputeJob, lease *boursev1.GPULease) error {
+	owner := metav1.OwnerReference{
+		APIVersion: boursev1.GroupVersion.String(), Kind: "GPULease", Name: lease.Name, UID: lease.UID,
+	}
+	program := &boursev1.LeaseProgram{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: lease.Namespace, Name: lease.Name, OwnerReferences: []metav1.OwnerReference{owner},
+			Labels: map[string]string{boursev1.LabelJobUID: label(string(job.UID))},
+		},
+		Spec: boursev1.LeaseProgramSpec{Salt: job.Status.ProgramSalt, Ray: *job.Spec.Ray.DeepCopy()},
+	}
+	err := r.Hub.Create(ctx, program)
+	if !apierrors.IsAlreadyExists(err) {
+		if err != nil {
+			return fmt.Errorf("create program: %w", err)
+		}
+		return nil
+	}
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(program), program); err != nil {
+		return fmt.Errorf("get program: %w", err)
+	}
+	if !slices.Contains(program.OwnerReferences, owner) { // it goes with the lease that had the name before
+		return fmt.Errorf("create program: the name %s is still taken", program.Name)
+	}
 	return nil
 }
 
@@ -199,9 +233,10 @@ func (r *Reconciler) blank(job *boursev1.ComputeJob, offer *boursev1.GPUOffer, m
 				PeriodSeconds:   market.Spec.Settlement.PeriodSeconds,
 				UnpaidPeriods:   market.Spec.Settlement.UnpaidPeriods,
 			},
-			Ray:      *job.Spec.Ray.DeepCopy(),
-			AcceptBy: metav1.NewTime(r.Now().Add(listing.AcceptWithin).UTC().Truncate(time.Second)),
-			State:    boursev1.LeaseActive,
+			ProgramSHA256: contract.ProgramDigest(job.Status.ProgramSalt, &job.Spec.Ray),
+			Ends:          contract.Ending(&job.Spec.Ray),
+			AcceptBy:      metav1.NewTime(r.Now().Add(listing.AcceptWithin).UTC().Truncate(time.Second)),
+			State:         boursev1.LeaseActive,
 		},
 	}
 }

@@ -51,12 +51,29 @@ func (r *Reconciler) accept(ctx context.Context, lease *boursev1.GPULease) (reco
 	case left <= 0: // also without the market's rules: nothing is held for ever
 		return reconcile.Result{}, r.tooLate(ctx, lease)
 	}
-	hosts, held, err := r.hold(ctx, lease, &pool)
+	program, err := r.program(ctx, lease)
+	if errors.Is(err, errNoProgram) {
+		kube.Waiting(lease, boursev1.LeaseAccepted, boursev1.ReasonAwaitingProgram, "The market has not handed over yet what the lease runs")
+		return reconcile.Result{RequeueAfter: left}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if why := programRefusal(lease, &program.Spec, pool.Spec.Terms.Images); why != "" {
+		r.decline(lease, boursev1.ReasonTermsRefused, why)
+		return reconcile.Result{}, nil
+	}
+	return r.take(ctx, lease, &pool, &program.Spec.Ray)
+}
+
+// take holds the capacity, and accepts once all of it is held.
+func (r *Reconciler) take(ctx context.Context, lease *boursev1.GPULease, pool *boursev1.GPUPool, program *boursev1.RayProgram) (reconcile.Result, error) {
+	hosts, held, err := r.hold(ctx, lease, pool, program)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	if !held {
-		return r.holding(lease, left), nil
+		return r.holding(lease), nil
 	}
 	lease.Status.Namespace, lease.Status.Nodes = space(lease), hosts[:min(len(hosts), maxNodes)]
 	kube.True(lease, boursev1.LeaseAccepted, boursev1.ReasonCapacityHeld, fmt.Sprintf("%d GPUs are held on %d nodes", gpus(lease), len(hosts)))
@@ -66,17 +83,21 @@ func (r *Reconciler) accept(ctx context.Context, lease *boursev1.GPULease) (reco
 }
 
 // holding says that the GPUs are being held, unless it has turned out that they cannot be.
-func (r *Reconciler) holding(lease *boursev1.GPULease, left time.Duration) reconcile.Result {
+func (r *Reconciler) holding(lease *boursev1.GPULease) reconcile.Result {
 	if lease.Status.End != nil {
 		return reconcile.Result{}
 	}
 	lease.Status.Namespace = space(lease)
 	kube.Waiting(lease, boursev1.LeaseAccepted, boursev1.ReasonHolding, "The GPUs are being held")
-	return reconcile.Result{RequeueAfter: left}
+	return reconcile.Result{RequeueAfter: lease.Spec.AcceptBy.Sub(r.Now())}
 }
 
 // tooLate refuses a lease whose GPUs were not held in time, in the words of the scheduler.
 func (r *Reconciler) tooLate(ctx context.Context, lease *boursev1.GPULease) error {
+	if _, err := r.program(ctx, lease); errors.Is(err, errNoProgram) {
+		r.decline(lease, boursev1.ReasonProgramMissing, "The market did not hand over in time what the lease runs")
+		return nil
+	}
 	state, err := r.state(ctx, lease)
 	if err != nil {
 		return err
@@ -97,7 +118,7 @@ func (r *Reconciler) decline(lease *boursev1.GPULease, reason, message string) {
 
 // hold makes the lease's namespace, its walls, and the pods that hold its GPUs, and returns the nodes once all are placed. A place that was
 // given up for another lease's workers is not kept.
-func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *boursev1.GPUPool) ([]string, bool, error) {
+func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *boursev1.GPUPool, program *boursev1.RayProgram) ([]string, bool, error) {
 	state, err := r.state(ctx, lease)
 	if err != nil {
 		return nil, false, err
@@ -114,7 +135,7 @@ func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *b
 		hosts, ok := ray.Hosts(state.Holders)
 		return hosts, ok, nil
 	}
-	plan := r.plan(lease)
+	plan := r.plan(lease, program)
 	plan.NodeSelector = pool.Spec.NodeSelector
 	if plan.Products, err = r.products(ctx, pool, lease.Spec.Model); err != nil || len(plan.Products) == 0 {
 		return nil, false, err
@@ -236,10 +257,8 @@ func termsRefusal(lease *boursev1.GPULease, own *boursev1.PoolTerms) string {
 		return fmt.Sprintf("The pool gives %d seconds of notice", own.NoticeSeconds)
 	case len(own.Buyers) > 0 && !slices.Contains(own.Buyers, lease.Spec.Buyer):
 		return fmt.Sprintf("The pool does not serve the buyer %s", lease.Spec.Buyer)
-	case !allowed(own.Images, lease.Spec.Ray.Image):
-		return fmt.Sprintf("The pool does not run the image %s", lease.Spec.Ray.Image)
 	}
-	return programRefusal(&lease.Spec.Ray)
+	return ""
 }
 
 func allowed(repositories []boursev1.ImageRepository, image string) bool {
@@ -250,19 +269,27 @@ func allowed(repositories []boursev1.ImageRepository, image string) bool {
 	return book.ImageAllowed(names, image)
 }
 
-// programRefusal checks what the API server of the hub should have refused, since a pod would gain by it here.
-func programRefusal(program *boursev1.RayProgram) string {
-	for _, variable := range program.Env {
+// programRefusal checks that the program is the one that the lease names, and what the API server of the hub should have refused, since a
+// pod would gain by it here. Everybody may read why, so it tells nothing of the program.
+func programRefusal(lease *boursev1.GPULease, program *boursev1.LeaseProgramSpec, images []boursev1.ImageRepository) string {
+	if differs := contract.Runs(lease, program.Salt, &program.Ray); differs != "" {
+		return "The lease " + differs
+	}
+	runs := &program.Ray
+	for _, variable := range runs.Env {
 		if ray.Reserved(variable.Name) {
-			return fmt.Sprintf("The variable %s is the operator's own", variable.Name)
+			return "The program sets a variable that is the operator's own"
 		}
 	}
-	for _, size := range []resource.Quantity{program.WorkerCPU, program.WorkerMemory, program.HeadCPU, program.HeadMemory} {
+	for _, size := range []resource.Quantity{runs.WorkerCPU, runs.WorkerMemory, runs.HeadCPU, runs.HeadMemory} {
 		if size.Sign() <= 0 {
 			return "The program's CPU and memory have no bounds"
 		}
 	}
-	return ray.Unsupported(program.Version)
+	if !allowed(images, runs.Image) {
+		return "The pool does not run the program's image"
+	}
+	return ray.Unsupported(runs.Version)
 }
 
 // moneyRefusal checks that the deposit covers the term, and that the escrow stays open for as long as the lease can last.

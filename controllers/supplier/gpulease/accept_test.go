@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -49,15 +48,10 @@ func TestRefusesTermsThatAreNotItsOwn(t *testing.T) {
 		}, "does not serve the buyer"},
 		"an image it does not run": {func(_ *boursev1.GPULease, p *boursev1.GPUPool) {
 			p.Spec.Terms.Images = []boursev1.ImageRepository{"acme/"}
-		}, "does not run the image"},
-		"an old Ray": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Ray.Version = "2.9.0" }, "token authentication"},
-		"a variable of the operator": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) {
-			l.Spec.Ray.Env = []boursev1.EnvVar{{Name: "NVIDIA_VISIBLE_DEVICES", Value: new("all")}}
-		}, "NVIDIA_VISIBLE_DEVICES"},
-		"memory without bounds": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Ray.HeadMemory = resource.Quantity{} }, "no bounds"},
-		"another wallet":        {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Supplier = builders.Address("thief") }, "instead of"},
-		"another escrow":        {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Escrow.ID = wrongID() }, "escrow"},
-		"a deposit for less":    {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Payment.Deposit-- }, "does not cover"},
+		}, "does not run the program's image"},
+		"another wallet":     {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Supplier = builders.Address("thief") }, "instead of"},
+		"another escrow":     {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Escrow.ID = wrongID() }, "escrow"},
+		"a deposit for less": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) { l.Spec.Payment.Deposit-- }, "does not cover"},
 		"an early refund": {func(l *boursev1.GPULease, _ *boursev1.GPUPool) {
 			l.Spec.Escrow.Deadline = metav1.NewTime(builders.Start.Add(time.Hour))
 		}, "refunded before"},

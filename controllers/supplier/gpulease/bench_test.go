@@ -49,14 +49,12 @@ type bench struct {
 	going  leaving       // pods that are being deleted
 }
 
-// newBench lets the test change the lease and the pool before anybody sees them.
+// newBench lets the test change the lease and the pool before anybody sees them. What the lease runs follows from how it is to end.
 func newBench(t *testing.T, change func(*boursev1.GPULease, *boursev1.GPUPool)) *bench {
 	t.Helper()
-	_, lease := builders.Leased(t, "train")
+	job, lease := builders.Leased(t, "train")
 	lease.Status = boursev1.GPULeaseStatus{}
 	lease.CreationTimestamp = metav1.NewTime(builders.Start)
-	lease.Spec.Ray.WorkerCPU, lease.Spec.Ray.WorkerMemory = resource.MustParse("4"), resource.MustParse("16Gi")
-	lease.Spec.Ray.HeadCPU, lease.Spec.Ray.HeadMemory = resource.MustParse("1"), resource.MustParse("4Gi")
 	pool := &boursev1.GPUPool{
 		ObjectMeta: metav1.ObjectMeta{Name: lease.Spec.Pool, Generation: 1},
 		Spec: boursev1.GPUPoolSpec{
@@ -75,11 +73,17 @@ func newBench(t *testing.T, change func(*boursev1.GPULease, *boursev1.GPUPool)) 
 	if change != nil {
 		change(lease, pool)
 	}
+	job.Spec.Ray.WorkerCPU, job.Spec.Ray.WorkerMemory = resource.MustParse("4"), resource.MustParse("16Gi")
+	job.Spec.Ray.HeadCPU, job.Spec.Ray.HeadMemory = resource.MustParse("1"), resource.MustParse("4Gi")
+	if lease.Spec.Ends == boursev1.EndsWithProgram {
+		job.Spec.Ray.Entrypoint, job.Spec.Ray.Program = "python /bourse/program.py", "print(1)"
+	}
+	program := builders.Program(job, lease)
 	market := builders.Market()
 	if lease.Spec.Payment.Arbiter == "" {
 		market.Spec.Arbitration = nil
 	}
-	hub := fakehub.New(t, nil, lease, pool, market, node("n1"), node("n2"))
+	hub := fakehub.New(t, nil, lease, program, pool, market, node("n1"), node("n2"))
 	return &bench{t: t, hub: hub, chain: on, lease: lease, wallet: builders.Wallet(builders.Supplier), going: leaving{}}
 }
 

@@ -59,9 +59,10 @@ type Reconciler struct {
 	Now           func() time.Time
 }
 
-// The supplier reads its leases, their vouchers and its pools, and builds what a lease needs in the supplier's cluster.
+// The supplier reads its leases, what they run, their vouchers and its pools, and builds what a lease needs in the supplier's cluster.
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases/status,verbs=patch
+// +kubebuilder:rbac:groups=bourse.dev,resources=leaseprograms,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=vouchers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=markets,verbs=get;list;watch
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpupools,verbs=get;list;watch
@@ -93,13 +94,14 @@ func over(lease *boursev1.GPULease) bool {
 	return kube.IsTrue(lease, boursev1.Succeeded) || kube.IsFalse(lease, boursev1.Succeeded)
 }
 
-// SetupWithManager watches leases and vouchers in the hub, and in the supplier's cluster the pods and Ray objects of leases, and what
+// SetupWithManager watches leases, what they run and vouchers in the hub, and in the supplier's cluster the pods and Ray objects of leases, and what
 // its pools are to do.
 func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error {
 	builder := ctrl.NewControllerManagedBy(mgr).
 		Named("supplier-gpulease").
 		For(&boursev1.GPULease{}).
 		WithOptions(kube.Money()).
+		Watches(&boursev1.LeaseProgram{}, &handler.EnqueueRequestForObject{}). // it has the lease's name
 		Watches(&boursev1.Voucher{}, handler.EnqueueRequestsFromMapFunc(r.leaseOfVoucher)).
 		WatchesRawSource(source.Kind(r.LocalCache, client.Object(&corev1.Pod{}), handler.EnqueueRequestsFromMapFunc(r.leaseOfPart))).
 		WatchesRawSource(source.Kind(r.LocalCache, client.Object(&boursev1.GPUPool{}), handler.EnqueueRequestsFromMapFunc(r.leasesOfPool),

@@ -5,6 +5,7 @@ package gpulease
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/contract"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/ray"
 )
@@ -56,7 +58,19 @@ func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state 
 		r.end(lease, taken(lease), boursev1.PartySupplier, r.Now(), message)
 		return nil
 	}
-	plan := r.plan(lease)
+	program, err := r.program(ctx, lease)
+	switch {
+	case errors.Is(err, errNoProgram): // it was here when the lease was accepted: it comes again, or the time to start runs out
+		r.tellRunning(lease, state)
+		return nil
+	case err != nil:
+		return err
+	}
+	if differs := contract.Runs(lease, program.Spec.Salt, &program.Spec.Ray); differs != "" {
+		r.end(lease, boursev1.EndFault, boursev1.PartyMarket, r.Now(), "The lease "+differs)
+		return nil
+	}
+	plan := r.plan(lease, &program.Spec.Ray)
 	plan.Hosts = hosts
 	plan.Token = rand.Text() // if the Secret is there already, its own stays
 	if err := r.create(ctx, plan.Objects()...); err != nil {
@@ -99,7 +113,7 @@ func (r *Reconciler) tellInterrupted(lease *boursev1.GPULease, reason, message s
 
 // running returns the lease's RayCluster or RayJob, and whether there is one.
 func (r *Reconciler) running(ctx context.Context, lease *boursev1.GPULease) (client.Object, bool, error) {
-	object := r.plan(lease).Empty()
+	object := ray.Empty(space(lease), lease.Spec.Ends == boursev1.EndsWithTerm)
 	err := r.Local.Get(ctx, client.ObjectKeyFromObject(object), object)
 	if apierrors.IsNotFound(err) {
 		return object, false, nil

@@ -106,7 +106,7 @@ func (b *bench) nothingLeft() {
 }
 
 func program(lease *boursev1.GPULease, _ *boursev1.GPUPool) {
-	lease.Spec.Ray.Entrypoint, lease.Spec.Ray.Program = "python /bourse/program.py", "print(1)"
+	lease.Spec.Ends = boursev1.EndsWithProgram
 }
 
 // finishProgram lets the lease's RayJob end.

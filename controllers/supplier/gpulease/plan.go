@@ -5,11 +5,13 @@ package gpulease
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -24,9 +26,25 @@ const labelMemory = "nvidia.com/gpu.memory"
 // space is the name of the lease's namespace in the supplier's cluster.
 func space(lease *boursev1.GPULease) string { return ray.LeaseSpace(lease.Name) }
 
-// plan says what the lease runs. It does not yet say where.
-func (r *Reconciler) plan(lease *boursev1.GPULease) ray.Plan {
-	program := lease.Spec.Ray
+// errNoProgram says that what the lease runs is not here.
+var errNoProgram = errors.New("the lease's program is not here")
+
+// program returns what the lease runs, as the market gave it to the supplier: errNoProgram while it has not. Whether it is what the lease
+// names is for the caller to see.
+func (r *Reconciler) program(ctx context.Context, lease *boursev1.GPULease) (*boursev1.LeaseProgram, error) {
+	var program boursev1.LeaseProgram
+	err := r.Hub.Get(ctx, client.ObjectKeyFromObject(lease), &program)
+	if apierrors.IsNotFound(err) {
+		return nil, errNoProgram
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get program: %w", err)
+	}
+	return &program, nil
+}
+
+// plan says how the lease runs its program. It does not yet say where.
+func (r *Reconciler) plan(lease *boursev1.GPULease, program *boursev1.RayProgram) ray.Plan {
 	priority := ray.PriorityInterruptible
 	if firm(lease) {
 		priority = ray.PriorityFirm

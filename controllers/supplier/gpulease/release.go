@@ -84,7 +84,7 @@ func (r *Reconciler) endInTime(lease *boursev1.GPULease, state ray.State) error 
 		return err
 	}
 	switch {
-	case over && lease.Spec.Ray.Entrypoint == "":
+	case over && lease.Spec.Ends == boursev1.EndsWithTerm:
 		r.end(lease, boursev1.EndTermReached, boursev1.PartyBuyer, r.Now(), "The cluster reached the end of its term")
 	case over:
 		r.end(lease, boursev1.EndJobFailed, boursev1.PartyBuyer, r.Now(), "The program ran past its term")
@@ -340,7 +340,7 @@ func endedWell(lease *boursev1.GPULease) bool {
 	case boursev1.EndCompleted, boursev1.EndTermReached:
 		return true
 	case boursev1.EndJobDeleted:
-		return lease.Spec.Ray.Entrypoint == "" && lease.Status.Usage != nil && number(lease.Status.Usage.GPUMilliseconds) > 0
+		return lease.Spec.Ends == boursev1.EndsWithTerm && lease.Status.Usage != nil && number(lease.Status.Usage.GPUMilliseconds) > 0
 	default:
 		return false
 	}

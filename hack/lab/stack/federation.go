@@ -70,9 +70,7 @@ func (l *Lab) startFederation(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	// A buyer's manager follows its leases in its suppliers' namespaces.
-	manager, err := l.installChart(ctx, Hub, "roles={market}", "join.readable={markets,vouchers,gpuleases}",
-		"gateway.enabled=true", "gateway.certificateSecretName="+gatewaySecret)
+	manager, err := l.installChart(ctx, Hub, "roles={market}", "gateway.enabled=true", "gateway.certificateSecretName="+gatewaySecret)
 	if err != nil {
 		return fmt.Errorf("install chart: %w", err)
 	}

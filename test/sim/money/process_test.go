@@ -187,6 +187,8 @@ func (w *world) concerned(obj client.Object) []item {
 	switch of := obj.(type) {
 	case *boursev1.GPULease:
 		name, watchers = of.Name, []role{buyer, supplier, market}
+	case *boursev1.LeaseProgram:
+		name, watchers = of.Name, []role{supplier}
 	case *boursev1.Voucher:
 		name, watchers = of.Spec.Lease.Name, []role{buyer, supplier}
 	default:

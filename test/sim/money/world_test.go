@@ -204,7 +204,8 @@ func (w *world) deal(name string, wrong bool) *deal {
 	job.Spec.Ray.WorkerCPU, job.Spec.Ray.WorkerMemory = resource.MustParse("4"), resource.MustParse("16Gi")
 	job.Spec.Ray.HeadCPU, job.Spec.Ray.HeadMemory = resource.MustParse("1"), resource.MustParse("4Gi")
 	spec := &lease.Spec
-	spec.Ray, spec.Workers, spec.PerWorker = job.Spec.Ray, job.Spec.GPUs.Workers, job.Spec.GPUs.PerWorker
+	spec.Workers, spec.PerWorker = job.Spec.GPUs.Workers, job.Spec.GPUs.PerWorker
+	program := builders.Program(job, lease)
 	spec.Terms.DurationSeconds = job.Spec.DurationSeconds
 	spec.Terms.PeriodSeconds = 45
 	spec.AcceptBy = metav1.NewTime(w.now.Add(3 * time.Minute))
@@ -232,6 +233,7 @@ func (w *world) deal(name string, wrong bool) *deal {
 	job.Status = status
 	w.must(w.live.Status().Update(w.ctx, job))
 	w.must(w.live.Create(w.ctx, lease))
+	w.must(w.live.Create(w.ctx, program))
 	return d
 }
 
