@@ -12,15 +12,16 @@ import (
 // A hub is guarded against its members as it comes; only a hub has members, and only one that is open has strangers.
 func TestAHubIsGuarded(t *testing.T) {
 	policies, market := []string{"bourse-member-leases", "bourse-member-objects"}, []string{"bourse-market"}
+	open := append([]string{"bourse-join-deletes"}, policies...)
 	cases := map[string]struct {
 		preset           string
 		more             []string
 		policies, levels []string
 	}{
 		"a hub as it comes":         {"hub", nil, policies, market},
-		"a hub that is open":        {"hub", joinable, policies, []string{"bourse-market", "bourse-members"}},
+		"a hub that is open":        {"hub", joinable, open, []string{"bourse-market", "bourse-members"}},
 		"without the policies":      {"hub", []string{"--set", "guard.admissionPolicy=false"}, nil, market},
-		"without the levels":        {"hub", append([]string{"--set", "guard.flowControl=false"}, joinable...), policies, nil},
+		"without the levels":        {"hub", append([]string{"--set", "guard.flowControl=false"}, joinable...), open, nil},
 		"a supplier by itself":      {"supplier", nil, nil, nil},
 		"a standalone market":       {"standalone", nil, policies, market},
 		"a buyer, whatever is said": {"buyer", joinable, nil, nil},

@@ -420,6 +420,35 @@ func TestTheGuardsBindMembersOnly(t *testing.T) {
 	}
 }
 
+// The join server may delete namespaces and Members, and no others than those of members that joined.
+func TestTheManagerDeletesWhatWasMadeForMembersOnly(t *testing.T) {
+	g := newGuarded(t)
+	config := rest.CopyConfig(apiServer)
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:bourse-system:bourse", Groups: []string{"system:masters"}}
+	manager, err := client.New(config, client.Options{Scheme: g.admin.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, labels := range map[string]map[string]string{
+		"an-administrators": nil, "a-members": {boursev1.LabelWallet: string(builders.Address("leaves"))}, "a-leases": {boursev1.LabelLease: "over"},
+	} {
+		g.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
+	}
+	for namespace, want := range map[string]bool{"an-administrators": false, "a-leases": false, "a-members": true} {
+		member := builders.Member(namespace)
+		g.create(member)
+		if err := manager.Delete(t.Context(), member); (err == nil) != want {
+			t.Errorf("delete a Member of %s: %v, want allowed %v", namespace, err, want)
+		}
+	}
+	for name, want := range map[string]bool{"kube-public": false, "an-administrators": false, "a-leases": true, "a-members": true} {
+		err := manager.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, client.DryRunAll)
+		if (err == nil) != want {
+			t.Errorf("delete the namespace %s: %v, want allowed %v", name, err, want)
+		}
+	}
+}
+
 // Each name under which an object is applied takes room in it, and nothing else bounds how many there are.
 func TestAMembersObjectHasFewFieldManagers(t *testing.T) {
 	g := newGuarded(t)
