@@ -17,6 +17,7 @@ import (
 	buyervoucher "github.com/bourse-dev/bourse/controllers/buyer/voucher"
 	"github.com/bourse-dev/bourse/controllers/market/computejob"
 	"github.com/bourse-dev/bourse/controllers/market/feeburn"
+	marketlease "github.com/bourse-dev/bourse/controllers/market/gpulease"
 	"github.com/bourse-dev/bourse/controllers/market/gpuoffer"
 	"github.com/bourse-dev/bourse/controllers/market/market"
 	"github.com/bourse-dev/bourse/controllers/market/member"
@@ -27,7 +28,9 @@ import (
 	memberstake "github.com/bourse-dev/bourse/controllers/member/stakeposition"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpulease"
 	"github.com/bourse-dev/bourse/controllers/supplier/gpupool"
+	suppliermarket "github.com/bourse-dev/bourse/controllers/supplier/market"
 	"github.com/bourse-dev/bourse/controllers/supplier/mockrental"
+	"github.com/bourse-dev/bourse/controllers/supplier/namespace"
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/gpunode"
 	"github.com/bourse-dev/bourse/internal/kube"
@@ -58,9 +61,12 @@ type Options struct {
 
 	// These are the role supplier's.
 	SupplierSigner  signer.Signer
-	SystemNamespace string   // the operator's own one in this cluster
-	HoldImage       string   // an image that only waits
-	RegistryCIDRs   []string // what leases may reach to load images and packages
+	SystemNamespace string                // the operator's own one in this cluster
+	HoldImage       string                // an image that only waits
+	RegistryCIDRs   []string              // what leases may reach to load images and packages
+	Tunnel          suppliermarket.Tunnel // nil where buyers see nothing of their leases but what the hub says
+	// NotMember says whether the hub has said that it does not know the supplier any more; nil where it is not asked.
+	NotMember func() bool
 
 	// These are the role buyer's.
 	BuyerSigner   signer.Signer
@@ -108,8 +114,9 @@ func (o Options) market() []controller {
 	hub, live, teller := o.Hub.GetClient(), o.Hub.GetAPIReader(), o.teller(o.Hub)
 	return []controller{
 		{"market", o.Hub, &market.Reconciler{Teller: teller, Hub: hub, Chain: o.Chain, Now: o.Now}},
-		{"member", o.Hub, &member.Reconciler{Teller: teller, Hub: hub, Access: o.Access, Now: o.Now}},
+		{"member", o.Hub, &member.Reconciler{Teller: teller, Hub: hub, Live: live, Access: o.Access, Now: o.Now}},
 		{"gpuoffer", o.Hub, &gpuoffer.Reconciler{Teller: teller, Hub: hub, Now: o.Now}},
+		{"gpulease", o.Hub, &marketlease.Reconciler{Hub: hub, Now: o.Now}},
 		{"computejob", o.Hub, &computejob.Reconciler{Teller: teller, Hub: hub, Live: live, Now: o.Now}},
 		{"voucher", o.Hub, &marketvoucher.Reconciler{Teller: teller, Hub: hub}},
 		{"settlement", o.Hub, &settlement.Reconciler{Teller: teller, Hub: hub, Live: live, Chain: o.Chain, Now: o.Now}},
@@ -124,11 +131,11 @@ func (o Options) market() []controller {
 }
 
 func (o Options) supplier() []controller {
-	return []controller{
+	list := []controller{
 		{"gpupool", o.Local, &gpupool.Reconciler{
 			Teller: o.teller(o.Local), Recorder: o.Local.GetEventRecorder(eventSource),
 			Local: o.Local.GetClient(), Hub: o.Hub.GetClient(), HubCache: o.Hub.GetCache(),
-			Namespace: o.MemberNamespace, System: o.SystemNamespace, Verified: gpunode.Verify, Now: o.Now,
+			Namespace: o.MemberNamespace, System: o.SystemNamespace, NotMember: o.NotMember, Verified: gpunode.Verify, Now: o.Now,
 		}},
 		{"mockrental", o.Local, &mockrental.Reconciler{
 			Local: o.Local.GetClient(), Recorder: o.Local.GetEventRecorder(eventSource), HoldImage: o.HoldImage, Now: o.Now,
@@ -137,9 +144,17 @@ func (o Options) supplier() []controller {
 			Teller: o.teller(o.Hub), Hub: o.Hub.GetClient(), Local: o.Local.GetClient(), LocalCache: o.Local.GetCache(),
 			Ledger:    gpulease.OnChain{Chain: o.Chain, Signer: o.SupplierSigner},
 			Wallet:    boursev1.SolanaAddress(o.SupplierSigner.PublicKey().String()),
-			Namespace: o.MemberNamespace, HoldImage: o.HoldImage, RegistryCIDRs: o.RegistryCIDRs, Now: o.Now,
+			Namespace: o.MemberNamespace, System: o.SystemNamespace, HoldImage: o.HoldImage, RegistryCIDRs: o.RegistryCIDRs, Now: o.Now,
+		}},
+		{"namespace", o.Local, &namespace.Reconciler{
+			Local: o.Local.GetClient(), Recorder: o.Local.GetEventRecorder(eventSource),
+			Hub: o.Hub.GetClient(), Live: o.Hub.GetAPIReader(), HubCache: o.Hub.GetCache(), Namespace: o.MemberNamespace, Now: o.Now,
 		}},
 	}
+	if o.Tunnel != nil {
+		list = append(list, controller{"market", o.Hub, &suppliermarket.Reconciler{Hub: o.Hub.GetClient(), Tunnel: o.Tunnel}})
+	}
+	return list
 }
 
 func (o Options) buyer() []controller {

@@ -34,8 +34,9 @@ func TestJobsAreMirroredIntoAnotherClusterOnly(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			o := Options{Local: here, Hub: tc.hub, BuyerSigner: builders.Wallet("buyer")}
-			var got []string
-			for _, one := range o.buyer() {
+			list := o.buyer()
+			got := make([]string, 0, len(list))
+			for _, one := range list {
 				got = append(got, one.kind)
 				if want := map[string]cluster.Cluster{"voucher": tc.hub, "computejob": here}[one.kind]; one.side != want {
 					t.Errorf("%s watches the wrong side", one.kind)

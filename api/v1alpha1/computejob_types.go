@@ -132,6 +132,13 @@ type Placement struct {
 	// +kubebuilder:validation:MaxItems=16
 	RegionPenalties []RegionPenalty `json:"regionPenalties,omitempty"`
 
+	// split says whether the job's workers may be split over several offers of one model where no one offer has room for all. Each part is a
+	// lease and a Ray cluster of its own that runs the same program, told which part it is; there are four at most, funded together or not
+	// at all, and when one ends badly all end.
+	// +optional
+	// +default="OnePool"
+	Split Split `json:"split,omitempty"`
+
 	// isolation is the least isolation that the job accepts.
 	// +optional
 	// +default="Container"
@@ -153,6 +160,21 @@ type Placement struct {
 	// +kubebuilder:validation:Maximum=100
 	MinReputationPercent *int32 `json:"minReputationPercent,omitempty"`
 }
+
+// Split says whether a job may be split over several offers.
+//
+// +kubebuilder:validation:Enum=OnePool;AcrossPools
+type Split string
+
+const (
+	// SplitOnePool is a job whose workers are in one offer, or nowhere.
+	SplitOnePool Split = "OnePool"
+	// SplitAcrossPools is a job whose workers may be in several offers.
+	SplitAcrossPools Split = "AcrossPools"
+)
+
+// MaxParts is how many parts a job may have: as many escrows as one transaction on chain can open.
+const MaxParts = 4
 
 // RegionPenalty is what the buyer would pay not to be in a region.
 type RegionPenalty struct {
@@ -266,12 +288,12 @@ type RayProgram struct {
 
 // EnvVar is an environment variable.
 type EnvVar struct {
-	// name is the variable's name; those that begin with RAY_ or NVIDIA_ are the operator's own.
+	// name is the variable's name; those that begin with RAY_, NVIDIA_ or BOURSE_PART are the operator's own.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_]*$`
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('RAY_') && !self.startsWith('NVIDIA_')",message="names that begin with RAY_ or NVIDIA_ are set by the operator"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('RAY_') && !self.startsWith('NVIDIA_') && !self.startsWith('BOURSE_PART')",message="names that begin with RAY_, NVIDIA_ or BOURSE_PART are set by the operator"
 	Name string `json:"name,omitempty"`
 	// value is the variable's value.
 	// +optional
@@ -289,11 +311,18 @@ type ComputeJobStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// lease is the contract that the job runs on.
+	// lease is the contract that the job runs on; of a job in parts, that of the first part.
 	// +optional
 	Lease *ObjectReference `json:"lease,omitempty"`
 
-	// offer names the offer that was matched.
+	// parts are the contracts of a job that was split over several offers, the first one among them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=2
+	// +kubebuilder:validation:MaxItems=4
+	Parts []JobPart `json:"parts,omitempty"`
+
+	// offer names the offer that was matched; of a job in parts, that of the first part.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -308,7 +337,7 @@ type ComputeJobStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	GPUs int32 `json:"gpus,omitempty"`
 
-	// priceUSD is the agreed price of one GPU for one hour, in US dollars.
+	// priceUSD is the agreed price of one GPU for one hour, in US dollars; of a job in parts, that of the first part.
 	// +optional
 	PriceUSD USDPrice `json:"priceUSD,omitempty"`
 
@@ -325,13 +354,38 @@ type ComputeJobStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	Attempts int32 `json:"attempts,omitempty"`
 
-	// usage is what the job used and paid so far.
+	// usage is what the job used and paid so far, in all its parts.
 	// +optional
 	Usage *JobUsage `json:"usage,omitempty"`
 
-	// notice says that the supplier takes the job's GPUs away, why, and until when they can be used.
+	// notice says that the supplier takes the job's GPUs away, why, and until when they can be used; of several, the soonest.
 	// +optional
 	Notice *LeaseNotice `json:"notice,omitempty"`
+}
+
+// JobPart is one part of a job that was split: some of its workers, on one offer.
+type JobPart struct {
+	// lease is the part's contract.
+	// +required
+	Lease ObjectReference `json:"lease,omitzero"`
+	// offer names the part's offer, in the namespace of its lease.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Offer string `json:"offer,omitempty"`
+	// workers is how many of the job's workers the part has.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=127
+	Workers int32 `json:"workers,omitempty"`
+	// priceUSD is the agreed price of one of the part's GPUs for one hour, in US dollars.
+	// +required
+	PriceUSD USDPrice `json:"priceUSD,omitempty"`
+	// score is the price that the part's offer counted as, in US dollars.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=24
+	Score string `json:"score,omitempty"`
 }
 
 // JobDecision is the record of a match.
@@ -358,15 +412,15 @@ type JobDecision struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Rejected string `json:"rejected,omitempty"`
-	// score is the price that the offer counted as, in US dollars: the lowest wins.
+	// score is the price that the offer counted as, in US dollars: the lowest wins. The scores of parts are with them.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=24
 	Score string `json:"score,omitempty"`
-	// by says what told the offer from the next.
+	// by says what told the offer, or the last part's, from the next.
 	// +required
 	By DecisionEdge `json:"by,omitempty"`
-	// next names the namespace and the offer that came after.
+	// next names the namespace and the offer that came after, or the best that is no part of the job.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=317
@@ -380,7 +434,7 @@ type JobDecision struct {
 
 // DecisionEdge is what told the best offer from the next.
 //
-// +kubebuilder:validation:Enum=Alone;Refusal;Score;Draw
+// +kubebuilder:validation:Enum=Alone;Refusal;Score;Draw;Room
 type DecisionEdge string
 
 const (
@@ -392,6 +446,8 @@ const (
 	EdgeScore DecisionEdge = "Score"
 	// EdgeDraw says that the scores are equal, and a draw decided.
 	EdgeDraw DecisionEdge = "Draw"
+	// EdgeRoom says that the next one has less room than any part of the job.
+	EdgeRoom DecisionEdge = "Room"
 )
 
 // JobUsage is what a job used and paid.

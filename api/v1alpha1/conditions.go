@@ -34,8 +34,16 @@ const (
 	ReasonMintRefused = "MintRefused"
 )
 
-// The reasons of a Member's Ready.
+// MemberConnected is True while the member's managers are seen in the hub. Nothing depends on it; a member whose managers never said
+// that they are there does not have it.
+const MemberConnected = "Connected"
+
+// The reasons of a Member's conditions.
 const (
+	// ReasonSeen (Connected) says that every manager was seen within the last minutes.
+	ReasonSeen = "Seen"
+	// ReasonNotSeen (Connected, Unknown) says that a manager was not; the message says of which role.
+	ReasonNotSeen = "NotSeen"
 	// ReasonAdmitted says that the member may take part.
 	ReasonAdmitted = "Admitted"
 	// ReasonWalletTaken says that another namespace holds the same wallet.
@@ -44,6 +52,21 @@ const (
 	ReasonWalletInvalid = "WalletInvalid"
 	// ReasonSuspended says that the market's admin has suspended the member.
 	ReasonSuspended = "Suspended"
+	// ReasonLeaving says that the member leaves: what it has is matched no more.
+	ReasonLeaving = "Leaving"
+)
+
+// MemberSettled is True once nothing of a member that leaves is open any more, and Unknown until then. Others do not have it.
+const MemberSettled = "Settled"
+
+// The reasons of a Member's Settled.
+const (
+	// ReasonLeasesOpen waits for the leases that status.leaving counts.
+	ReasonLeasesOpen = "LeasesOpen"
+	// ReasonNothingOpen says that the member is being removed.
+	ReasonNothingOpen = "NothingOpen"
+	// ReasonKept says that nothing is open, and that the Member stays so that the wallet stays suspended.
+	ReasonKept = "Kept"
 )
 
 // The conditions of a GPUPool besides Ready.
@@ -102,6 +125,10 @@ const (
 	ReasonDeviceFault = "DeviceFault"
 	// ReasonNoMember (Advertised, Ready, and a job's Mirrored) says that the member's namespace in the hub has no admitted Member.
 	ReasonNoMember = "NoMember"
+	// ReasonMemberLeaving (Advertised, Ready) says that the supplier leaves the hub: nothing new is sold, and leases that run go on.
+	ReasonMemberLeaving = "MemberLeaving"
+	// ReasonNotMember (Advertised, Ready) says that the hub does not know the supplier any more.
+	ReasonNotMember = "NotMember"
 	// ReasonSelling (Ready) says that the pool is discovered and advertised.
 	ReasonSelling = "Selling"
 )
@@ -312,6 +339,8 @@ const (
 	EndNotAccepted = "NotAccepted"
 	// EndNotFunded: the buyer did not deposit in time.
 	EndNotFunded = "NotFunded"
+	// EndPartEnded: another part of the job ended badly or was not accepted, so that the market ended this one.
+	EndPartEnded = "PartEnded"
 	// EndTakenBack: the supplier took an interruptible lease back.
 	EndTakenBack = "TakenBack"
 	// EndBreached: the supplier took a firm lease away, which it had promised not to do.
@@ -322,6 +351,8 @@ const (
 	EndUnpaid = "Unpaid"
 	// EndInterrupted: the workers were not ready for too much of the time, in many short breaks.
 	EndInterrupted = "Interrupted"
+	// EndSupplierLeft: the supplier left the market before the lease was over.
+	EndSupplierLeft = "SupplierLeft"
 	// EndFault: the lease could not go on; the message says why.
 	EndFault = "Fault"
 )

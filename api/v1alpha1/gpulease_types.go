@@ -10,6 +10,10 @@ type GPULeaseSpec struct {
 	// +required
 	Job JobReference `json:"job,omitzero"`
 
+	// part says which part of the job the lease is; absent where it is the whole job.
+	// +optional
+	Part *LeasePart `json:"part,omitempty"`
+
 	// offer names the GPUOffer in the lease's namespace.
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -77,7 +81,7 @@ type GPULeaseSpec struct {
 
 	// endReason says why the state is Ended.
 	// +optional
-	// +kubebuilder:validation:Enum=JobDeleted;NotAccepted;NotFunded
+	// +kubebuilder:validation:Enum=JobDeleted;NotAccepted;NotFunded;PartEnded;SupplierLeft
 	EndReason string `json:"endReason,omitempty"`
 }
 
@@ -122,6 +126,22 @@ type JobReference struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	UID string `json:"uid,omitempty"`
+}
+
+// LeasePart is one of several leases of one job, which are funded together or not at all.
+//
+// +kubebuilder:validation:XValidation:rule="self.index < self.of",message="index counts from 0 up to of, which is not one of them",fieldPath=".index"
+type LeasePart struct {
+	// index is the part's number, from 0.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=3
+	Index *int32 `json:"index,omitempty"`
+	// of is how many parts the job has.
+	// +required
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=4
+	Of int32 `json:"of,omitempty"`
 }
 
 // LeaseTerms are a lease's agreed terms.
@@ -407,7 +427,7 @@ const (
 type LeaseEnd struct {
 	// reason is one of a closed list.
 	// +required
-	// +kubebuilder:validation:Enum=Completed;TermReached;JobDeleted;JobFailed;NotAccepted;NotFunded;TakenBack;Breached;StartTimeout;Unpaid;Interrupted;Fault
+	// +kubebuilder:validation:Enum=Completed;TermReached;JobDeleted;JobFailed;NotAccepted;NotFunded;PartEnded;TakenBack;Breached;StartTimeout;Unpaid;Interrupted;SupplierLeft;Fault
 	Reason string `json:"reason,omitempty"`
 	// party is who brought the end about.
 	// +required
@@ -451,6 +471,7 @@ type LeaseEnd struct {
 // +kubebuilder:selectablefield:JSONPath=`.spec.supplier`
 // +kubebuilder:validation:XValidation:rule="self.spec.job == oldSelf.spec.job && self.spec.offer == oldSelf.spec.offer && self.spec.pool == oldSelf.spec.pool && self.spec.buyer == oldSelf.spec.buyer && self.spec.supplier == oldSelf.spec.supplier && self.spec.model == oldSelf.spec.model && self.spec.workers == oldSelf.spec.workers && self.spec.perWorker == oldSelf.spec.perWorker && self.spec.acceptBy == oldSelf.spec.acceptBy",message="spec is immutable: only state and endReason may change",fieldPath=".spec"
 // +kubebuilder:validation:XValidation:rule="self.spec.terms == oldSelf.spec.terms && self.spec.payment == oldSelf.spec.payment && self.spec.escrow == oldSelf.spec.escrow && self.spec.programSHA256 == oldSelf.spec.programSHA256 && self.spec.ends == oldSelf.spec.ends",message="spec is immutable: only state and endReason may change",fieldPath=".spec"
+// +kubebuilder:validation:XValidation:rule="has(self.spec.part) == has(oldSelf.spec.part) && (!has(self.spec.part) || self.spec.part == oldSelf.spec.part)",message="spec is immutable: only state and endReason may change",fieldPath=".spec"
 // +kubebuilder:validation:XValidation:rule="self.spec.state == oldSelf.spec.state || oldSelf.spec.state == 'Active'",message="an ended lease stays ended",fieldPath=".spec.state"
 // +kubebuilder:validation:XValidation:rule="(self.spec.state == 'Ended') == has(self.spec.endReason)",message="endReason is set exactly when state is Ended",fieldPath=".spec.endReason"
 type GPULease struct {

@@ -5,6 +5,22 @@ package v1alpha1
 // LabelLease is on everything in a supplier's cluster that belongs to a lease; its value is the lease's name, cut where a label ends.
 const LabelLease = "bourse.dev/lease"
 
+// Annotations of a lease's namespace in a supplier's cluster, for when the hub has the lease no more.
+const (
+	// AnnotationHubNamespace is the namespace in the hub that the lease is in.
+	AnnotationHubNamespace = "bourse.dev/hub-namespace"
+	// AnnotationGivenUp is when nothing of the lease is waited for any more, in the form of RFC 3339.
+	AnnotationGivenUp = "bourse.dev/given-up"
+)
+
+// FinalizerRelease keeps a GPULease until its pods are gone and its escrow is settled. The supplier gives it up an hour after the escrow's
+// deadline, when the buyer can be refunded without it, and the market an hour later for a supplier that is gone.
+const FinalizerRelease = "bourse.dev/release"
+
+// FinalizerStakeJournal keeps a StakePosition until no transaction of it can be on its way: as long as its member looks after that, and an
+// hour if it is gone, when the blocks that any of them names are long forgotten.
+const FinalizerStakeJournal = "bourse.dev/stake-journal"
+
 // Labels of a GPULease that name its job; each value is cut where a label ends. Selectors use them; the truth is spec.job.
 const (
 	// LabelJobUID is the job's UID.
@@ -33,6 +49,9 @@ func (p *GPUPool) Recycling() bool {
 
 // LabelWallet is on a namespace that the join server made; its value is the wallet of the member that it is for.
 const LabelWallet = "bourse.dev/wallet"
+
+// LabelPresence is on the Leases by which members' managers say in the hub that they are there; its value is the manager's role.
+const LabelPresence = "bourse.dev/presence"
 
 // What a job of the hub that is a copy of one in a buyer's own cluster says of its original.
 const (

@@ -57,6 +57,27 @@ type MarketSpec struct {
 	// nobody else need. Without it, there are only the prices that suppliers state.
 	// +optional
 	PriceIndex *MarketPriceIndex `json:"priceIndex,omitempty"`
+
+	// gateway is where buyers see logs and dashboards of their jobs. Suppliers open tunnels to it for that. Without it, nobody sees them from
+	// outside of the supplier's cluster.
+	// +optional
+	Gateway *MarketGateway `json:"gateway,omitempty"`
+}
+
+// MarketGateway is where a market's gateway is, and how it is known.
+type MarketGateway struct {
+	// url is where members reach the gateway, such as https://gateway.example:9445.
+	// +required
+	// +kubebuilder:validation:MinLength=9
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^https://[A-Za-z0-9.\-\[\]:]+/?$`
+	URL string `json:"url,omitempty"`
+	// caBundle are the certificates, in PEM, that the gateway is known by. Without them, it is known by the system's.
+	// +optional
+	// +kubebuilder:validation:MinLength=54
+	// +kubebuilder:validation:MaxLength=16384
+	// +kubebuilder:validation:XValidation:rule="self.contains('-----BEGIN CERTIFICATE-----') && self.contains('-----END CERTIFICATE-----')",message="caBundle must be certificates in PEM"
+	CABundle string `json:"caBundle,omitempty"`
 }
 
 // MarketFees are fees in basis points: hundredths of a percent.

@@ -42,7 +42,34 @@ type MemberSpec struct {
 	// +optional
 	// +default="Active"
 	State MemberState `json:"state,omitempty"`
+
+	// leave says that the member leaves the hub, because its wallet has signed that; the join server writes it, and takes it back when the
+	// wallet joins again. An admin may set it for a member that did not join.
+	// +optional
+	Leave *MemberLeave `json:"leave,omitempty"`
 }
+
+// MemberLeave is how a member leaves.
+type MemberLeave struct {
+	// since is when the hub was told.
+	// +required
+	Since metav1.Time `json:"since,omitzero"`
+	// mode says whether leases that run go on to their end. It never goes back from AtOnce.
+	// +required
+	Mode LeaveMode `json:"mode,omitempty"`
+}
+
+// LeaveMode says what becomes of the leases of a member that leaves.
+//
+// +kubebuilder:validation:Enum=WhenSettled;AtOnce
+type LeaveMode string
+
+const (
+	// LeaveWhenSettled lets them go on to their end, and the member is gone when all are settled.
+	LeaveWhenSettled LeaveMode = "WhenSettled"
+	// LeaveAtOnce ends them now: those that the member supplies as its own fault, and those of its jobs as if it had deleted the jobs.
+	LeaveAtOnce LeaveMode = "AtOnce"
+)
 
 // MemberRole is what a member joins for.
 //
@@ -80,6 +107,25 @@ type MemberStatus struct {
 	// reputation is what the leases of the member's GPUs say of it. It is absent until somebody leases from the member.
 	// +optional
 	Reputation *MemberReputation `json:"reputation,omitempty"`
+
+	// leaving is what a member that leaves still has open.
+	// +optional
+	Leaving *MemberLeaving `json:"leaving,omitempty"`
+}
+
+// MemberLeaving is what still keeps a member that leaves.
+type MemberLeaving struct {
+	// supplied is how many leases of its GPUs are not settled.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Supplied *int32 `json:"supplied,omitempty"`
+	// bought is how many leases of its jobs are not settled.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Bought *int32 `json:"bought,omitempty"`
+	// until is when the last of them is given up at the latest; absent when there is none.
+	// +optional
+	Until *metav1.Time `json:"until,omitempty"`
 }
 
 // MemberReputation is what a supplier's history says of it. docs/reputation.md has the formula.
@@ -161,12 +207,15 @@ const (
 // +kubebuilder:printcolumn:name="Wallet",type=string,JSONPath=`.spec.wallet`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Connected",type=string,JSONPath=`.status.conditions[?(@.type=="Connected")].status`
 // +kubebuilder:printcolumn:name="Reputation",type=string,JSONPath=`.status.reputation.score`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Leaves-By",type=string,priority=1,JSONPath=`.status.leaving.until`
 // +kubebuilder:printcolumn:name="Standing",type=string,priority=1,JSONPath=`.status.reputation.standing`
 // +kubebuilder:printcolumn:name="Name-Shown",type=string,priority=1,JSONPath=`.spec.displayName`
 // +kubebuilder:selectablefield:JSONPath=`.spec.wallet`
 // +kubebuilder:validation:XValidation:rule="self.spec.wallet == oldSelf.spec.wallet",message="spec.wallet is immutable: a wallet is a member's identity",fieldPath=".spec.wallet"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.leave) || !has(oldSelf.spec.leave) || oldSelf.spec.leave.mode != 'AtOnce' || self.spec.leave.mode == 'AtOnce'",message="what was ended at once cannot be taken back: take spec.leave away to stay",fieldPath=".spec.leave.mode"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name == 'member'",message="a namespace holds one Member, and it is called member"
 type Member struct {
 	metav1.TypeMeta `json:",inline"`

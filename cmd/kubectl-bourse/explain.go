@@ -14,6 +14,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/book"
+	"github.com/bourse-dev/bourse/internal/listing"
 )
 
 const explainLong = `Says of every offer in the market whether a job could have it now, and if not, each rule that stands against it.
@@ -47,12 +48,11 @@ func newExplain(hub *hubFlags, now func() time.Time) *cobra.Command {
 func (q *question) explain(to io.Writer, most int) error {
 	decision := q.book.Judge(&q.demand)
 	if matched := meta.FindStatusCondition(q.job.Status.Conditions, boursev1.JobMatched); matched != nil && q.job.Status.Lease != nil {
-		fmt.Fprintf(to, "Job %s has lease %s of %s: %s.\nAs the market is now, without that lease:\n\n",
-			q.job.Name, q.job.Status.Lease.Name, q.job.Status.Lease.Namespace, strings.TrimSuffix(matched.Message, "."))
+		fmt.Fprintf(to, "Job %s has %s: %s.\nAs the market is now, without that:\n\n", q.job.Name, leases(q.job), strings.TrimSuffix(matched.Message, "."))
 	}
 	verdict := decision.Explain()
-	if won := decision.Won(); won != nil {
-		verdict = "The job would get " + won.Name + ": " + verdict
+	if decision.Won() != nil {
+		verdict = "The job would get " + gets(&decision) + ": " + verdict
 	}
 	fmt.Fprintf(to, "%s.\n\n", verdict)
 	verdicts := q.book.Survey(&q.demand)
@@ -71,6 +71,16 @@ func (q *question) explain(to io.Writer, most int) error {
 		return errNo
 	}
 	return nil
+}
+
+// leases names the job's leases.
+func leases(job *boursev1.ComputeJob) string {
+	parts := listing.Parts(job)
+	names := make([]string, len(parts))
+	for i, part := range parts {
+		names[i] = fmt.Sprintf("lease %s of %s", part.Lease.Name, part.Lease.Namespace)
+	}
+	return strings.Join(names, ", ")
 }
 
 // verdictOf says in a few words what an offer is to the job.

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -29,6 +30,19 @@ func (f *hubFlags) add(to *pflag.FlagSet) {
 
 // open returns a client of the hub, and the namespace that is meant.
 func (f *hubFlags) open() (client.Client, string, error) {
+	config, namespace, err := f.load()
+	if err != nil {
+		return nil, "", err
+	}
+	hub, err := client.New(config, client.Options{Scheme: newScheme()})
+	if err != nil {
+		return nil, "", fmt.Errorf("reach hub: %w", err)
+	}
+	return hub, namespace, nil
+}
+
+// load returns the access to the hub, and the namespace that is meant.
+func (f *hubFlags) load() (*rest.Config, string, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = f.kubeconfig
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: f.context}
@@ -42,11 +56,7 @@ func (f *hubFlags) open() (client.Client, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("read kubeconfig: %w", err)
 	}
-	hub, err := client.New(config, client.Options{Scheme: newScheme()})
-	if err != nil {
-		return nil, "", fmt.Errorf("reach hub: %w", err)
-	}
-	return hub, namespace, nil
+	return config, namespace, nil
 }
 
 func newScheme() *runtime.Scheme {

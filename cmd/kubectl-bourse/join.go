@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -27,9 +28,33 @@ import (
 // delegateFor is a day less than the longest time, since clocks differ.
 const delegateFor = join.MaxDelegation - 24*time.Hour
 
+// hubAddress is where a hub's join server is.
+type hubAddress struct{ hub, authority string }
+
+func (h *hubAddress) add(flags *pflag.FlagSet) {
+	flags.StringVar(&h.hub, "hub", "", "URL of the hub's join server, such as https://join.example")
+	flags.StringVar(&h.authority, "hub-ca", "", "file with the certificates that it is known by (default the system's)")
+}
+
+func (h *hubAddress) client() (*joinhttp.Client, error) {
+	var authority []byte
+	if h.authority != "" {
+		var err error
+		if authority, err = os.ReadFile(h.authority); err != nil {
+			return nil, fmt.Errorf("--hub-ca: %w", err)
+		}
+	}
+	hub, err := joinhttp.NewClient(h.hub, authority)
+	if err != nil {
+		return nil, fmt.Errorf("--hub: %w", err)
+	}
+	return hub, nil
+}
+
 // joinCommand joins a hub.
 type joinCommand struct {
-	hub, authority  string
+	hubAddress
+
 	wallet, agent   string
 	name            string
 	roles           []string
@@ -55,8 +80,7 @@ harmless, and changes the agent.`,
 		RunE: c.execute,
 	}
 	flags := command.Flags()
-	flags.StringVar(&c.hub, "hub", "", "URL of the hub's join server, such as https://join.example")
-	flags.StringVar(&c.authority, "hub-ca", "", "file with the certificates that it is known by (default the system's)")
+	c.add(flags)
 	flags.StringVar(&c.wallet, "wallet", "", "key file of your wallet, as solana-keygen writes it")
 	flags.StringVar(&c.agent, "agent-key", "agent.json", "key file of the agent that renews your access; it is made if there is none")
 	flags.StringVar(&c.name, "display-name", "", "how you wish to be called")
@@ -134,21 +158,6 @@ func openAgent(path string) (*signer.Keypair, error) {
 		return signer.NewFile(path)
 	}
 	return agent, err
-}
-
-func (c *joinCommand) client() (*joinhttp.Client, error) {
-	var authority []byte
-	if c.authority != "" {
-		var err error
-		if authority, err = os.ReadFile(c.authority); err != nil {
-			return nil, fmt.Errorf("--hub-ca: %w", err)
-		}
-	}
-	hub, err := joinhttp.NewClient(c.hub, authority)
-	if err != nil {
-		return nil, fmt.Errorf("--hub: %w", err)
-	}
-	return hub, nil
 }
 
 // claim is what the wallet signs.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/pem"
@@ -16,7 +17,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/bourse-dev/bourse/internal/chain"
@@ -29,8 +30,19 @@ const hubToken = "secret-token-of-the-hub"
 
 // admitter lets everybody in, or says why not.
 type admitter struct {
-	claims []join.Claim
-	err    error
+	claims     []join.Claim
+	err        error
+	departures []join.Departure // one for each claim to leave; then the wallet has left
+}
+
+func (a *admitter) Leave(_ context.Context, claim join.Claim) (join.Departure, error) {
+	a.claims = append(a.claims, claim)
+	if a.err != nil || len(a.departures) == 0 {
+		return join.Departure{}, cmp.Or(a.err, join.Refuse(join.NotMember, "The wallet has left"))
+	}
+	next := a.departures[0]
+	a.departures = a.departures[1:]
+	return next, nil
 }
 
 func (a *admitter) Admit(_ context.Context, claim join.Claim) (join.Access, error) {
@@ -118,7 +130,7 @@ func TestJoinWritesAKubeconfig(t *testing.T) {
 		Version: join.Version, Kind: join.Join, Hub: strings.TrimPrefix(b.url, "https://"), Network: join.Network{7}, Wallet: join.Key(b.wallet),
 		Agent: join.Key(agent.PublicKey()), Challenge: got.Challenge, Cluster: "uid-1", Roles: []join.Role{join.Supplier}, Name: "Fjord GPU", Until: got.Until,
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("claim (-want +got):\n%s", diff)
 	}
 	for _, part := range []string{" s  got a challenge", " s  signed with the wallet " + b.wallet.String(), " s  joined: namespace member-1", " s  wrote "} {

@@ -80,6 +80,58 @@ The job would get oslo-dc/h100: the cheapest of 2 that fit, at 1.85 USD per GPU-
 	}
 }
 
+// wide is a job of four workers that may be split, and small an offer with room for two of them.
+func wide() *boursev1.ComputeJob {
+	job := builders.Job("train")
+	job.Spec.GPUs.Workers, job.Spec.Bid.BudgetUSD, job.Spec.Placement.Split = 4, "40", boursev1.SplitAcrossPools
+	return job
+}
+
+func small(supplier, price string) *boursev1.GPUOffer {
+	offer := priced(supplier, "h100", price, "eu-north")
+	offer.Spec.Shapes = []boursev1.NodeShape{{FreeGPUs: 8, Nodes: 1}}
+	return offer
+}
+
+func TestAQuoteOfAJobThatMayBeSplit(t *testing.T) {
+	market := file(t, builders.Market(), builders.Member("oslo-dc"), builders.Member("rome-dc"), builders.Member("lima-dc"),
+		small("oslo-dc", "1.85"), small("rome-dc", "1.90"), small("lima-dc", "1.95"), wide())
+	code, stdout, stderr := ask(t, "quote", "train", "--from", market)
+	want := `3 offers of 3 fit job train: 4 × 4 GPUs for 1h0m0s, paid in IO, at most 2 USD per GPU-hour.
+
+WORKERS   OFFER          MODEL   REGION     USD/H   COUNTS AS   FREE   DEPOSIT
+2         oslo-dc/h100   h100    eu-north   1.85    2.775       8      14.837 IO
+2         rome-dc/h100   h100    eu-north   1.90    2.85        8      15.238 IO
+0         lima-dc/h100   h100    eu-north   1.95    2.925       8      none
+
+The job would get 2 of its workers on oslo-dc/h100 and 2 of its workers on rome-dc/h100: ` +
+		`the first of 2 of 3 that fit, which have room for the job together, at 1.85 to 1.90 USD per GPU-hour.
+`
+	if diff := cmp.Diff(want, stdout); diff != "" || code != 0 || stderr != "" {
+		t.Errorf("code %d, %s (-want +got):\n%s", code, stderr, diff)
+	}
+}
+
+func TestAReplayOfAJobInParts(t *testing.T) {
+	offers := []client.Object{small("oslo-dc", "1.85"), small("rome-dc", "1.90"), small("lima-dc", "1.95")}
+	job := decided(t, wide(), offers...)
+	for i, supplier := range []string{"oslo-dc", "rome-dc"} {
+		job.Status.Parts = append(job.Status.Parts, boursev1.JobPart{
+			Lease: boursev1.ObjectReference{Namespace: supplier, Name: listing.LeaseName(job, 1, i)}, Offer: "h100", Workers: 2,
+			PriceUSD: []boursev1.USDPrice{"1.85", "1.90"}[i], Score: []string{"3.70", "3.80"}[i], // nobody is a member, so nobody has a reputation
+		})
+	}
+	code, stdout, stderr := ask(t, "replay", "-f", file(t, job), "--from", file(t, offers...))
+	if code != 0 || stderr != "" || !strings.Contains(stdout, "was given 2 workers on offer oslo-dc/h100, 2 workers on offer rome-dc/h100 at") ||
+		!strings.Contains(stdout, "the same offer") {
+		t.Errorf("code %d, %s:\n%s", code, stderr, stdout)
+	}
+	job.Status.Parts[1].Workers = 1
+	if code, stdout, _ = ask(t, "replay", "-f", file(t, job), "--from", file(t, offers...)); code != exitNo || !strings.Contains(stdout, "winners: the record has") {
+		t.Errorf("with another split: code %d:\n%s", code, stdout)
+	}
+}
+
 func TestAnExplanationNamesEachRuleThatAnOfferBreaks(t *testing.T) {
 	job := builders.Job("train")
 	job.Spec.Placement.Regions = []boursev1.Region{"eu-north"}
@@ -113,7 +165,7 @@ func TestWhatLeasesHoldIsTakenFromTheOffers(t *testing.T) {
 }
 
 // decided is a job that the market has matched on the objects.
-func decided(t *testing.T, objects ...client.Object) *boursev1.ComputeJob {
+func decided(t *testing.T, job *boursev1.ComputeJob, objects ...client.Object) *boursev1.ComputeJob {
 	t.Helper()
 	text, err := os.ReadFile(file(t, objects...))
 	if err != nil {
@@ -123,12 +175,13 @@ func decided(t *testing.T, objects ...client.Object) *boursev1.ComputeJob {
 	if err := market.Parse(text); err != nil {
 		t.Fatal(err)
 	}
-	job, _ := builders.Leased(t, "train")
+	leased, _ := builders.Leased(t, "train")
+	job.Status = leased.Status
 	b, err := market.Book(job.UID, builders.Start)
 	if err != nil {
 		t.Fatal(err)
 	}
-	demand, err := listing.Demand(job, "", "", builders.Start)
+	demand, err := listing.Demand(job, "", nil, builders.Start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +193,7 @@ func decided(t *testing.T, objects ...client.Object) *boursev1.ComputeJob {
 
 func TestAReplayAgreesUntilAnInputIsAnother(t *testing.T) {
 	cheap, dear := priced("oslo-dc", "h100", "1.85", "eu-north"), priced("rome-dc", "h100", "1.90", "eu-south")
-	job := decided(t, cheap, dear)
+	job := decided(t, builders.Job("train"), cheap, dear)
 	code, stdout, stderr := ask(t, "replay", "-f", file(t, job), "--from", file(t, cheap, dear))
 	if code != 0 || stderr != "" || !strings.Contains(stdout, "the same offer, for the same reason") {
 		t.Errorf("code %d, %s:\n%s", code, stderr, stdout)
@@ -160,7 +213,7 @@ func TestAReplayAgreesUntilAnInputIsAnother(t *testing.T) {
 }
 
 func TestARecordSurvivesTheStatus(t *testing.T) {
-	job := decided(t, priced("oslo-dc", "h100", "1.85", "eu-north"), priced("rome-dc", "h100", "1.90", "eu-south"))
+	job := decided(t, builders.Job("train"), priced("oslo-dc", "h100", "1.85", "eu-north"), priced("rome-dc", "h100", "1.90", "eu-south"))
 	record, err := listing.Record(job)
 	if err != nil {
 		t.Fatal(err)

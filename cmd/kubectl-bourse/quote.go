@@ -5,12 +5,14 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/book"
 	"github.com/bourse-dev/bourse/internal/listing"
 )
 
@@ -61,11 +63,20 @@ func (q *question) quote(to io.Writer, most int) error {
 		return errNo
 	}
 	table := tabwriter.NewWriter(to, 0, 0, 3, ' ', 0)
+	split := q.demand.Parts > 1
+	if split {
+		fmt.Fprint(table, "WORKERS\t")
+	}
 	fmt.Fprintln(table, "OFFER\tMODEL\tREGION\tUSD/H\tCOUNTS AS\tFREE\tDEPOSIT")
 	verdicts := q.book.Survey(&q.demand)
 	for _, v := range verdicts[:min(most, decision.Fit)] {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n",
-			v.Offer.Name, v.Offer.Model, v.Offer.Region, v.Offer.Price, v.Score, v.Offer.Free(), q.deposit(boursev1.USDPrice(v.Offer.Price.String())))
+		workers := spec.GPUs.Workers
+		if split {
+			workers = share(&decision, v.Offer)
+			fmt.Fprintf(table, "%d\t", workers)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", v.Offer.Name, v.Offer.Model, v.Offer.Region, v.Offer.Price, v.Score,
+			v.Offer.Free(), q.deposit(workers, boursev1.USDPrice(v.Offer.Price.String())))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -73,12 +84,38 @@ func (q *question) quote(to io.Writer, most int) error {
 	if more := decision.Fit - most; more > 0 {
 		fmt.Fprintf(to, "and %d more\n", more)
 	}
-	_, err := fmt.Fprintf(to, "\nThe job would get %s: %s.\n", decision.Won().Name, decision.Explain())
+	_, err := fmt.Fprintf(to, "\nThe job would get %s: %s.\n", gets(&decision), decision.Explain())
 	return err
 }
 
-// deposit is what the buyer deposits for the whole term at a price, fees and all; what is not used comes back.
-func (q *question) deposit(price boursev1.USDPrice) string {
+// share is how many of the job's workers an offer would have.
+func share(decision *book.Decision, offer *book.Offer) int32 {
+	for _, fill := range decision.Fills {
+		if fill.Offer.Name == offer.Name {
+			return int32(fill.Workers) //nolint:gosec // at most the job's
+		}
+	}
+	return 0
+}
+
+// gets names the offers that a job would get, with its workers on each if there are several.
+func gets(decision *book.Decision) string {
+	if len(decision.Fills) == 1 {
+		return decision.Won().Name
+	}
+	names := make([]string, len(decision.Fills))
+	for i, fill := range decision.Fills {
+		names[i] = fmt.Sprintf("%d of its workers on %s", fill.Workers, fill.Offer.Name)
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
+
+// deposit is what the buyer deposits for so many workers for the whole term at a price, fees and all; what is not used comes back.
+func (q *question) deposit(workers int32, price boursev1.USDPrice) string {
+	if workers == 0 {
+		return "none"
+	}
 	market := q.market.Market()
 	if market == nil {
 		return "no market is ready"
@@ -87,7 +124,7 @@ func (q *question) deposit(price boursev1.USDPrice) string {
 	if token == nil {
 		return fmt.Sprintf("the market does not take %s", q.job.Spec.Bid.Token)
 	}
-	priced, err := listing.QuoteFor(q.job, market, token, price)
+	priced, err := listing.QuoteFor(q.job, workers, market, token, price)
 	if err != nil {
 		return err.Error()
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,10 +60,9 @@ func (q *question) replay(to io.Writer) error {
 	if err != nil {
 		return err
 	}
-	won := record.Winners[0]
-	fmt.Fprintf(to, "Job %s was given offer %s at %s, by version %d of the formula.\n", q.job.Name, won.Offer, record.At.Format(time.RFC3339), record.Formula)
+	fmt.Fprintf(to, "Job %s was given %s at %s, by version %d of the formula.\n", q.job.Name, given(&record), record.At.Format(time.RFC3339), record.Formula)
 	fmt.Fprintf(to, "  demand    %s\n  book      %s\n  offers    %d, rejected: %s\n  score     %s, decided by %s\n",
-		record.Demand, record.Book, record.Offers, orNone(record.Rejected), won.Score, record.By)
+		record.Demand, record.Book, record.Offers, orNone(record.Rejected), scores(&record), record.By)
 	if record.Next != "" {
 		fmt.Fprintf(to, "  next      %s, score %s\n", record.Next, record.NextScore)
 	}
@@ -77,6 +77,26 @@ func (q *question) replay(to io.Writer) error {
 		fmt.Fprintf(to, "  %s\n", difference)
 	}
 	return errNo
+}
+
+// given names the offers of a record, with the workers on each if there are several.
+func given(record *book.Record) string {
+	if len(record.Winners) == 1 {
+		return "offer " + record.Winners[0].Offer
+	}
+	names := make([]string, len(record.Winners))
+	for i, won := range record.Winners {
+		names[i] = fmt.Sprintf("%d workers on offer %s", won.Workers, won.Offer)
+	}
+	return strings.Join(names, ", ")
+}
+
+func scores(record *book.Record) string {
+	texts := make([]string, len(record.Winners))
+	for i, won := range record.Winners {
+		texts[i] = won.Score.String()
+	}
+	return strings.Join(texts, ", ")
 }
 
 func orNone(text string) string {

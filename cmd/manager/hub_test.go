@@ -57,7 +57,7 @@ func (s *kindServer) ServeHTTP(writer http.ResponseWriter, request *http.Request
 	switch request.URL.Path {
 	case "/apis/bourse.dev/v1alpha1":
 		var kinds []string
-		for _, kind := range []string{"ComputeJob", "GPULease", "GPUOffer", "Member", "StakePosition", "Voucher"} {
+		for _, kind := range []string{"ComputeJob", "GPULease", "GPUOffer", "LeaseProgram", "Member", "StakePosition", "Voucher"} {
 			kinds = append(kinds, fmt.Sprintf(`{"name":"%ss","namespaced":true,"kind":"%s","verbs":["get"]}`, strings.ToLower(kind), kind))
 		}
 		fmt.Fprintf(writer, `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"bourse.dev/v1alpha1","resources":[%s]}`, strings.Join(kinds, ","))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
-	certutil "k8s.io/client-go/util/cert"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
@@ -26,6 +26,7 @@ import (
 	"github.com/bourse-dev/bourse/internal/hubjoin"
 	"github.com/bourse-dev/bourse/internal/join"
 	"github.com/bourse-dev/bourse/internal/joinhttp"
+	"github.com/bourse-dev/bourse/internal/metrics"
 )
 
 // Bounds of a token's life. The API server makes none that is shorter.
@@ -43,6 +44,7 @@ type joinOptions struct {
 	selfSigned     bool
 	hubURL, hubCA  string
 	tokensLifetime time.Duration
+	minStake       uint
 }
 
 func (j *joinOptions) addFlags(fs *flag.FlagSet) {
@@ -53,13 +55,15 @@ func (j *joinOptions) addFlags(fs *flag.FlagSet) {
 	fs.StringVar(&j.hubURL, "join-hub-url", "", "`URL` of the hub's API server as members reach it; default: as this manager does")
 	fs.StringVar(&j.hubCA, "join-hub-ca", "",
 		"`file` with the certificates that members know it by; default: those that this manager knows it by")
+	fs.UintVar(&j.minStake, "join-min-stake", 0,
+		"how many whole tokens of the market's spec.stake a wallet must have bonded in its own pool to become a member; default: none")
 	fs.DurationVar(&j.tokensLifetime, "join-token-lifetime", longestToken, "how long a member's token is good, from 10m to 1h")
 }
 
 // check returns what is wrong with the flags.
 func (j *joinOptions) check(roles controllers.Roles) error {
 	if j.address == "" {
-		if j.url+j.certificates+j.hubURL+j.hubCA != "" || j.selfSigned {
+		if j.url+j.certificates+j.hubURL+j.hubCA != "" || j.selfSigned || j.minStake > 0 {
 			return errors.New("the flags --join-… go with --join-address: give it too, such as --join-address=:9444")
 		}
 		return nil
@@ -79,6 +83,9 @@ func (j *joinOptions) check(roles controllers.Roles) error {
 	}
 	if j.tokensLifetime < shortestToken || j.tokensLifetime > longestToken {
 		problems = append(problems, fmt.Errorf("--join-token-lifetime must be from %s to %s", shortestToken, longestToken))
+	}
+	if j.minStake > math.MaxUint32 {
+		problems = append(problems, fmt.Errorf("--join-min-stake must be at most %d", uint32(math.MaxUint32)))
 	}
 	return errors.Join(problems...)
 }
@@ -101,11 +108,12 @@ func (j *joinOptions) open(setup *controllers.Options, mgr ctrl.Manager, hub clu
 	}
 	members := hubjoin.New(hubjoin.Options{
 		Client: hub.GetClient(), Live: hub.GetAPIReader(), Server: server, CA: authorities, Lifetime: j.tokensLifetime, Now: setup.Now,
+		Stake: hubjoin.StakeRule{Least: uint32(j.minStake), Chain: setup.Chain}, //nolint:gosec // checked with the flags
 	})
 	setup.Access = members
 	runs := &joinServer{
 		options: *j, members: members, certificate: certificate, network: setup.Chain.GenesisHash,
-		log: mgr.GetLogger().WithName("join"), now: setup.Now,
+		log: mgr.GetLogger().WithName("join"), now: setup.Now, told: setup.Metrics,
 	}
 	if err := errors.Join(mgr.Add(certificate), mgr.Add(runs)); err != nil {
 		return fmt.Errorf("add join server: %w", err)
@@ -133,22 +141,14 @@ func (j *joinOptions) hubAccess(config *rest.Config) (server string, authorities
 
 // makeCertificate makes a certificate for the host of the URL if there is none and that is wanted.
 func (j *joinOptions) makeCertificate() error {
-	path := filepath.Join(j.certificates, "tls.crt")
-	if _, err := os.Stat(path); !j.selfSigned || err == nil {
+	if !j.selfSigned {
 		return nil
 	}
 	address, err := url.Parse(j.url)
 	if err != nil {
 		return fmt.Errorf("--join-url: %w", err)
 	}
-	certificate, key, err := certutil.GenerateSelfSignedCertKey(address.Hostname(), nil, nil)
-	if err != nil {
-		return fmt.Errorf("make certificate: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(j.certificates, "tls.key"), key, 0o600); err != nil {
-		return fmt.Errorf("--join-self-signed: %w", err)
-	}
-	if err := os.WriteFile(path, certificate, 0o644); err != nil { //nolint:gosec // a certificate is for everybody
+	if err := selfSign(j.certificates, address.Hostname()); err != nil {
 		return fmt.Errorf("--join-self-signed: %w", err)
 	}
 	return nil
@@ -163,6 +163,7 @@ type joinServer struct {
 	network     func(ctx context.Context) (chain.Hash, error)
 	log         logr.Logger
 	now         func() time.Time
+	told        *metrics.Metrics
 }
 
 // NeedLeaderElection says no.
@@ -187,7 +188,9 @@ func (s *joinServer) Start(ctx context.Context) error {
 		return fmt.Errorf("--join-address: %w", err)
 	}
 	s.log.Info("Opened the hub to those who join", "address", listener.Addr().String(), "hub", hub, "network", network.String())
-	return joinhttp.NewServer(gate, s.members, s.log, s.now).Serve(ctx, listener, s.certificate.GetCertificate)
+	server := joinhttp.NewServer(gate, s.members, s.log, s.now)
+	server.Observe = s.told.JoinRequest
+	return server.Serve(ctx, listener, s.certificate.GetCertificate)
 }
 
 // askNetwork asks until the chain answers or the context ends.

@@ -12,9 +12,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/controllers"
 	"github.com/bourse-dev/bourse/internal/signer"
 )
@@ -97,6 +101,31 @@ func TestAManagerThatJoinedHasOneWallet(t *testing.T) {
 	}
 }
 
+// A hub has the heartbeats of kubelets by the thousand; a market wants those of its members' managers.
+func TestAMarketReadsNoOtherLeasesThanThoseOfItsMembers(t *testing.T) {
+	leaseOf := func(objects map[client.Object]cache.ByObject) cache.ByObject {
+		for kind, of := range objects {
+			if _, lease := kind.(*coordinationv1.Lease); lease {
+				return of
+			}
+		}
+		t.Fatal("all are read")
+		return cache.ByObject{}
+	}
+	market, supplier := options{roles: controllers.Roles{controllers.Market}}, options{roles: controllers.Roles{controllers.Supplier}}
+	kubelets, member := labels.Set{}, labels.Set{boursev1.LabelPresence: "supplier"}
+	own := leaseOf(managerOptions(market, nil, "bourse-system").Cache.ByObject).Namespaces
+	if selector := own[cache.AllNamespaces].LabelSelector; len(own) != 2 || selector.Matches(kubelets) || !selector.Matches(member) {
+		t.Errorf("a market reads %v", own)
+	}
+	if selector := leaseOf(ownOnly(market)).Label; selector.Matches(kubelets) || !selector.Matches(member) {
+		t.Errorf("a market in another cluster reads %v", selector)
+	}
+	if own := leaseOf(managerOptions(supplier, nil, "bourse-system").Cache.ByObject).Namespaces; len(own) != 1 {
+		t.Errorf("a supplier reads %v", own)
+	}
+}
+
 func TestAMembersManagerReadsWhatItIsAPartyOf(t *testing.T) {
 	const own, promised, rented = "member-1", "all where spec.lease.namespace=member-1", "all where spec.job.namespace=member-1"
 	scoped := func(leases, vouchers string) map[string]string {
@@ -115,7 +144,7 @@ func TestAMembersManagerReadsWhatItIsAPartyOf(t *testing.T) {
 		"a buyer":                  {controllers.Roles{buyer}, true, scoped(rented, own)},
 		"a buyer by kubeconfig":    {controllers.Roles{buyer}, false, scoped(rented, own)},
 		"both":                     {controllers.Roles{supplier, buyer}, true, scoped(rented+", "+own, promised+", "+own)},
-		"a market elsewhere":       {controllers.Roles{controllers.Market, supplier, buyer}, false, map[string]string{}},
+		"a market elsewhere":       {controllers.Roles{controllers.Market, supplier, buyer}, false, map[string]string{"*v1.Lease": "all where bourse.dev/presence"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -136,6 +165,9 @@ func TestAMembersManagerReadsWhatItIsAPartyOf(t *testing.T) {
 
 // where says which namespaces a kind is read in, and which objects there.
 func where(of cache.ByObject) string {
+	if of.Label != nil {
+		return "all where " + of.Label.String()
+	}
 	places := make([]string, 0, len(of.Namespaces))
 	for namespace, config := range of.Namespaces {
 		place := namespace

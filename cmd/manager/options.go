@@ -28,6 +28,7 @@ type options struct {
 	jobNamespaces                 []string
 	join                          joinOptions
 	hubJoin                       hubJoinOptions
+	gateway                       gatewayOptions
 	chainRPC                      []string
 	chainQuorum                   int
 	chainTimeout                  time.Duration
@@ -110,6 +111,7 @@ func (o *options) addHubFlags(fs *flag.FlagSet) {
 	})
 	o.join.addFlags(fs)
 	o.hubJoin.addFlags(fs)
+	o.gateway.addFlags(fs)
 }
 
 // addWalletFlags adds the flags about keys and about what is signed with them.
@@ -148,7 +150,7 @@ func (o *options) addChainFlags(fs *flag.FlagSet) {
 // check returns everything that is wrong, one line each.
 func (o options) check() error {
 	problems := []error{
-		o.checkChain(), o.checkMember(), o.join.check(o.roles), o.hubJoin.check(o),
+		o.checkChain(), o.checkMember(), o.join.check(o.roles), o.hubJoin.check(o), o.gateway.check(o.roles),
 		o.checkWallets(), o.treasury.check(o.roles), o.checkMetrics(),
 	}
 	if o.holdImage == "" && o.roles.Has(controllers.Supplier) {

@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
-	"sigs.k8s.io/controller-runtime/pkg/config"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -91,6 +91,9 @@ func addHub(ctx context.Context, mgr ctrl.Manager, o options, setup controllers.
 	if err != nil {
 		return err
 	}
+	if far.keeper != nil {
+		setup.NotMember = far.keeper.NotMember
+	}
 	far.begin = func(ctx context.Context, hub cluster.Cluster, namespace string) error {
 		return begin(ctx, mgr, o, setup, hub, namespace)
 	}
@@ -106,7 +109,13 @@ func addHub(ctx context.Context, mgr ctrl.Manager, o options, setup controllers.
 // begin adds the controllers, and what else works in the hub.
 func begin(ctx context.Context, mgr ctrl.Manager, o options, setup controllers.Options, hub cluster.Cluster, namespace string) error {
 	setup.Hub, setup.MemberNamespace = hub, namespace
-	if err := o.join.open(&setup, mgr, hub); err != nil {
+	if err := errors.Join(o.join.open(&setup, mgr, hub), o.gateway.open(&setup, mgr, hub), o.gateway.dial(&setup, mgr, hub)); err != nil {
+		return err
+	}
+	if o.roles.Has(controllers.Market) {
+		metrics.CollectMembers(ctrlmetrics.Registry, membersOf(ctx, hub.GetClient()))
+	}
+	if err := showPresence(mgr, hub, o, namespace, setup.Now); err != nil {
 		return err
 	}
 	return controllers.Setup(ctx, mgr, setup)
@@ -145,9 +154,13 @@ func fileConfig(flagName, path string) (*rest.Config, error) {
 
 func managerOptions(o options, scheme *runtime.Scheme, namespace string) ctrl.Options {
 	caches := cacheOptions()
-	// Leases of other namespaces are the heartbeats of kubelets, by the thousand.
-	caches.ByObject = map[client.Object]cache.ByObject{&coordinationv1.Lease{}: {Namespaces: map[string]cache.Config{namespace: {}}}}
-	var waits config.Controller
+	// Leases of other namespaces are the heartbeats of kubelets, by the thousand, but for those of members' managers.
+	leases := map[string]cache.Config{namespace: {}}
+	if o.roles.Has(controllers.Market) {
+		leases[cache.AllNamespaces] = cache.Config{LabelSelector: presences()}
+	}
+	caches.ByObject = map[client.Object]cache.ByObject{&coordinationv1.Lease{}: {Namespaces: leases}}
+	var waits ctrlconfig.Controller
 	if o.remote() {
 		waits.CacheSyncTimeout = fillWithin
 	}
@@ -194,7 +207,7 @@ func metricsOptions(o options) metricsserver.Options {
 // read it keeps what the member is a party of: a supplier the vouchers for its own leases, and a buyer the leases of its own jobs.
 func ownOnly(o options) map[client.Object]cache.ByObject {
 	if o.roles.Has(controllers.Market) {
-		return nil
+		return map[client.Object]cache.ByObject{&coordinationv1.Lease{}: {Label: presences()}}
 	}
 	own := cache.ByObject{Namespaces: map[string]cache.Config{o.memberNamespace: {}}}
 	scoped := map[client.Object]cache.ByObject{

@@ -125,7 +125,7 @@ func BenchmarkBook(b *testing.B) {
 	b.Run("split-64-workers-of-8", func(b *testing.B) {
 		each(b, jobsOf(1024, rng, func(rng *rand.Rand) *Demand {
 			d := typicalJob(rng)
-			d.Workers, d.PerWorker, d.Split = 64, 8, true
+			d.Workers, d.PerWorker, d.Parts = 64, 8, 64
 			return d
 		}), match)
 	})

@@ -207,7 +207,7 @@ func log2(n int) int { return bits.Len(uint(n)) - 1 }
 // classesFor returns, as a bit set, the classes that can hold an offer for the demand.
 func classesFor(d *Demand) uint64 {
 	total := d.PerWorker
-	if !d.Split {
+	if !d.split() {
 		total *= d.Workers
 	}
 	if d.PerWorker < 1 || total < 1 {

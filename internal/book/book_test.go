@@ -60,7 +60,7 @@ func (w *twin) fits(d *Demand, o *Offer) bool {
 		o.Egress >= d.Egress && o.Shortest <= d.Duration && o.Longest >= d.Duration &&
 		(o.Until.IsZero() || !o.Until.Before(d.At.Add(d.Start).Add(d.Duration))) && !o.Unstaked && o.Reputation >= d.MinReputation &&
 		(len(o.Buyers) == 0 || slices.Index(o.Buyers, d.Buyer) >= 0) && (len(o.Allowed) == 0 || slices.Index(o.Allowed, d.Image) >= 0) &&
-		o.Price <= d.MaxPrice && (d.Affordable == 0 || o.Price <= d.Affordable) && (slots >= d.Workers || d.Split && slots > 0)
+		o.Price <= d.MaxPrice && (d.Affordable == 0 || o.Price <= d.Affordable) && (slots >= d.Workers || d.Parts > 1 && slots > 0)
 }
 
 // score is the formula in whole numbers of any size.
@@ -125,8 +125,7 @@ type twinFill struct {
 
 // match sorts everything that fits.
 func (w *twin) match(d *Demand) []twinFill {
-	if !d.Split {
-		fills, _ := w.gather(d, "", d.Workers)
+	if fills, _ := w.gather(d, "", 1); fills != nil || d.Parts < 2 {
 		return fills
 	}
 	var names []string
@@ -139,13 +138,14 @@ func (w *twin) match(d *Demand) []twinFill {
 	var best []twinFill
 	var least *big.Int
 	for _, name := range names {
-		if fills, sum := w.gather(d, name, 1); fills != nil && (least == nil || sum.Cmp(least) < 0) {
+		if fills, sum := w.gather(d, name, d.Parts); fills != nil && (least == nil || sum.Cmp(least) < 0) {
 			best, least = fills, sum
 		}
 	}
 	return best
 }
 
+// gather tries every beginning of the offers in their order, the shortest first: whether those of it with the most room have room for all.
 func (w *twin) gather(d *Demand, model string, most int) ([]twinFill, *big.Int) {
 	type entry struct {
 		offer Offer
@@ -157,7 +157,7 @@ func (w *twin) gather(d *Demand, model string, most int) ([]twinFill, *big.Int) 
 	s := newScorer(d)
 	for _, o := range w.snapshot() {
 		if w.fits(d, &o) && (model == "" || o.Model == model) {
-			all = append(all, entry{o, w.score(d, &o), o.Name == d.Refused, s.draw(hashOf(o.Name), o.Free())})
+			all = append(all, entry{o, w.score(d, &o), slices.Contains(d.Refused, o.Name), s.draw(hashOf(o.Name), o.Free())})
 		}
 	}
 	slices.SortFunc(all, func(a, b entry) int {
@@ -178,25 +178,28 @@ func (w *twin) gather(d *Demand, model string, most int) ([]twinFill, *big.Int) 
 		}
 		return 1
 	})
-	var fills []twinFill
-	sum := new(big.Int)
-	left := d.Workers
-	for _, e := range all {
+	roomOf := func(e *entry) int { return min(d.Workers, e.offer.Slots(d.PerWorker)) }
+	for length := 1; length <= len(all); length++ {
+		places := make([]int, length)
+		for i := range places {
+			places[i] = i
+		}
+		slices.SortStableFunc(places, func(a, b int) int { return roomOf(&all[b]) - roomOf(&all[a]) })
+		places = places[:min(most, length)]
+		slices.Sort(places)
+		var fills []twinFill
+		sum, left := new(big.Int), d.Workers
+		for _, at := range places {
+			workers := min(left, roomOf(&all[at]))
+			fills = append(fills, twinFill{all[at].offer.Name, workers, all[at].score})
+			sum.Add(sum, new(big.Int).Mul(new(big.Int).SetUint64(all[at].score), big.NewInt(int64(workers))))
+			left -= workers
+		}
 		if left == 0 {
-			break
+			return fills, sum
 		}
-		workers := min(left, e.offer.Slots(d.PerWorker))
-		if workers < most && !d.Split {
-			continue
-		}
-		fills = append(fills, twinFill{e.offer.Name, workers, e.score})
-		sum.Add(sum, new(big.Int).Mul(new(big.Int).SetUint64(e.score), big.NewInt(int64(workers))))
-		left -= workers
 	}
-	if left > 0 {
-		return nil, nil
-	}
-	return fills, sum
+	return nil, nil
 }
 
 // pair is a book and its twin, to which the same things happen.
@@ -243,7 +246,7 @@ func (p *pair) step() (matched bool) {
 	d := randomDemand(p.rng)
 	d.At = p.now
 	if p.rng.IntN(4) == 0 {
-		d.Refused = name
+		d.Refused = []string{name, "nobody"}
 	}
 	fills := p.book.Match(d, nil)
 	got := make([]twinFill, 0, len(fills))

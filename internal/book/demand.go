@@ -58,7 +58,7 @@ type Demand struct {
 	MinMemoryMiB  int           // the least memory of one GPU
 	Workers       int           // the size of the gang, at least 1
 	PerWorker     int           // GPUs of each worker, on one node, at least 1
-	Split         bool          // the workers may stand in several offers of one model
+	Parts         int           // in how many offers of one model the workers may stand at most; in one only, when it is less than 2
 	Token         string        // what the job is paid in
 	MaxPrice      money.USD     // the highest price of one GPU for one hour
 	Affordable    money.USD     // the highest price that the budget covers for all GPUs and the whole term; 0 says that any is
@@ -73,7 +73,7 @@ type Demand struct {
 	Buyer         string        // who asks, as suppliers name those whom they serve
 	Image         string        // what the workers run
 	Weights       Weights       // what counts besides the price, and how much
-	Refused       string        // the offer that refused this job last ranks behind every other; may be empty
+	Refused       []string      // the offers that refused this job last rank behind every other
 }
 
 // Model is a GPU model that a job accepts.
@@ -178,6 +178,9 @@ func (o *Offer) largest() int {
 	}
 	return most
 }
+
+// split says whether the workers may stand in several offers.
+func (d *Demand) split() bool { return d.Parts > 1 }
 
 // room returns how many of the demand's workers the offer can place, at most all of them.
 func (o *Offer) room(d *Demand) int { return max(0, min(d.Workers, o.Slots(d.PerWorker))) }

@@ -148,13 +148,14 @@ func digestOffer(o *Offer) Digest {
 // Digest returns the digest of everything that the demand asks.
 func (d *Demand) Digest() Digest {
 	var h hasher
-	h.texts(d.UID, d.Token, d.Tier, d.Image, d.Buyer, d.Refused)
+	h.texts(d.UID, d.Token, d.Tier, d.Image, d.Buyer)
 	//nolint:gosec // bits count here, not values
-	h.numbers(uint64(d.MinMemoryMiB), uint64(d.Workers), uint64(d.PerWorker), flag(d.Split), uint64(d.MaxPrice), uint64(d.Affordable),
+	h.numbers(uint64(d.MinMemoryMiB), uint64(d.Workers), uint64(d.PerWorker), uint64(d.Parts), uint64(d.MaxPrice), uint64(d.Affordable),
 		uint64(d.Isolation), uint64(d.Egress), uint64(d.Duration), uint64(d.Start), uint64(d.MinReputation),
 		uint64(d.Weights.Reputation), uint64(d.Weights.Packing), uint64(d.Weights.Cache))
 	h.times(d.At)
 	h.list(d.Regions)
+	h.list(d.Refused)
 	h.numbers(uint64(len(d.Models)))
 	for _, m := range d.Models {
 		h.texts(m.Name)

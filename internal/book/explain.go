@@ -29,13 +29,21 @@ func (d *Decision) explain() string {
 	case d.Empty():
 		return fmt.Sprintf("The market has no offer that is valid: %s not renewed by their suppliers", isAre(d.Offers))
 	case d.Fit > 0:
-		return fmt.Sprintf("The %s together have room for %d of %s%s",
-			plural(d.Fit, "offer that fits", "offers that fit"), d.Placed, plural(d.demand.Workers, "worker", "workers"), d.rejected())
+		return d.tooFew() + d.rejected()
 	case d.Fix == nil:
 		return fmt.Sprintf("None of %s fits%s", plural(d.Offers, "offer", "offers"), d.rejected())
 	default:
 		return d.nearest() + d.rejected()
 	}
+}
+
+// tooFew says how much of a gang that may be split finds room.
+func (d *Decision) tooFew() string {
+	workers := plural(d.demand.Workers, "worker", "workers")
+	if d.Fit > d.demand.Parts {
+		return fmt.Sprintf("Of the %d offers that fit, no %d together have room for more than %d of %s", d.Fit, d.demand.Parts, d.Placed, workers)
+	}
+	return fmt.Sprintf("The %s together have room for %d of %s", plural(d.Fit, "offer that fits", "offers that fit"), d.Placed, workers)
 }
 
 // why says what told the winner from the rest.
@@ -44,15 +52,17 @@ func (d *Decision) why() string {
 	price := won.Price.String() + " USD per GPU-hour"
 	switch {
 	case len(d.Fills) > 1:
-		return fmt.Sprintf("the best of %d that fit, with %d more for the rest of the gang, at %s and up", d.Fit, len(d.Fills)-1, price)
-	case d.Fit == 1:
+		return d.shared()
+	case d.among == 1 && d.Fit > 1:
+		return fmt.Sprintf("the only one of %d that fit with room for the whole job, at %s", d.Fit, price)
+	case d.among == 1:
 		return "the only offer that fits, at " + price
 	case d.By == ByRefusal:
-		return fmt.Sprintf("the best of %d that fit and did not refuse before, at %s", d.Fit-1, price)
+		return fmt.Sprintf("the best of %d that fit and did not refuse before, at %s", d.willing, price)
 	case d.By == ByDraw:
-		return fmt.Sprintf("drawn among the best of %d that fit, at %s", d.Fit, price)
+		return fmt.Sprintf("drawn among the best of %d that fit, at %s", d.among, price)
 	case won.Price == d.cheapest.offer.Price:
-		return fmt.Sprintf("the cheapest of %d that fit, at %s", d.Fit, price)
+		return fmt.Sprintf("the cheapest of %d that fit, at %s", d.among, price)
 	default:
 		merits := d.merits(won, d.cheapest.offer)
 		outweigh := "outweigh"
@@ -60,8 +70,22 @@ func (d *Decision) why() string {
 			outweigh = "outweighs"
 		}
 		return fmt.Sprintf("the best of %d that fit, at %s: its %s %s the cheapest, at %s",
-			d.Fit, price, enumerate(merits), outweigh, d.cheapest.offer.Price)
+			d.among, price, enumerate(merits), outweigh, d.cheapest.offer.Price)
 	}
+}
+
+// shared says at what prices several offers have the gang together.
+func (d *Decision) shared() string {
+	low, high := d.Fills[0].Offer.Price, d.Fills[0].Offer.Price
+	for i := range d.Fills {
+		low, high = min(low, d.Fills[i].Offer.Price), max(high, d.Fills[i].Offer.Price)
+	}
+	price := low.String()
+	if low != high {
+		price += " to " + high.String()
+	}
+	return fmt.Sprintf("the first of %d of %d that fit, which have room for the job together, at %s USD per GPU-hour",
+		len(d.Fills), d.among, price)
 }
 
 // merits names what the first offer has that the second, which is cheaper, lacks.

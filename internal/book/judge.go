@@ -16,14 +16,16 @@ type Decision struct {
 	Offers    int            // how many offers there were
 	Fit       int            // how many of them met every rule
 	Rejected  [ruleCount]int // how many offers each rule rejected: every offer counts for the first rule that it breaks
-	By        Edge           // what told the first fill from what came after
-	Next      string         // the offer that came after; empty when there was none
+	By        Edge           // what told the fills from the next offer
+	Next      string         // the best offer that got nothing, of those that the fills were chosen among; empty when there was none
 	NextScore uint64
 	Placed    int  // how many workers of a gang that may be split found a place, at most
 	Fix       *Fix // the nearest change that would find an offer; nil with a winner or without offers
 
 	demand   *Demand
-	cheapest ranked // the cheapest offer that met every rule, the best of several
+	among    int    // how many offers the fills were chosen among
+	willing  int    // how many of them did not refuse the job last
+	cheapest ranked // the cheapest of them, the best of several
 }
 
 // Edge is what told the best offer from the next.
@@ -36,11 +38,12 @@ const (
 	ByRefusal             // the next one refused the job last
 	ByScore               // its score is lower
 	ByDraw                // the scores are equal
+	ByRoom                // its score may be lower, but it has less room than any part of the gang
 )
 
 // String names the edge.
 func (e Edge) String() string {
-	return nameOf(uint8(e), "Nothing", "Alone", "Refusal", "Score", "Draw")
+	return nameOf(uint8(e), "Nothing", "Alone", "Refusal", "Score", "Draw", "Room")
 }
 
 // Won returns the first fill's offer, or nil.
@@ -104,24 +107,47 @@ func (d *Decision) settle(fit []ranked) {
 		return
 	}
 	fit = inTurn(d.demand, fit)
-	if d.demand.Split {
-		fit = d.splitAmong(fit)
+	of := slices.DeleteFunc(slices.Clone(fit), func(one ranked) bool { return one.offer.room(d.demand) < d.demand.Workers })
+	switch {
+	case len(of) > 0:
+		d.Fills = []Fill{{Offer: of[0].offer, Workers: d.demand.Workers, Score: of[0].score}}
+	case d.demand.split():
+		of = d.splitAmong(fit)
 	}
-	if len(fit) == 0 {
+	if len(of) == 0 {
 		return
 	}
-	if !d.demand.Split {
-		d.Fills = []Fill{{Offer: fit[0].offer, Workers: d.demand.Workers, Score: fit[0].score}}
-	}
-	d.cheapest = fit[0]
-	for i := range fit {
-		if fit[i].offer.Price < d.cheapest.offer.Price && !d.refused(fit[i].offer) {
-			d.cheapest = fit[i]
+	d.among, d.cheapest = len(of), of[0]
+	for i := range of {
+		if d.refused(of[i].offer) {
+			continue
+		}
+		d.willing++
+		if of[i].offer.Price < d.cheapest.offer.Price {
+			d.cheapest = of[i]
 		}
 	}
+	d.edge(of)
+}
+
+// edge says what told the fills from the best offer that got nothing.
+func (d *Decision) edge(of []ranked) {
 	d.By = Alone
-	if len(fit) > 1 {
-		d.compare(&fit[0], &fit[1])
+	last := 0 // the place of the last fill
+	for i := range of {
+		if of[i].offer == d.Fills[len(d.Fills)-1].Offer {
+			last = i
+		}
+	}
+	for i := range of {
+		if slices.ContainsFunc(d.Fills, func(fill Fill) bool { return fill.Offer == of[i].offer }) {
+			continue
+		}
+		d.compare(&of[last], &of[i])
+		if i < last {
+			d.By = ByRoom
+		}
+		return
 	}
 }
 
@@ -149,7 +175,9 @@ func (d *Decision) compare(best, next *ranked) {
 // refused says whether the offer refused the job last.
 func (d *Decision) refused(o *Offer) bool { return d.demand.refusedBy(o) }
 
-func (d *Demand) refusedBy(o *Offer) bool { return d.Refused != "" && d.Refused == o.Name }
+func (d *Demand) refusedBy(o *Offer) bool {
+	return len(d.Refused) > 0 && slices.Contains(d.Refused, o.Name)
+}
 
 // splitAmong fills the gang from the offers of one model, and returns those of it; none when no model has room for the whole gang.
 func (d *Decision) splitAmong(fit []ranked) []ranked {
@@ -180,18 +208,15 @@ func (d *Decision) splitAmong(fit []ranked) []ranked {
 	return of
 }
 
-// gather takes offers in their order until the whole gang has a place.
+// gather looks at offers in their order until the whole gang has a place.
 func gather(d *Demand, of []ranked) (fills []Fill, sum uint128, placed int) {
-	for i := range of {
-		if placed == d.Workers {
-			break
-		}
-		workers := min(d.Workers-placed, of[i].offer.Slots(d.PerWorker))
-		fills = append(fills, Fill{Offer: of[i].offer, Workers: workers, Score: of[i].score})
-		sum = sum.plus(of[i].score, workers)
-		placed += workers
+	among := parts{demand: d}
+	for i := 0; i < len(of) && !among.full(); i++ {
+		among.add(&of[i])
 	}
-	return fills, sum, placed
+	placed = min(among.room, d.Workers)
+	sum = among.deal()
+	return among.fills, sum, placed
 }
 
 // Fix is the smallest change of the demand that would find an offer: what the nearest offer breaks, and what it has there.

@@ -12,8 +12,10 @@ type scratch struct {
 	factors []uint64 // of each region for one model, in ppm; 0 says that the job may not run there
 	cursors []cursor // a heap, the one with the lowest bound first
 	ready   []ranked // a heap, the best first
+	refused []ranked // a heap of those that refused last: they come after all others
 	fills   [2][]Fill
 	models  []string
+	whole   Demand // of a gang that may be split, before it is
 }
 
 // cursor is a place in a list: the next offer that was not looked at yet.
@@ -30,14 +32,12 @@ func (c *cursor) offer() *standing { return c.list.leaves[c.leaf][c.at] }
 // merge yields the offers that meet every rule, best first, without sorting those that nobody asks for.
 type merge struct {
 	scorer
-	book    *Book
-	limit   uint64    // no offer of a higher rank is under the highest price
-	refused *standing // the offer that refused last, if it meets every rule: it comes after all others
-	factor  uint64    // of the refused one
+	book  *Book
+	limit uint64 // no offer of a higher rank is under the highest price
 }
 
-// Match returns the offers that the demand gets, in buf if it is large enough: one, or several when the gang may be split; none when the
-// book cannot place all of it. It changes nothing: Reserve does. It finds what Judge finds.
+// Match returns the offers that the demand gets, in buf if it is large enough: one, or several when the gang may be split and no one offer
+// has room for all of it; none when the book cannot place all of it. It changes nothing: Reserve does. It finds what Judge finds.
 func (b *Book) Match(d *Demand, buf []Fill) []Fill {
 	b.Expire(d.At)
 	fills := buf[:0]
@@ -45,16 +45,28 @@ func (b *Book) Match(d *Demand, buf []Fill) []Fill {
 		return fills
 	}
 	m := merge{scorer: newScorer(d), book: b, limit: times(uint64(d.MaxPrice), 2*PPM)}
-	if !d.Split {
-		m.open(d.Models)
-		m.prune()
-		m.heapify()
-		if best, ok := m.next(); ok {
-			fills = append(fills, Fill{Offer: best.offer, Workers: d.Workers, Score: best.score})
-		}
+	if !d.split() {
+		return m.one(fills)
+	}
+	b.scratch.whole = *d
+	b.scratch.whole.Parts = 1
+	m.demand = &b.scratch.whole
+	if fills = m.one(fills); len(fills) > 0 {
 		return fills
 	}
+	m.demand = d
 	return m.split(fills)
+}
+
+// one finds the one offer that has room for the whole gang.
+func (m *merge) one(fills []Fill) []Fill {
+	m.open(m.demand.Models)
+	m.prune()
+	m.heapify()
+	if best, ok := m.next(); ok {
+		fills = append(fills, Fill{Offer: best.offer, Workers: m.demand.Workers, Score: best.score})
+	}
+	return fills
 }
 
 // split fills the gang from the offers of one model: of the model that does so at the lowest sum of scores, the first by the demand's
@@ -81,19 +93,18 @@ func (m *merge) split(fills []Fill) []Fill {
 	return fills
 }
 
-// fill takes offers, best first, until the whole gang has a place.
+// fill looks at offers, best first, until the whole gang has a place.
 func (m *merge) fill(fills []Fill) (filled []Fill, sum uint128, ok bool) {
-	for need := m.demand.Workers; need > 0; {
+	among := parts{demand: m.demand, fills: fills}
+	for !among.full() {
 		best, more := m.next()
 		if !more {
-			return fills, sum, false
+			return among.fills, sum, false
 		}
-		workers := min(need, best.offer.Slots(m.demand.PerWorker))
-		fills = append(fills, Fill{Offer: best.offer, Workers: workers, Score: best.score})
-		sum = sum.plus(best.score, workers)
-		need -= workers
+		among.add(&best)
 	}
-	return fills, sum, true
+	sum = among.deal()
+	return among.fills, sum, true
 }
 
 // modelNames returns the acceptable models: those of the demand in its order, or all of the book by name.
@@ -115,7 +126,7 @@ func (m *merge) modelNames() []string {
 // open puts a cursor at the beginning of each list that can hold an offer for the demand, in no order.
 func (m *merge) open(models []Model) {
 	s := &m.book.scratch
-	s.cursors, s.ready, m.refused = s.cursors[:0], s.ready[:0], nil
+	s.cursors, s.ready, s.refused = s.cursors[:0], s.ready[:0], s.refused[:0]
 	wanted := classesFor(m.demand)
 	for i := range models {
 		if slices.ContainsFunc(models[:i], func(other Model) bool { return other.Name == models[i].Name }) {
@@ -146,7 +157,7 @@ func (m *merge) prune() {
 		return
 	}
 	found := s.cursors[best].offer()
-	if found.Name == m.demand.Refused || !fits(m.demand, &found.Offer) {
+	if m.demand.refusedBy(&found.Offer) || !fits(m.demand, &found.Offer) {
 		return
 	}
 	score := m.score(&found.Offer, s.cursors[best].factor)
@@ -205,20 +216,21 @@ func (m *merge) next() (ranked, bool) {
 	for len(s.cursors) > 0 && (len(s.ready) == 0 || s.cursors[0].bound <= s.ready[0].score) {
 		m.look()
 	}
-	if len(s.ready) > 0 {
-		best := s.ready[0]
-		last := len(s.ready) - 1
-		s.ready[0] = s.ready[last]
-		s.ready = s.ready[:last]
-		sink(s.ready, 0, rankedBefore)
-		return best, true
-	}
-	if m.refused != nil {
-		last := m.rank(&m.refused.Offer, m.factor, m.refused.hash)
-		m.refused = nil
-		return last, true
+	for _, heap := range [2]*[]ranked{&s.ready, &s.refused} {
+		if len(*heap) > 0 {
+			return pop(heap), true
+		}
 	}
 	return ranked{}, false
+}
+
+// pop takes the best out of a heap that is not empty.
+func pop(heap *[]ranked) ranked {
+	best, last := (*heap)[0], len(*heap)-1
+	(*heap)[0] = (*heap)[last]
+	*heap = (*heap)[:last]
+	sink(*heap, 0, rankedBefore)
+	return best
 }
 
 // look ranks the offer that the first cursor is at, if it meets every rule, and moves the cursor on.
@@ -227,12 +239,12 @@ func (m *merge) look() {
 	c := &s.cursors[0]
 	found := c.offer()
 	if fits(m.demand, &found.Offer) {
-		if m.demand.Refused == found.Name && found.Name != "" {
-			m.refused, m.factor = found, c.factor
-		} else {
-			s.ready = append(s.ready, m.rank(&found.Offer, c.factor, found.hash))
-			rise(s.ready, len(s.ready)-1, rankedBefore)
+		heap := &s.ready
+		if m.demand.refusedBy(&found.Offer) {
+			heap = &s.refused
 		}
+		*heap = append(*heap, m.rank(&found.Offer, c.factor, found.hash))
+		rise(*heap, len(*heap)-1, rankedBefore)
 	}
 	if c.at++; int(c.at) == len(c.list.leaves[c.leaf]) {
 		c.leaf, c.at = c.leaf+1, 0

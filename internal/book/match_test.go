@@ -190,13 +190,13 @@ func TestMatch(t *testing.T) {
 			explain: "the best of 2 that fit, at 1.87 USD per GPU-hour: its cached image outweighs the cheapest, at 1.85",
 		},
 		"the offer that refused last loses to a dearer one": {
-			demand:  func(d *Demand) { d.Refused = "rome" },
+			demand:  func(d *Demand) { d.Refused = []string{"rome"} },
 			offers:  []Offer{offer(t, "oslo", "1.99", nil), offer(t, "rome", "1.84", nil)},
 			want:    "oslo",
 			explain: "the best of 1 that fit and did not refuse before, at 1.99 USD per GPU-hour",
 		},
 		"the offer that refused last is better than none": {
-			demand:  func(d *Demand) { d.Refused = "rome" },
+			demand:  func(d *Demand) { d.Refused = []string{"rome"} },
 			offers:  []Offer{offer(t, "rome", "1.84", nil)},
 			want:    "rome",
 			explain: "the only offer that fits, at 1.84 USD per GPU-hour",
@@ -261,11 +261,16 @@ func TestMatchSaysWhyNothingFits(t *testing.T) {
 				"(rejected: 1 on model, 2 on token)",
 		},
 		"a gang that may be split says how much of it finds room": {
-			demand: func(d *Demand) { d.Split, d.Workers = true, 9 },
+			demand: func(d *Demand) { d.Parts, d.Workers = 4, 9 },
 			offers: []Offer{
 				offer(t, "oslo", "1.85", nil), offer(t, "rome", "1.85", nil), offer(t, "old", "1.85", func(o *Offer) { o.Model = "a100" }),
 			},
 			explain: "The 3 offers that fit together have room for 8 of 9 workers",
+		},
+		"a gang that would need more parts says so": {
+			demand:  func(d *Demand) { d.Parts, d.Workers = 2, 9 },
+			offers:  []Offer{offer(t, "oslo", "1.85", nil), offer(t, "rome", "1.85", nil), offer(t, "lima", "1.85", nil)},
+			explain: "Of the 3 offers that fit, no 2 together have room for more than 8 of 9 workers",
 		},
 	}
 	for name, tc := range cases {
@@ -375,13 +380,14 @@ func TestASplitGangTakesTheCheapestPartsOfOneModel(t *testing.T) {
 		"the cheapest parts first":           {func(d *Demand) { d.Workers = 5 }, []string{"rome×1", "oslo×2", "lima×2"}},
 		"one model has it all":               {func(d *Demand) { d.Workers = 2 }, []string{"old×2"}},
 		"all or nothing":                     {func(d *Demand) { d.Workers = 8 }, []string{}},
-		"a speed can make the other cheaper": {func(d *Demand) { d.Workers, d.Models[1].Speed = 2, 400_000 }, []string{"rome×1", "oslo×1"}},
+		"a speed can make the other cheaper": {func(d *Demand) { d.Workers, d.Models[1].Speed = 2, 400_000 }, []string{"oslo×2"}},
+		"not split where one has room":       {func(d *Demand) { d.Workers = 4 }, []string{"lima×4"}},
 		"any model":                          {func(d *Demand) { d.Workers, d.Models = 5, nil }, []string{"rome×1", "oslo×2", "lima×2"}},
-		"not split, one offer has all":       {func(d *Demand) { d.Workers, d.Split = 4, false }, []string{"lima×4"}},
+		"not split, one offer has all":       {func(d *Demand) { d.Workers, d.Parts = 4, 1 }, []string{"lima×4"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			d := demand(t, func(d *Demand) { d.Split = true })
+			d := demand(t, func(d *Demand) { d.Parts = 4 })
 			tc.change(d)
 			if diff := cmp.Diff(tc.want, names(decide(t, d, offers).Fills)); diff != "" {
 				t.Errorf("fills (-want +got):\n%s", diff)
@@ -500,9 +506,9 @@ func TestNothingForNobody(t *testing.T) {
 		t.Errorf("Slots(0) = %d, want 0", got)
 	}
 	for _, change := range []func(*Demand){func(d *Demand) { d.Workers = 0 }, func(d *Demand) { d.PerWorker = 0 }, func(d *Demand) { d.Workers = -1 }} {
-		for _, split := range []bool{false, true} {
+		for _, parts := range []int{0, 1, 4} {
 			d := demand(t, change)
-			d.Split = split
+			d.Parts = parts
 			if got := decide(t, d, []Offer{o}); got.Won() != nil {
 				t.Errorf("%d workers of %d GPUs got %s", d.Workers, d.PerWorker, got.Won().Name)
 			}

@@ -22,7 +22,10 @@ func randomMarket(rng *rand.Rand) (*Demand, []Offer) {
 	}
 	d := randomDemand(rng)
 	if len(offers) > 0 && rng.IntN(3) == 0 {
-		d.Refused = offers[rng.IntN(len(offers))].Name
+		d.Refused = []string{offers[rng.IntN(len(offers))].Name}
+		if rng.IntN(3) == 0 {
+			d.Refused = append(d.Refused, offers[rng.IntN(len(offers))].Name)
+		}
 	}
 	return d, offers
 }
@@ -58,7 +61,7 @@ func randomOffer(rng *rand.Rand, name string) Offer {
 func randomDemand(rng *rand.Rand) *Demand {
 	d := &Demand{
 		UID: strconv.FormatUint(rng.Uint64(), 10), At: start, Models: models(pick(rng, "h100", "a100")), Workers: 1 + rng.IntN(4),
-		PerWorker: 1 + rng.IntN(8), Token: pick(rng, "IO", "IO", "USDC"), MaxPrice: money.USD(90 + rng.IntN(25)), Split: rng.IntN(3) == 0,
+		PerWorker: 1 + rng.IntN(8), Token: pick(rng, "IO", "IO", "USDC"), MaxPrice: money.USD(90 + rng.IntN(25)), Parts: rng.IntN(5),
 		Tier: pick(rng, "Firm", "Interruptible", "Interruptible"), Isolation: Isolation(rng.IntN(2)), Egress: Egress(rng.IntN(3)),
 		Duration: time.Duration(rng.IntN(3)) * time.Hour, MinReputation: pick[uint32](rng, 0, 0, 0, 600_000), Weights: DefaultWeights(),
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // Formula is the version of the rules, the score and the draw. A record can be replayed by the version that made it.
-const Formula = 2
+const Formula = 3
 
 // Record is what is kept of a decision so that anybody who has the inputs can take it again: which inputs they were, how many offers each
 // rule left, and what told the winner from the next.

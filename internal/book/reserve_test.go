@@ -170,7 +170,7 @@ func TestReservations(t *testing.T) {
 // A gang over two offers is reserved on both or on none.
 func TestAGangIsReservedAsAWhole(t *testing.T) {
 	b := bookOf([]Offer{offer(t, "oslo", "1.85", nil), offer(t, "rome", "1.86", nil)})
-	d := demand(t, func(d *Demand) { d.Split, d.Workers = true, 6 })
+	d := demand(t, func(d *Demand) { d.Parts, d.Workers = 4, 6 })
 	fills := b.Match(d, nil)
 	if diff := cmp.Diff([]string{"oslo×4", "rome×2"}, names(fills)); diff != "" {
 		t.Fatalf("fills (-want +got):\n%s", diff)

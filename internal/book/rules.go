@@ -260,7 +260,7 @@ func ImageAllowed(repositories []string, image string) bool {
 // hasRoom: every worker finds its GPUs on one node; of a gang that may be split, one worker does.
 func hasRoom(d *Demand, o *Offer) bool {
 	need := d.Workers
-	if d.Split {
+	if d.split() {
 		need = 1
 	}
 	return d.Workers > 0 && o.Slots(d.PerWorker) >= need

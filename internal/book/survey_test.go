@@ -38,7 +38,7 @@ func TestASurveyAgreesWithTheDecision(t *testing.T) {
 		if fit != decision.Fit || rejected != decision.Rejected {
 			t.Fatalf("the survey has %d that fit and rejects %v, the decision %d and %v", fit, rejected, decision.Fit, decision.Rejected)
 		}
-		if first := decision.Won(); first != nil && !d.Split {
+		if first := decision.Won(); first != nil && !d.split() {
 			won++
 			if v := verdicts[0]; v.Offer.Name != first.Name || v.Score != money.USD(decision.Fills[0].Score) {
 				t.Fatalf("the survey begins with %s at %s, and %s won", v.Offer.Name, v.Score, first.Name)

@@ -5,6 +5,7 @@ package escrow
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bourse-dev/bourse/internal/chain"
@@ -27,6 +28,33 @@ func Open(t Terms) ([]chain.Instruction, error) {
 	return []chain.Instruction{
 		instruction(t.Program, openData(t, at), t.Buyer, at.lease, at.vault, t.Mint, tokens, t.Supplier, t.Treasury, t.Arbiter, t.Config),
 	}, nil
+}
+
+// MaxOpenings is how many escrows one transaction can open: as many as the network carries in one, with a limit and a price of compute
+// units before them, when each pays another supplier.
+const MaxOpenings = 4
+
+// OpenAll returns the instructions by which the buyer makes several escrows and deposits into each. In one transaction they all come about,
+// or none does. They are of one buyer, under one configuration of one program and in one mint.
+func OpenAll(all []Terms) ([]chain.Instruction, error) {
+	if len(all) < 1 || len(all) > MaxOpenings {
+		return nil, fmt.Errorf("build open: %w: %d escrows, and one transaction opens 1 to %d", ErrTerms, len(all), MaxOpenings)
+	}
+	instructions := make([]chain.Instruction, 0, len(all))
+	for i, terms := range all {
+		if first := all[0]; terms.Program != first.Program || terms.Config != first.Config || terms.Buyer != first.Buyer || terms.Mint != first.Mint {
+			return nil, fmt.Errorf("build open: %w: escrow %d has another program, configuration, buyer or mint than the first", ErrTerms, i)
+		}
+		if slices.ContainsFunc(all[:i], func(other Terms) bool { return other.ID == terms.ID }) {
+			return nil, fmt.Errorf("build open: %w: escrow %d is there twice", ErrTerms, i)
+		}
+		open, err := Open(terms)
+		if err != nil {
+			return nil, err
+		}
+		instructions = append(instructions, open...)
+	}
+	return instructions, nil
 }
 
 func openData(t Terms, at places) []byte {

@@ -50,10 +50,19 @@ type Intent struct {
 	Lamports uint64        // the most lamports that leave the signer's wallet: fees, priority fee and rent
 	Gross    money.Amount  // Claim, Award, Dispute, Voucher: the cumulative gross amount
 	Deadline time.Time     // Open, Extend: until when the deposit may be kept
+	Others   []Opening     // Open: what it opens besides; Tokens and Lamports hold all of it
 }
 
-// ReadMessage says what a message would do: a transaction of one signer with one instruction of one of the programs, or a voucher for
-// one of them. Anything else is an ErrMessage: another version, a second signer, an instruction that this package does not build, an
+// Opening is one more escrow that a transaction opens, in the same mint and under the same configuration.
+type Opening struct {
+	Lease    chain.Address
+	Supplier chain.Address
+	Arbiter  chain.Address // zero for nobody
+	Deadline time.Time
+}
+
+// ReadMessage says what a message would do: a transaction of one signer with one instruction of one of the programs, or with several that
+// open escrows together as OpenAll builds them, or a voucher for one of the programs. Anything else is an ErrMessage: another version, a second signer, an instruction that this package does not build, an
 // account in another role, or bytes in another order than the compiler's.
 func ReadMessage(message []byte, programs ...chain.Address) (Intent, error) {
 	if bytes.HasPrefix(message, []byte(voucherTag)) {
@@ -109,12 +118,13 @@ type messageReading struct {
 	units      *uint32
 	price      *uint64
 	promise    *Intent // what the voucher check before a claim proves
+	opened     []Terms // what the instructions so far open
 }
 
 // call reads one instruction.
 func (r *messageReading) call(call chain.Call) error {
 	switch {
-	case r.intent.Kind != "":
+	case r.intent.Kind != "" && !r.opensMore(call):
 		return fmt.Errorf("an instruction follows the %s", r.intent.Kind)
 	case r.promise != nil && !slices.Contains(r.programs, call.Program):
 		return errors.New("the claim does not follow its voucher")
@@ -129,6 +139,11 @@ func (r *messageReading) call(call chain.Call) error {
 	default:
 		return fmt.Errorf("it calls the program %s", call.Program)
 	}
+}
+
+// opensMore says whether an instruction could open another escrow after the first.
+func (r *messageReading) opensMore(call chain.Call) bool {
+	return r.intent.Kind == KindOpen && call.Program == r.intent.Program && len(call.Data) > 0 && call.Data[0] == opOpen
 }
 
 // budget reads a limit of compute units, or a price for them.
@@ -204,7 +219,9 @@ func (r *messageReading) effect(call chain.Call) error {
 	if op >= opCreateConfig {
 		return r.configure(call, addresses)
 	}
-	r.intent.Lease = addresses[1]
+	if r.intent.Kind == "" {
+		r.intent.Lease = addresses[1]
+	}
 	return r.lease(call, addresses)
 }
 
@@ -284,9 +301,20 @@ func (r *messageReading) open(call chain.Call, addresses []chain.Address) error 
 		return err
 	}
 	r.rebuilt[len(r.rebuilt)-1] = again[0]
-	r.intent.Kind, r.intent.Mint, r.intent.Config = KindOpen, terms.Mint, terms.Config
-	r.intent.Supplier, r.intent.Arbiter = terms.Supplier, terms.Arbiter
-	r.intent.Tokens, r.intent.Deadline = terms.Deposit, terms.Deadline
+	r.opened = append(r.opened, terms)
+	if _, err := OpenAll(r.opened); err != nil {
+		return err
+	}
+	if r.intent.Tokens, err = r.intent.Tokens.Add(terms.Deposit); err != nil {
+		return err
+	}
+	if len(r.opened) > 1 {
+		r.intent.Others = append(r.intent.Others,
+			Opening{Lease: addresses[1], Supplier: terms.Supplier, Arbiter: terms.Arbiter, Deadline: terms.Deadline})
+	} else {
+		r.intent.Kind, r.intent.Mint, r.intent.Config = KindOpen, terms.Mint, terms.Config
+		r.intent.Supplier, r.intent.Arbiter, r.intent.Deadline = terms.Supplier, terms.Arbiter, terms.Deadline
+	}
 	return r.costs(rent(leaseSize) + rent(tokensSize))
 }
 

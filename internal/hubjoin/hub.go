@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package hubjoin gives those who join a hub their place in it: a namespace, a Member, and an account whose short-lived tokens open that
-// namespace alone. It keeps no token and no key, it trusts claims that were checked before, and it takes access away when it is told to.
+// namespace alone; and it writes down who leaves. It keeps no token and no key, it trusts claims that were checked before, and it takes access away when it is told to.
 package hubjoin
 
 import (
@@ -44,33 +44,39 @@ type Options struct {
 	CA       []byte        // PEM; empty: the system's certificates
 	Lifetime time.Duration // of a token
 	Now      func() time.Time
+	Stake    StakeRule // what new members must have at stake; by itself nothing
 }
 
 // Hub lets members in.
 type Hub struct {
 	o         Options
 	newcomers *rate.Limiter
+	stakes    *staker
 }
 
 // The join server may do this and no more: its ClusterRole is generated from these lines.
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;create
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;create;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts;resourcequotas,verbs=create
 // +kubebuilder:rbac:groups="",resources=serviceaccounts;resourcequotas,resourceNames=bourse-member,verbs=get;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts/token,resourceNames=bourse-member,verbs=create
-// +kubebuilder:rbac:groups=bourse.dev,resources=members,verbs=get;list;create;patch
+// +kubebuilder:rbac:groups=bourse.dev,resources=members,verbs=get;list;create;patch;delete
+// +kubebuilder:rbac:groups=bourse.dev,resources=markets,verbs=list
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=create
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,resourceNames=bourse-member,verbs=get;delete
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames=bourse-member,verbs=bind
 
 // New returns a hub that members can join.
 func New(o Options) *Hub {
-	return &Hub{o: o, newcomers: rate.NewLimiter(rate.Every(newcomersEvery), newcomersBurst)}
+	return &Hub{o: o, newcomers: rate.NewLimiter(rate.Every(newcomersEvery), newcomersBurst), stakes: newStaker(o.Stake)}
 }
 
 // Admit makes the wallet a member, or says that it is one, and gives it access. What it repeats it finds done.
 func (h *Hub) Admit(ctx context.Context, claim join.Claim) (join.Access, error) {
 	namespace := join.Namespace(claim.Wallet)
 	if err := h.taken(ctx, claim.Wallet, namespace); err != nil {
+		return join.Access{}, err
+	}
+	if err := h.staked(ctx, claim.Wallet, namespace); err != nil {
 		return join.Access{}, err
 	}
 	if err := h.namespace(ctx, claim.Wallet, namespace); err != nil {

@@ -20,12 +20,14 @@ import (
 	"github.com/bourse-dev/bourse/internal/join"
 )
 
-// The most that a member may have in its namespace. A cluster offers one object for each model and price, and a lease has one voucher.
+// The most that a member may have in its namespace. A cluster offers one object for each model and price, a lease has one voucher, and a
+// manager says for each of its roles that it is there.
 const (
-	mostOffers   = 64
-	mostJobs     = 256
-	mostVouchers = 4096
-	mostStakes   = 64
+	mostOffers    = 64
+	mostJobs      = 256
+	mostVouchers  = 4096
+	mostStakes    = 64
+	mostPresences = 8
 )
 
 // errReplaced says that an object kept coming back while it was replaced.
@@ -56,6 +58,8 @@ func (h *Hub) namespace(ctx context.Context, wallet join.Key, name string) error
 		return fmt.Errorf("get namespace: %w", err)
 	case found.Labels[boursev1.LabelWallet] != address(wallet):
 		return join.Refuse(join.WalletTaken, "The namespace %s exists, and was not made for this wallet; ask the market's admin", name)
+	case !found.DeletionTimestamp.IsZero():
+		return join.Refuse(join.Leaving, "What the wallet's member left behind is being removed; join again when it is gone")
 	default:
 		return nil
 	}
@@ -71,7 +75,7 @@ func (h *Hub) namespace(ctx context.Context, wallet join.Key, name string) error
 	return nil
 }
 
-// member makes the wallet's Member, or brings it up to date. Its state is the admin's.
+// member makes the wallet's Member, or brings it up to date: who joins does not leave. Its state is the admin's.
 func (h *Hub) member(ctx context.Context, namespace string, spec boursev1.MemberSpec) (*boursev1.Member, error) {
 	member := &boursev1.Member{}
 	err := h.o.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: boursev1.MemberName}, member)
@@ -171,11 +175,12 @@ func quota(namespace string) *corev1.ResourceQuota {
 	return &corev1.ResourceQuota{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Name},
 		Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{
-			"count/gpuoffers.bourse.dev":      most(mostOffers),
-			"count/computejobs.bourse.dev":    most(mostJobs),
-			"count/vouchers.bourse.dev":       most(mostVouchers),
-			"count/stakepositions.bourse.dev": most(mostStakes),
-			corev1.ResourcePods:               most(0),
+			"count/gpuoffers.bourse.dev":       most(mostOffers),
+			"count/computejobs.bourse.dev":     most(mostJobs),
+			"count/vouchers.bourse.dev":        most(mostVouchers),
+			"count/stakepositions.bourse.dev":  most(mostStakes),
+			"count/leases.coordination.k8s.io": most(mostPresences),
+			corev1.ResourcePods:                most(0),
 		}},
 	}
 }

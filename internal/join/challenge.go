@@ -36,8 +36,8 @@ func (c Challenge) String() string {
 // ParseChallenge reads a challenge. It returns a Refusal for anything else.
 func ParseChallenge(text string) (Challenge, error) {
 	var raw [challengeLength]byte
-	if err := readHex(raw[:], text); err != nil {
-		return Challenge{}, Refuse(Malformed, "The challenge is not %d bytes in hexadecimal", challengeLength)
+	if err := readHex(raw[:], "challenge", text); err != nil {
+		return Challenge{}, err
 	}
 	var c Challenge
 	c.Expires = time.Unix(int64(binary.BigEndian.Uint64(raw[:])), 0).UTC() //nolint:gosec // the same bits

@@ -12,14 +12,16 @@ import (
 // check returns a Refusal for what no claim may say, whoever signs it.
 func (c *Claim) check() error {
 	switch {
-	case c.Kind != Join && c.Kind != Renew:
+	case c.Kind != Join && c.Kind != Renew && c.Kind != Leave:
 		return Refuse(Malformed, "The claim asks for nothing that is known")
 	case !isHub(c.Hub):
 		return Refuse(Malformed, "The hub must be a host such as join.example or join.example:9444")
 	case !whole(c.Challenge.Expires):
 		return Refuse(Malformed, "The challenge must end at a whole second of this era")
-	case c.Kind == Renew:
-		return c.checkRenewal()
+	case c.Kind != Join:
+		return c.checkBare()
+	case c.Mode != "":
+		return Refuse(Malformed, "Who joins does not leave, so a join names no mode")
 	case !isUID(c.Cluster):
 		return Refuse(Malformed, "The cluster must be the UID of its namespace kube-system")
 	case !areRoles(c.Roles):
@@ -32,12 +34,26 @@ func (c *Claim) check() error {
 	return nil
 }
 
-// checkRenewal refuses to lose what a renewal does not say.
-func (c *Claim) checkRenewal() error {
+// checkBare refuses to lose what a renewal or a leave does not say.
+func (c *Claim) checkBare() error {
 	if c.Cluster != "" || len(c.Roles) > 0 || c.Name != "" || !c.Until.IsZero() {
-		return Refuse(Malformed, "A renewal changes nothing, so it names no cluster, role, name or end")
+		return Refuse(Malformed, "Only a join names a cluster, roles, a name or an end")
 	}
-	return nil
+	if c.Kind == Renew {
+		if c.Mode != "" {
+			return Refuse(Malformed, "Who renews does not leave, so a renewal names no mode")
+		}
+		return nil
+	}
+	if c.Agent != (Key{}) {
+		return Refuse(Malformed, "The wallet itself leaves, so a leave names no agent")
+	}
+	switch c.Mode {
+	case WhenSettled, AtOnce, Look:
+		return nil
+	default:
+		return Refuse(Malformed, "The mode must be %s, %s or %s", WhenSettled, AtOnce, Look)
+	}
 }
 
 // isHub says whether the text is a host, with or without a port, as Hub returns it.

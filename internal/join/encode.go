@@ -30,13 +30,19 @@ const (
 // product begins the text of every claim.
 const product = "bourse.dev"
 
-// fields are the names in a claim's text, in their order. A renewal has those before cluster.
-//
-//nolint:gochecknoglobals // a table of the protocol: it is read, never written
-var fields = []string{"hub", "network", "wallet", "agent", "challenge", "expires", "cluster", "roles", "name", "until"}
-
-// renewalFields is how many of them a renewal has.
-const renewalFields = 6
+// fieldsOf are the names in the text of a claim of that kind, in their order; none if there is no such kind.
+func fieldsOf(kind Kind) []string {
+	switch kind {
+	case Join:
+		return []string{"hub", "network", "wallet", "agent", "challenge", "expires", "cluster", "roles", "name", "until"}
+	case Renew:
+		return []string{"hub", "network", "wallet", "agent", "challenge", "expires"}
+	case Leave:
+		return []string{"hub", "network", "wallet", "challenge", "expires", "mode"}
+	default:
+		return nil
+	}
+}
 
 // Encode returns the bytes that are signed. It returns a Refusal for what could not be decoded again.
 func (c *Claim) Encode() ([]byte, error) {
@@ -75,19 +81,40 @@ func unwrap(message []byte) (string, error) {
 
 // text is what a wallet shows: one line, which says what is signed, for whom, and until when.
 func (c *Claim) text() string {
-	values := []string{
-		c.Hub, hex.EncodeToString(c.Network[:]), hex.EncodeToString(c.Wallet[:]), hex.EncodeToString(c.Agent[:]),
-		c.Challenge.String(), stamp(c.Challenge.Expires),
-	}
-	if c.Kind == Join {
-		values = append(values, c.Cluster, joined(c.Roles), url.QueryEscape(c.Name), stamp(c.Until))
-	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s %s v%d", product, c.Kind, c.Version)
-	for i, value := range values {
-		text.WriteString(" " + fields[i] + "=" + value)
+	for _, field := range fieldsOf(c.Kind) {
+		text.WriteString(" " + field + "=" + c.value(field))
 	}
 	return text.String()
+}
+
+// value is what the text says in a field.
+func (c *Claim) value(field string) string {
+	switch field {
+	case "hub":
+		return c.Hub
+	case "network":
+		return hex.EncodeToString(c.Network[:])
+	case "wallet":
+		return hex.EncodeToString(c.Wallet[:])
+	case "agent":
+		return hex.EncodeToString(c.Agent[:])
+	case "challenge":
+		return c.Challenge.String()
+	case "expires":
+		return stamp(c.Challenge.Expires)
+	case "cluster":
+		return c.Cluster
+	case "roles":
+		return joined(c.Roles)
+	case "name":
+		return url.QueryEscape(c.Name)
+	case "until":
+		return stamp(c.Until)
+	default:
+		return string(c.Mode)
+	}
 }
 
 func stamp(at time.Time) string { return at.UTC().Format(time.RFC3339) }
@@ -117,19 +144,11 @@ func decode(message []byte, newest int) (Claim, error) {
 	if claim.Version, err = readVersion(words[2], newest); err != nil {
 		return Claim{}, err
 	}
-	want := len(fields)
-	switch claim.Kind {
-	case Join:
-	case Renew:
-		want = renewalFields
-	default:
+	fields := fieldsOf(claim.Kind)
+	if len(fields) == 0 {
 		return Claim{}, Refuse(Malformed, "The text asks for nothing that is known")
 	}
-	values, err := readFields(words[3:], want)
-	if err != nil {
-		return Claim{}, err
-	}
-	if err := claim.read(values); err != nil {
+	if err := claim.readAll(fields, words[3:]); err != nil {
 		return Claim{}, err
 	}
 	if err := claim.check(); err != nil {
@@ -155,59 +174,82 @@ func readVersion(word string, newest int) (int, error) {
 	return version, nil
 }
 
-func readFields(words []string, want int) ([]string, error) {
-	if len(words) != want {
-		return nil, Refuse(Malformed, "The claim has %d fields, not %d", len(words), want)
+// readAll fills in the values.
+func (c *Claim) readAll(fields, words []string) error {
+	if len(words) != len(fields) {
+		return Refuse(Malformed, "The claim has %d fields, not %d", len(words), len(fields))
 	}
-	values := make([]string, want)
 	for i, word := range words {
 		value, found := strings.CutPrefix(word, fields[i]+"=")
 		if !found {
-			return nil, Refuse(Malformed, "The claim lacks the field %s", fields[i])
+			return Refuse(Malformed, "The claim lacks the field %s", fields[i])
 		}
-		values[i] = value
-	}
-	return values, nil
-}
-
-// read fills in the values.
-func (c *Claim) read(values []string) error {
-	c.Hub = values[0]
-	for i, into := range [][]byte{c.Network[:], c.Wallet[:], c.Agent[:]} {
-		if err := readHex(into, values[1+i]); err != nil {
-			return Refuse(Malformed, "The field %s is not %d bytes in hexadecimal", fields[1+i], len(into))
+		if err := c.read(fields[i], value); err != nil {
+			return err
 		}
 	}
-	var err error
-	if c.Challenge, err = ParseChallenge(values[4]); err != nil {
-		return err
-	}
-	if stamp(c.Challenge.Expires) != values[5] {
-		return Refuse(Malformed, "The field expires is not when the challenge ends")
-	}
-	if c.Kind == Renew {
-		return nil
-	}
-	c.Cluster = values[6]
-	if values[7] != "" {
-		for name := range strings.SplitSeq(values[7], ",") {
-			c.Roles = append(c.Roles, Role(name))
-		}
-	}
-	if c.Name, err = url.QueryUnescape(values[8]); err != nil {
-		return Refuse(Malformed, "The field name is not escaped as in a URL")
-	}
-	if c.Until, err = time.Parse(time.RFC3339, values[9]); err != nil {
-		return Refuse(Malformed, "The field until is not a time")
-	}
-	c.Until = c.Until.UTC()
 	return nil
 }
 
-func readHex(into []byte, text string) error {
-	if hex.DecodedLen(len(text)) != len(into) {
-		return hex.ErrLength
+// read fills in one value.
+func (c *Claim) read(field, value string) error {
+	var err error
+	switch field {
+	case "hub":
+		c.Hub = value
+	case "network":
+		return readHex(c.Network[:], field, value)
+	case "wallet":
+		return readHex(c.Wallet[:], field, value)
+	case "agent":
+		return readHex(c.Agent[:], field, value)
+	case "challenge":
+		c.Challenge, err = ParseChallenge(value)
+		return err
+	case "expires":
+		if stamp(c.Challenge.Expires) != value {
+			return Refuse(Malformed, "The field expires is not when the challenge ends")
+		}
+	default:
+		return c.readOwn(field, value)
 	}
-	_, err := hex.Decode(into, []byte(text))
-	return err
+	return nil
+}
+
+// readOwn fills in one value that claims of one kind alone have.
+func (c *Claim) readOwn(field, value string) error {
+	var err error
+	switch field {
+	case "cluster":
+		c.Cluster = value
+	case "roles":
+		if value != "" {
+			for name := range strings.SplitSeq(value, ",") {
+				c.Roles = append(c.Roles, Role(name))
+			}
+		}
+	case "name":
+		if c.Name, err = url.QueryUnescape(value); err != nil {
+			return Refuse(Malformed, "The field name is not escaped as in a URL")
+		}
+	case "until":
+		until, err := time.Parse(time.RFC3339, value)
+		if err != nil {
+			return Refuse(Malformed, "The field until is not a time")
+		}
+		c.Until = until.UTC()
+	case "mode":
+		c.Mode = Mode(value)
+	}
+	return nil
+}
+
+func readHex(into []byte, field, text string) error {
+	if hex.DecodedLen(len(text)) != len(into) {
+		return Refuse(Malformed, "The field %s is not %d bytes in hexadecimal", field, len(into))
+	}
+	if _, err := hex.Decode(into, []byte(text)); err != nil {
+		return Refuse(Malformed, "The field %s is not %d bytes in hexadecimal", field, len(into))
+	}
+	return nil
 }

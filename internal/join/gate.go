@@ -111,7 +111,7 @@ func verified(claim *Claim, message, signature []byte) bool {
 // checkDelegation refuses a delegation that has ended, or that would outlast what anybody remembers.
 func checkDelegation(claim *Claim, now time.Time) error {
 	switch {
-	case claim.Kind == Renew:
+	case claim.Kind != Join:
 		return nil
 	case !now.Before(claim.Until):
 		return Refuse(Expired, "The delegation to the agent ended at %s", stamp(claim.Until))

@@ -43,6 +43,21 @@ const (
 	Join Kind = "join"
 	// Renew asks for another token. The agent signs it.
 	Renew Kind = "renew"
+	// Leave ends a membership. The wallet signs it.
+	Leave Kind = "leave"
+)
+
+// Mode is how a member leaves.
+type Mode string
+
+// The modes.
+const (
+	// WhenSettled lets the leases that run go on to their end.
+	WhenSettled Mode = "when-settled"
+	// AtOnce ends them.
+	AtOnce Mode = "at-once"
+	// Look changes nothing, and is told what is still open.
+	Look Mode = "look"
 )
 
 // Role is what a member's cluster means to do.
@@ -63,7 +78,7 @@ type Claim struct {
 	Hub       string
 	Network   Network
 	Wallet    Key
-	Agent     Key
+	Agent     Key // a Leave has none
 	Challenge Challenge
 
 	// What follows is said by a Join alone.
@@ -76,6 +91,20 @@ type Claim struct {
 	Name string
 	// Until is when the delegation to the agent ends, in whole seconds.
 	Until time.Time
+
+	// Mode is said by a Leave alone.
+	Mode Mode
+}
+
+// Departure is how far a member that leaves has come.
+type Departure struct {
+	Namespace string
+	Since     time.Time // when it was asked for; zero if it was not, or was taken back
+	Known     bool      // the market has counted what is open
+	Supplied  int32     // leases of the member's GPUs that are not settled
+	Bought    int32     // leases of its jobs that are not settled
+	Until     time.Time // when the last of them is given up at the latest; zero if there is none
+	Suspended bool      // the Member stays when everything else is gone
 }
 
 // Access is what a member gets: where the hub's API is, how it is known, and a token that opens the member's namespace for a while.

@@ -64,6 +64,9 @@ func (b *bench) claim(kind Kind) Claim {
 		c.Cluster, c.Roles, c.Name = "7b1c1f5e-3d0c-4b2e-9c53-1d6f1a2b3c4d", []Role{Buyer, Supplier}, "Fjord & Söhne"
 		c.Until = start.Add(MaxDelegation)
 	}
+	if kind == Leave {
+		c.Agent, c.Mode = Key{}, WhenSettled
+	}
 	return c
 }
 
@@ -86,7 +89,7 @@ func signed(tb testing.TB, name string, message []byte) []byte {
 }
 
 func TestAGoodClaimPassesOnce(t *testing.T) {
-	for kind, who := range map[Kind]string{Join: "w", Renew: "a"} {
+	for kind, who := range map[Kind]string{Join: "w", Renew: "a", Leave: "w"} {
 		t.Run(string(kind), func(t *testing.T) {
 			b := newBench(t)
 			claim := b.claim(kind)
@@ -131,6 +134,11 @@ func TestEachReason(t *testing.T) {
 		"a renewal that the wallet signed":   {Renew, func(*bench, *Claim) {}, "w", WrongKey},
 		"a delegation for ever":              {Join, func(_ *bench, c *Claim) { c.Until = start.Add(MaxDelegation + time.Second) }, "", Malformed},
 		"a renewal that asks to join":        {Renew, func(b *bench, c *Claim) { *c = b.claim(Join) }, "w", Malformed},
+		"a leave that the agent signed":      {Leave, func(*bench, *Claim) {}, "a", WrongKey},
+		"a leave of another hub":             {Leave, func(_ *bench, c *Claim) { c.Hub = "evil.example" }, "", OtherHub},
+		"a leave whose challenge ended":      {Leave, func(b *bench, c *Claim) { b.now = c.Challenge.Expires }, "", Expired},
+		"a leave that asks to join":          {Leave, func(b *bench, c *Claim) { *c = b.claim(Join) }, "w", Malformed},
+		"a join that asks to leave":          {Join, func(b *bench, c *Claim) { *c = b.claim(Leave) }, "w", Malformed},
 		"a version that is not spoken yet":   {Join, func(_ *bench, c *Claim) { c.Version = Version + 1 }, "", UnsupportedVersion},
 		"a version that is no longer spoken": {Join, func(_ *bench, c *Claim) { c.Version = Version - 2 }, "", UnsupportedVersion},
 	}
@@ -141,7 +149,7 @@ func TestEachReason(t *testing.T) {
 			tc.change(b, &claim)
 			by := tc.by
 			if by == "" {
-				by = map[Kind]string{Join: "w", Renew: "a"}[tc.kind]
+				by = map[Kind]string{Join: "w", Renew: "a", Leave: "w"}[tc.kind]
 			}
 			message := encoded(t, claim)
 			_, err := b.Check(tc.kind, message, signed(t, by, message))
@@ -187,8 +195,14 @@ func TestWhatNoClaimMaySay(t *testing.T) {
 		"a cluster in capitals":        func(c *Claim) { c.Cluster = "ABC" },
 		"no end of the delegation":     func(c *Claim) { c.Until = time.Time{} },
 		"an end within a second":       func(c *Claim) { c.Until = c.Until.Add(time.Millisecond) },
-		"another kind":                 func(c *Claim) { c.Kind = "leave" },
+		"another kind":                 func(c *Claim) { c.Kind = "stay" },
+		"a join that leaves":           func(c *Claim) { c.Mode = AtOnce },
 		"a renewal with a name":        func(c *Claim) { c.Kind, c.Cluster, c.Roles, c.Until = Renew, "", nil, time.Time{} },
+		"a renewal that leaves":        func(c *Claim) { *c = bare(c, Renew); c.Mode = Look },
+		"a leave with an agent":        func(c *Claim) { *c = bare(c, Leave); c.Mode = Look },
+		"a leave with a role":          func(c *Claim) { *c = bare(c, Leave); c.Agent, c.Mode, c.Roles = Key{}, Look, []Role{Buyer} },
+		"a leave without a mode":       func(c *Claim) { *c = bare(c, Leave); c.Agent = Key{} },
+		"a leave in another way":       func(c *Claim) { *c = bare(c, Leave); c.Agent, c.Mode = Key{}, "slowly" },
 	}
 	for name, change := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -201,6 +215,13 @@ func TestWhatNoClaimMaySay(t *testing.T) {
 				t.Error("it is read")
 			}
 		})
+	}
+}
+
+// bare is the claim without what only a join says.
+func bare(c *Claim, kind Kind) Claim {
+	return Claim{
+		Version: c.Version, Kind: kind, Hub: c.Hub, Network: c.Network, Wallet: c.Wallet, Agent: c.Agent, Challenge: c.Challenge,
 	}
 }
 
@@ -242,7 +263,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 
 // What a wallet signs to join must not be what moves its money, whatever the claim says.
 func TestNoClaimIsATransaction(t *testing.T) {
-	for _, kind := range []Kind{Join, Renew} {
+	for _, kind := range []Kind{Join, Renew, Leave} {
 		message := encoded(t, newBench(t).claim(kind))
 		if message[0] != 0xff {
 			t.Errorf("%s: the first byte is %#x, and wallets sign 0xff off the chain", kind, message[0])
@@ -265,7 +286,7 @@ func TestTheLongestClaimFits(t *testing.T) {
 }
 
 func TestAnyFlippedBitIsRefused(t *testing.T) {
-	for kind, who := range map[Kind]string{Join: "w", Renew: "a"} {
+	for kind, who := range map[Kind]string{Join: "w", Renew: "a", Leave: "w"} {
 		b := newBench(t)
 		message := encoded(t, b.claim(kind))
 		signature := signed(t, who, message)
@@ -352,7 +373,7 @@ func TestNamespacesFollowFromWallets(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	b := newBench(f)
-	for _, kind := range []Kind{Join, Renew} {
+	for _, kind := range []Kind{Join, Renew, Leave} {
 		f.Add(encoded(f, b.claim(kind)))
 	}
 	f.Add([]byte(domain))

@@ -24,8 +24,10 @@ const (
 	Replayed           Reason = "Replayed"           // its challenge was used before
 	Busy               Reason = "Busy"               // more claims come than can be looked after
 	WalletTaken        Reason = "WalletTaken"        // the wallet is a member by another way, in another namespace
-	NotMember          Reason = "NotMember"          // a renewal's wallet has not joined
+	NotMember          Reason = "NotMember"          // the wallet of a renewal or a leave has not joined
 	Suspended          Reason = "Suspended"          // the market's admin has suspended the member
+	StakeRequired      Reason = "StakeRequired"      // the wallet has less at stake than the hub asks of new members
+	Leaving            Reason = "Leaving"            // what the wallet's member left behind is being removed
 )
 
 // Error returns the reason's name.

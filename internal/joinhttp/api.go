@@ -10,11 +10,13 @@ import (
 	"github.com/bourse-dev/bourse/internal/join"
 )
 
-// The paths of a join server.
+// The paths of a join server, which begin with the version of what they take.
 const (
-	challengePath = "/v1/challenge"
-	joinPath      = "/v1/join"
-	renewPath     = "/v1/renew"
+	version       = "/v1/"
+	challengePath = version + "challenge"
+	joinPath      = version + "join"
+	renewPath     = version + "renew"
+	leavePath     = version + "leave"
 )
 
 // The bodies of requests and answers, which docs/federation.md describes.
@@ -37,6 +39,15 @@ type (
 		CA        []byte    `json:"ca,omitempty"`
 		Token     string    `json:"token"`
 		Expires   time.Time `json:"expires"`
+	}
+	departureAnswer struct {
+		Namespace string    `json:"namespace"`
+		Since     time.Time `json:"since,omitzero"`
+		Known     bool      `json:"known"`
+		Supplied  int32     `json:"supplied"`
+		Bought    int32     `json:"bought"`
+		Until     time.Time `json:"until,omitzero"`
+		Suspended bool      `json:"suspended,omitempty"`
 	}
 	refusalAnswer struct {
 		Reason  join.Reason `json:"reason"`

@@ -95,6 +95,18 @@ func (c *Client) Send(ctx context.Context, kind join.Kind, message []byte, signa
 	return join.Access(answer), nil
 }
 
+// Leave sends a claim to leave, and returns how far the member is. What the hub refuses is a *join.Refusal; NotMember says that it has left.
+func (c *Client) Leave(ctx context.Context, message []byte, signature chain.Signature) (join.Departure, error) {
+	var answer departureAnswer
+	if err := c.ask(ctx, leavePath, claimRequest{Message: message, Signature: signature[:]}, &answer); err != nil {
+		return join.Departure{}, err
+	}
+	if answer.Namespace == "" || answer.Supplied < 0 || answer.Bought < 0 {
+		return join.Departure{}, fmt.Errorf("%w: its answer lacks the namespace, or counts below zero", ErrHub)
+	}
+	return join.Departure(answer), nil
+}
+
 func (c *Client) ask(ctx context.Context, path string, body, answer any) error {
 	text, err := json.Marshal(body)
 	if err != nil {

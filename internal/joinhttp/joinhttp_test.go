@@ -14,7 +14,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +28,8 @@ import (
 )
 
 var network = chain.Hash{7}
+
+var leftAt = time.Date(2027, time.March, 1, 12, 0, 0, 0, time.UTC)
 
 func pair(name string) *signer.Keypair { return signer.FromSeed(sha256.Sum256([]byte(name))) }
 
@@ -65,6 +66,18 @@ func (a *admitter) Admit(_ context.Context, claim join.Claim) (join.Access, erro
 
 func (a *admitter) Renew(ctx context.Context, claim join.Claim) (join.Access, error) {
 	return a.Admit(ctx, claim)
+}
+
+func (a *admitter) Leave(_ context.Context, claim join.Claim) (join.Departure, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err != nil {
+		return join.Departure{}, a.err
+	}
+	a.claims = append(a.claims, claim)
+	return join.Departure{
+		Namespace: join.Namespace(claim.Wallet), Since: leftAt, Known: true, Supplied: 2, Bought: 1, Until: leftAt.Add(time.Hour), Suspended: true,
+	}, nil
 }
 
 func newHub(t *testing.T) *hub {
@@ -117,6 +130,9 @@ func (h *hub) signed(kind join.Kind) ([]byte, chain.Signature) {
 	if kind == join.Join {
 		by, claim.Roles, claim.Until = pair("w"), []join.Role{join.Buyer}, challenge.Expires
 	}
+	if kind == join.Leave {
+		by, claim.Agent, claim.Mode = pair("w"), join.Key{}, join.AtOnce
+	}
 	message, err := claim.Encode()
 	if err != nil {
 		h.t.Fatal(err)
@@ -126,6 +142,41 @@ func (h *hub) signed(kind join.Kind) ([]byte, chain.Signature) {
 		h.t.Fatal(err)
 	}
 	return message, signature
+}
+
+func TestWhoLeavesIsToldWhatIsOpen(t *testing.T) {
+	h := newHub(t)
+	message, signature := h.signed(join.Leave)
+	got, err := h.client.Leave(t.Context(), message, signature)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := join.Departure{
+		Namespace: join.Namespace(join.Key(pair("w").PublicKey())), Since: leftAt, Known: true, Supplied: 2, Bought: 1,
+		Until: leftAt.Add(time.Hour), Suspended: true,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("departure (-want +got):\n%s", diff)
+	}
+	if claims := h.admitter.claims; len(claims) != 1 || claims[0].Kind != join.Leave || claims[0].Mode != join.AtOnce {
+		t.Errorf("claims %+v", claims)
+	}
+	if _, err := h.client.Leave(t.Context(), message, signature); !errors.Is(err, join.Replayed) {
+		t.Errorf("the second time: %v, want %s", err, join.Replayed)
+	}
+	message, signature = h.signed(join.Leave)
+	if _, err := h.client.Send(t.Context(), join.Join, message, signature); !errors.Is(err, join.Malformed) {
+		t.Errorf("sent as a join: %v, want %s", err, join.Malformed)
+	}
+	message, signature = h.signed(join.Join)
+	if _, err := h.client.Leave(t.Context(), message, signature); !errors.Is(err, join.Malformed) {
+		t.Errorf("a join that was sent to leave: %v, want %s", err, join.Malformed)
+	}
+	h.admitter.err = join.Refuse(join.NotMember, "The wallet has left")
+	message, signature = h.signed(join.Leave)
+	if _, err := h.client.Leave(t.Context(), message, signature); !errors.Is(err, join.NotMember) {
+		t.Errorf("when it is gone: %v, want %s", err, join.NotMember)
+	}
 }
 
 func TestAClaimIsAnsweredWithAccess(t *testing.T) {
@@ -186,7 +237,7 @@ func TestRequestsThatAreNone(t *testing.T) {
 		status             int
 	}{
 		"a page":               {http.MethodGet, challengePath, "", http.StatusMethodNotAllowed},
-		"nothing there":        {http.MethodPost, "/v1/leave", "{}", http.StatusNotFound},
+		"nothing there":        {http.MethodPost, "/v1/stay", "{}", http.StatusNotFound},
 		"no JSON":              {http.MethodPost, joinPath, "message", http.StatusBadRequest},
 		"two objects":          {http.MethodPost, joinPath, "{}{}", http.StatusBadRequest},
 		"no claim":             {http.MethodPost, joinPath, "{}", http.StatusBadRequest},
@@ -223,34 +274,6 @@ func TestOneThatAsksTooMuchIsToldToComeBack(t *testing.T) {
 	}
 	if !errors.Is(last, join.Busy) {
 		t.Errorf("got %v, want %s", last, join.Busy)
-	}
-}
-
-func TestOneAddressTakesNothingFromTheOthers(t *testing.T) {
-	l, now := newLimits(), time.Unix(1_800_000_000, 0)
-	for range 10 * burst {
-		l.allow(netip.MustParseAddr("2001:db8::1"), now)
-	}
-	for address, want := range map[string]bool{"2001:db8::2": false, "2001:db8:0:1::1": true, "192.0.2.1": true, "::ffff:192.0.2.2": true} {
-		if got := l.allow(netip.MustParseAddr(address), now); got != want {
-			t.Errorf("%s: %v, want %v", address, got, want)
-		}
-	}
-}
-
-func TestAllAddressesTogetherAreBounded(t *testing.T) {
-	l, now, allowed := newLimits(), time.Unix(1_800_000_000, 0), 0
-	for i := range 2 * mostVisitors {
-		if l.allow(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now) {
-			allowed++
-		}
-	}
-	if allowed != burst || len(l.each) != mostVisitors {
-		t.Errorf("%d were answered and %d are counted, want %d and %d", allowed, len(l.each), burst, mostVisitors)
-	}
-	now = now.Add(time.Hour)
-	if !l.allow(netip.MustParseAddr("192.0.2.1"), now) || len(l.each) != 1 {
-		t.Errorf("%d are counted after an hour, want the new one", len(l.each))
 	}
 }
 
@@ -316,6 +339,45 @@ func TestAKeeperKeepsWhatItHasWhenTheHubDoesNotAnswer(t *testing.T) {
 	h.admitter.err = errors.New("down")
 	if _, err := k.Renew(t.Context()); err == nil || k.access.Token != "token-1" {
 		t.Errorf("got %v, and the token %q", err, k.access.Token)
+	}
+}
+
+func TestAKeeperKnowsWhetherItIsAMember(t *testing.T) {
+	steps := []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"with a token", nil, false},
+		{"when the hub is down", errors.New("down"), false},
+		{"when it has left", join.Refuse(join.NotMember, "It has left"), true},
+		{"when the hub is busy after that", join.Refuse(join.Busy, "Come back"), true},
+		{"when the hub is down after that", errors.New("down"), true},
+		{"when it is suspended", join.Refuse(join.Suspended, "It is suspended"), false},
+		{"when it has left again", join.Refuse(join.NotMember, "It has left"), true},
+		{"when it has joined again", nil, false},
+	}
+	h := newHub(t)
+	k := newKeeper(h, network)
+	var told bytes.Buffer
+	k.o.Log = funcr.New(func(prefix, args string) { fmt.Fprintln(&told, prefix, args) }, funcr.Options{})
+	for _, step := range steps {
+		h.admitter.err = step.err
+		before := k.refusal()
+		_, err := k.Renew(t.Context())
+		if (err == nil) != (step.err == nil) {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		if err != nil {
+			k.tell(before, err)
+			k.tell(k.refusal(), err)
+		}
+		if got := k.NotMember(); got != step.want {
+			t.Errorf("%s: not a member is %t", step.name, got)
+		}
+	}
+	if got := strings.Count(told.String(), "Lost the membership"); got != 2 {
+		t.Errorf("it was said %d times that the member has left, want once each time:\n%s", got, told.String())
 	}
 }
 

@@ -42,9 +42,10 @@ type Keeper struct {
 	o    KeeperOptions
 	wake chan struct{}
 
-	mu     sync.Mutex
-	access join.Access
-	since  time.Time
+	mu      sync.Mutex
+	access  join.Access
+	since   time.Time
+	refused join.Reason // why the hub gave no token the last time that it answered; empty if it gave one
 }
 
 // NewKeeper returns a keeper that has no token yet: call Renew.
@@ -62,13 +63,25 @@ func (k *Keeper) Renew(ctx context.Context) (join.Access, error) {
 	if errors.Is(err, join.UnknownChallenge) { // another replica of the hub answered the second time
 		access, err = k.renew(ctx)
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if refusal, ok := errors.AsType[*join.Refusal](err); ok && refusal.Reason != join.Busy {
+		k.refused = refusal.Reason
+	}
 	if err != nil {
 		return join.Access{}, err
 	}
+	k.access, k.since, k.refused = access, k.o.Now(), ""
+	return access, nil
+}
+
+// NotMember says whether the hub has said that it does not know the member. That it does not answer says nothing.
+func (k *Keeper) NotMember() bool { return k.refusal() == join.NotMember }
+
+func (k *Keeper) refusal() join.Reason {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.access, k.since = access, k.o.Now()
-	return access, nil
+	return k.refused
 }
 
 func (k *Keeper) renew(ctx context.Context) (join.Access, error) {
@@ -105,17 +118,28 @@ func (k *Keeper) Start(ctx context.Context) error {
 		if !k.sleep(ctx, wait) {
 			return nil
 		}
+		before := k.refusal()
 		access, err := k.Renew(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil //nolint:nilerr // it was told to stop
 			}
-			k.o.Log.Error(err, "Could not renew the hub's token")
+			k.tell(before, err)
 			wait, retry = retry, min(2*retry, lastRetry)
 			continue
 		}
 		k.o.Log.V(1).Info("Renewed the hub's token", "namespace", access.Namespace)
 		wait, retry = k.half(), firstRetry
+	}
+}
+
+// tell says that there is no new token. That the hub does not know the member any more is said once, since nobody may mend it.
+func (k *Keeper) tell(before join.Reason, err error) {
+	switch {
+	case !errors.Is(err, join.NotMember):
+		k.o.Log.Error(err, "Could not renew the hub's token")
+	case before != join.NotMember:
+		k.o.Log.Error(err, "Lost the membership: the hub does not know this member any more; leases that run go on, and nothing new is sold")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/join"
+	"github.com/bourse-dev/bourse/internal/visitor"
 )
 
 // What one connection may cost.
@@ -36,25 +38,45 @@ const (
 	retryAfter     = 5 // seconds
 )
 
-// Admitter gives members what they have claimed. It returns a *join.Refusal when it will not, and any other error when it cannot now.
+// The outcomes of a request that was not refused.
+const (
+	OutcomeOK    = "ok"    // it was given what it asked for
+	OutcomeError = "error" // the hub could not do it now
+)
+
+// What strangers may ask. A join is two requests, and so is a renewal, which a member needs every half an hour: the whole hub's rate is
+// enough for 18 000 members.
+const (
+	perSecond, burst         = 20, 200 // of all together
+	perSecondEach, burstEach = 1, 20   // of one address
+)
+
+// Admitter gives members what they have claimed, and lets them go. It returns a *join.Refusal when it will not, and any other error when it
+// cannot now.
 // Repeating a call is harmless.
 type Admitter interface {
 	Admit(ctx context.Context, claim join.Claim) (join.Access, error)
 	Renew(ctx context.Context, claim join.Claim) (join.Access, error)
+	Leave(ctx context.Context, claim join.Claim) (join.Departure, error)
 }
 
 // Server answers those who want to join a hub.
 type Server struct {
+	// Observe is told of each request: which of the routes it was for, and OutcomeOK, OutcomeError or the reason of its refusal. It may be
+	// nil.
+	Observe func(route, outcome string)
+
 	gate     *join.Gate
 	admitter Admitter
-	limits   *limits
+	limits   *visitor.Limits
 	log      logr.Logger
 	now      func() time.Time
 }
 
 // NewServer returns a server.
 func NewServer(gate *join.Gate, admitter Admitter, logger logr.Logger, now func() time.Time) *Server {
-	return &Server{gate: gate, admitter: admitter, limits: newLimits(), log: logger, now: now}
+	limits := visitor.NewLimits(visitor.Rates{PerSecond: perSecond, Burst: burst, PerSecondEach: perSecondEach, BurstEach: burstEach})
+	return &Server{gate: gate, admitter: admitter, limits: limits, log: logger, now: now}
 }
 
 // Serve answers on the listener until the context ends. The certificate is asked for with each connection, so that it can be renewed.
@@ -86,36 +108,56 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, certificate f
 	return nil
 }
 
+// answerer says what a request is worth.
+type answerer func(ctx context.Context, request *http.Request) (any, error)
+
+// routes are what can be asked, all of it by POST.
+func (s *Server) routes() map[string]answerer {
+	return map[string]answerer{
+		challengePath: s.challenge,
+		joinPath: func(ctx context.Context, request *http.Request) (any, error) {
+			return s.claim(ctx, request, join.Join, s.admitter.Admit)
+		},
+		renewPath: func(ctx context.Context, request *http.Request) (any, error) {
+			return s.claim(ctx, request, join.Renew, s.admitter.Renew)
+		},
+		leavePath: s.leave,
+	}
+}
+
 // Handler answers requests.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+challengePath, s.bounded(s.challenge))
-	mux.HandleFunc("POST "+joinPath, s.bounded(func(ctx context.Context, request *http.Request) (any, error) {
-		return s.claim(ctx, request, join.Join, s.admitter.Admit)
-	}))
-	mux.HandleFunc("POST "+renewPath, s.bounded(func(ctx context.Context, request *http.Request) (any, error) {
-		return s.claim(ctx, request, join.Renew, s.admitter.Renew)
-	}))
+	for path, answer := range s.routes() {
+		mux.HandleFunc("POST "+path, s.bounded(path, answer))
+	}
 	return mux
 }
 
 // bounded answers with what a request is worth, unless too much is asked.
-func (s *Server) bounded(answer func(ctx context.Context, request *http.Request) (any, error)) http.HandlerFunc {
+func (s *Server) bounded(path string, answer answerer) http.HandlerFunc {
 	return func(writer http.ResponseWriter, request *http.Request) {
 		ctx, cancel := context.WithTimeout(request.Context(), requestWithin)
 		defer cancel()
 		from, err := netip.ParseAddrPort(request.RemoteAddr)
-		if err != nil || !s.limits.allow(from.Addr(), s.now()) {
-			s.refuse(writer, request, join.Refuse(join.Busy, "Too much is asked; come back in %d seconds", retryAfter))
+		if err != nil || !s.limits.Allow(from.Addr(), s.now()) {
+			s.refuse(writer, path, join.Refuse(join.Busy, "Too much is asked; come back in %d seconds", retryAfter))
 			return
 		}
 		request.Body = http.MaxBytesReader(writer, request.Body, maxBody)
 		body, err := answer(ctx, request)
 		if err != nil {
-			s.refuse(writer, request, err)
+			s.refuse(writer, path, err)
 			return
 		}
+		s.observe(path, OutcomeOK)
 		s.write(writer, http.StatusOK, body)
+	}
+}
+
+func (s *Server) observe(path, outcome string) {
+	if s.Observe != nil {
+		s.Observe(strings.TrimPrefix(path, version), outcome)
 	}
 }
 
@@ -138,11 +180,7 @@ func (s *Server) challenge(_ context.Context, request *http.Request) (any, error
 func (s *Server) claim(
 	ctx context.Context, request *http.Request, kind join.Kind, admit func(context.Context, join.Claim) (join.Access, error),
 ) (any, error) {
-	var sent claimRequest
-	if err := read(request, &sent); err != nil {
-		return nil, err
-	}
-	claim, err := s.gate.Check(kind, sent.Message, sent.Signature)
+	claim, err := s.check(request, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +190,31 @@ func (s *Server) claim(
 	}
 	s.log.Info("Gave access", "claim", string(kind), "namespace", access.Namespace)
 	return accessAnswer(access), nil
+}
+
+// leave lets a member go, or tells it how far it is.
+func (s *Server) leave(ctx context.Context, request *http.Request) (any, error) {
+	claim, err := s.check(request, join.Leave)
+	if err != nil {
+		return nil, err
+	}
+	departure, err := s.admitter.Leave(ctx, claim)
+	if err != nil {
+		return nil, err
+	}
+	if claim.Mode != join.Look {
+		s.log.Info("Let a member leave", "mode", string(claim.Mode), "namespace", departure.Namespace)
+	}
+	return departureAnswer(departure), nil
+}
+
+// check reads a claim of a kind, and passes on those that are good.
+func (s *Server) check(request *http.Request, kind join.Kind) (join.Claim, error) {
+	var sent claimRequest
+	if err := read(request, &sent); err != nil {
+		return join.Claim{}, err
+	}
+	return s.gate.Check(kind, sent.Message, sent.Signature)
 }
 
 // read reads the body, which is one JSON object and nothing else.
@@ -167,14 +230,16 @@ func read(request *http.Request, into any) error {
 }
 
 // refuse says why not. What went wrong in the hub is the hub's to know, and the stranger is only told to come back.
-func (s *Server) refuse(writer http.ResponseWriter, request *http.Request, err error) {
+func (s *Server) refuse(writer http.ResponseWriter, path string, err error) {
 	refusal, ok := errors.AsType[*join.Refusal](err)
 	if !ok {
-		s.log.Error(err, "Did not answer a join", "path", request.URL.Path)
+		s.observe(path, OutcomeError)
+		s.log.Error(err, "Did not answer a join", "path", path)
 		s.write(writer, http.StatusServiceUnavailable, refusalAnswer{Reason: join.Busy, Message: "The hub cannot do this now; come back"})
 		return
 	}
-	s.log.V(1).Info("Refused a join", "path", request.URL.Path, "reason", string(refusal.Reason))
+	s.observe(path, string(refusal.Reason))
+	s.log.V(1).Info("Refused a join", "path", path, "reason", string(refusal.Reason))
 	status := statusOf(refusal.Reason)
 	if status == http.StatusTooManyRequests {
 		writer.Header().Set("Retry-After", strconv.Itoa(retryAfter))
@@ -186,9 +251,9 @@ func statusOf(reason join.Reason) int {
 	switch reason {
 	case join.Malformed, join.UnsupportedVersion:
 		return http.StatusBadRequest
-	case join.Suspended, join.NotMember:
+	case join.Suspended, join.NotMember, join.StakeRequired:
 		return http.StatusForbidden
-	case join.WalletTaken:
+	case join.WalletTaken, join.Leaving:
 		return http.StatusConflict
 	case join.Busy:
 		return http.StatusTooManyRequests

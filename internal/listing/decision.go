@@ -37,15 +37,14 @@ var ErrUndecided = errors.New("the job holds no record of a match")
 
 // Record is the record that a job's status holds. It fails with ErrUndecided where there is none, and otherwise if one cannot be read.
 func Record(job *boursev1.ComputeJob) (book.Record, error) {
-	decision, lease := job.Status.Decision, job.Status.Lease
-	if decision == nil || lease == nil {
+	decision := job.Status.Decision
+	if decision == nil || job.Status.Lease == nil {
 		return book.Record{}, ErrUndecided
 	}
 	record := book.Record{
 		Formula: int(decision.Formula), At: decision.At.UTC(), Offers: int(decision.Offers), Rejected: decision.Rejected,
 		By: string(decision.By), Next: decision.Next,
 	}
-	won := book.Winner{Offer: lease.Namespace + "/" + job.Status.Offer, Workers: int(job.Spec.GPUs.Workers)}
 	var err error
 	for _, field := range []struct {
 		name string
@@ -53,14 +52,19 @@ func Record(job *boursev1.ComputeJob) (book.Record, error) {
 	}{
 		{"demand", func() error { record.Demand, err = book.ParseDigest(string(decision.Demand)); return err }},
 		{"book", func() error { record.Book, err = book.ParseDigest(string(decision.Book)); return err }},
-		{"score", func() error { won.Score, err = money.ParseUSD(decision.Score); return err }},
 		{"nextScore", func() error { record.NextScore, err = optionalUSD(decision.NextScore); return err }},
 	} {
 		if err := field.read(); err != nil {
 			return book.Record{}, fmt.Errorf("read status.decision.%s: %w", field.name, err)
 		}
 	}
-	record.Winners = []book.Winner{won}
+	for _, part := range Parts(job) {
+		won := book.Winner{Offer: part.Lease.Namespace + "/" + part.Offer, Workers: int(part.Workers)}
+		if won.Score, err = money.ParseUSD(part.Score); err != nil {
+			return book.Record{}, fmt.Errorf("read the score of offer %s: %w", won.Offer, err)
+		}
+		record.Winners = append(record.Winners, won)
+	}
 	return record, nil
 }
 

@@ -47,9 +47,9 @@ const risesIn = 10
 // perPercent converts the API's percentages into parts per million.
 const perPercent = book.PPM / 100
 
-// Demand is what a job asks of the book at a moment, for the wallet of its buyer. The offer that refused the job last may be empty. It fails
-// if a price cannot be read.
-func Demand(job *boursev1.ComputeJob, buyer boursev1.SolanaAddress, refused string, at time.Time) (book.Demand, error) {
+// Demand is what a job asks of the book at a moment, for the wallet of its buyer, who was refused last by some offers or none. It fails if a
+// price cannot be read.
+func Demand(job *boursev1.ComputeJob, buyer boursev1.SolanaAddress, refused []string, at time.Time) (book.Demand, error) {
 	bids, err := scheduleOf(job)
 	if err != nil {
 		return book.Demand{}, err
@@ -59,6 +59,7 @@ func Demand(job *boursev1.ComputeJob, buyer boursev1.SolanaAddress, refused stri
 		At:        at,
 		Workers:   int(job.Spec.GPUs.Workers),
 		PerWorker: int(job.Spec.GPUs.PerWorker),
+		Parts:     mostParts(job),
 		Token:     string(job.Spec.Bid.Token),
 		MaxPrice:  bids.At(waited(job, at)),
 		Regions:   texts(job.Spec.Placement.Regions),
@@ -173,25 +174,34 @@ func Held(lease *boursev1.GPULease) (promises []book.Promise, until time.Time) {
 		until = accepted.LastTransitionTime.Add(Republished)
 	}
 	return []book.Promise{{
-		Offer: lease.Namespace + "/" + lease.Spec.Offer,
+		Offer: OfferOf(lease),
 		Gang:  book.Gang{Workers: int(lease.Spec.Workers), PerWorker: int(lease.Spec.PerWorker)},
 	}}, until
 }
 
-// Chosen is what is kept for a job whose offer is chosen and whose lease is not seen yet.
-func Chosen(job *boursev1.ComputeJob, namespace, offer string) []book.Promise {
+// Chosen is what is kept for a part of a job whose offer is chosen and whose lease is not seen yet.
+func Chosen(job *boursev1.ComputeJob, part *boursev1.JobPart) []book.Promise {
 	return []book.Promise{{
-		Offer: namespace + "/" + offer,
-		Gang:  book.Gang{Workers: int(job.Spec.GPUs.Workers), PerWorker: int(job.Spec.GPUs.PerWorker)},
+		Offer: part.Lease.Namespace + "/" + part.Offer,
+		Gang:  book.Gang{Workers: int(part.Workers), PerWorker: int(job.Spec.GPUs.PerWorker)},
 	}}
 }
 
-// Refused says whether the lease ended because its supplier did not accept it.
+// Refused says whether the lease ended because its supplier did not accept it, or left before it had. One that the market ended for the sake of
+// another part did not, whatever its supplier would have said.
 func Refused(lease *boursev1.GPULease) bool {
-	if lease.Status.End != nil {
+	switch {
+	case lease.Spec.EndReason == boursev1.EndPartEnded:
+		return false
+	case lease.Status.End != nil:
 		return lease.Status.End.Reason == boursev1.EndNotAccepted
+	case lease.Spec.State != boursev1.LeaseEnded:
+		return false
+	case lease.Spec.EndReason == boursev1.EndSupplierLeft:
+		return !kube.IsTrue(lease, boursev1.LeaseAccepted)
+	default:
+		return lease.Spec.EndReason == boursev1.EndNotAccepted
 	}
-	return lease.Spec.State == boursev1.LeaseEnded && lease.Spec.EndReason == boursev1.EndNotAccepted
 }
 
 // Ended says whether nothing can become of the job any more. A rejected job can still be edited.
@@ -203,12 +213,17 @@ func Ended(job *boursev1.ComputeJob) bool {
 	return kube.IsTrue(job, boursev1.Succeeded) || kube.IsFalse(job, boursev1.Succeeded)
 }
 
-// LeaseName is the name of a job's n-th lease: at most 50 characters, fit for a namespace's name, and the same at each retry.
-func LeaseName(job *boursev1.ComputeJob, attempt int32) string {
+// LeaseName is the name of a lease of a job's n-th attempt, of its first part or of another one: at most 50 characters, fit for a namespace's
+// name, and the same at each retry.
+func LeaseName(job *boursev1.ComputeJob, attempt int32, part int) string {
 	const most, digest = 41, 4
 	stem := strings.ReplaceAll(job.Name, ".", "-")
 	stem = strings.TrimRight(stem[:min(len(stem), most)], "-")
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", job.UID, attempt))
+	named := fmt.Appendf(nil, "%s/%d", job.UID, attempt)
+	if part > 0 {
+		named = fmt.Appendf(named, "/%d", part)
+	}
+	sum := sha256.Sum256(named)
 	return stem + "-" + hex.EncodeToString(sum[:digest])
 }
 
@@ -250,6 +265,7 @@ func SetDefaults(job *boursev1.ComputeJob) {
 	if rise := job.Spec.Bid.Rise; rise != nil {
 		setDefault(&rise.Steps, risesIn)
 	}
+	setDefault(&job.Spec.Placement.Split, boursev1.SplitOnePool)
 	setDefault(&job.Spec.Placement.Isolation, boursev1.IsolationContainer)
 	setDefault(&job.Spec.Placement.Tier, boursev1.TierInterruptible)
 	setDefault(&job.Spec.Placement.Egress, boursev1.EgressNone)

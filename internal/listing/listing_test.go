@@ -56,6 +56,7 @@ func TestDefaultsAreThoseOfTheAPIServer(t *testing.T) {
 	}{
 		{[]string{"spec", "gpus", "perWorker"}, job.Spec.GPUs.PerWorker},
 		{[]string{"spec", "bid", "rise", "steps"}, job.Spec.Bid.Rise.Steps},
+		{[]string{"spec", "placement", "split"}, job.Spec.Placement.Split},
 		{[]string{"spec", "placement", "isolation"}, job.Spec.Placement.Isolation},
 		{[]string{"spec", "placement", "tier"}, job.Spec.Placement.Tier},
 		{[]string{"spec", "placement", "egress"}, job.Spec.Placement.Egress},
@@ -68,7 +69,7 @@ func TestDefaultsAreThoseOfTheAPIServer(t *testing.T) {
 	fields, _, _ := unstructured.NestedMap(schemaOf(t, "spec", "placement"), "properties")
 	for name, field := range fields {
 		schema, _ := field.(map[string]any)
-		if schema["default"] != nil && name != "isolation" && name != "tier" && name != "egress" {
+		if schema["default"] != nil && name != "split" && name != "isolation" && name != "tier" && name != "egress" {
 			t.Errorf("spec.placement.%s has a default that nobody sets here", name)
 		}
 	}
@@ -82,7 +83,7 @@ func TestDefaultWeightsAreThoseOfTheAPIServer(t *testing.T) {
 	var demands [2]book.Demand
 	for i, job := range []*boursev1.ComputeJob{plain, set} {
 		var err error
-		if demands[i], err = listing.Demand(job, "", "", builders.Start); err != nil {
+		if demands[i], err = listing.Demand(job, "", nil, builders.Start); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -112,7 +113,7 @@ func TestABidRisesWhileTheJobWaits(t *testing.T) {
 		{time.Hour, 0, "2.00"},
 	} {
 		now := builders.Start.Add(at.waited)
-		demand, err := listing.Demand(job, "", "", now)
+		demand, err := listing.Demand(job, "", nil, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +123,7 @@ func TestABidRisesWhileTheJobWaits(t *testing.T) {
 		}
 	}
 	job.Spec.Bid.Rise.FromUSD = "3"
-	if _, err := listing.Demand(job, "", "", builders.Start); err == nil || !strings.Contains(err.Error(), "spec.bid.rise") {
+	if _, err := listing.Demand(job, "", nil, builders.Start); err == nil || !strings.Contains(err.Error(), "spec.bid.rise") {
 		t.Errorf("a bid that falls: %v", err)
 	}
 }

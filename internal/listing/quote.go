@@ -18,12 +18,14 @@ type Quote struct {
 	Token   money.Token
 	Fees    money.Fees
 	PerHour money.Amount // of one GPU
-	Deposit money.Amount // the whole term of all GPUs, and the buyer's fees
+	Deposit money.Amount // the whole term of all GPUs that were asked about, and the buyer's fees
 	Budget  money.Amount // what the job's budget is worth
 }
 
-// QuoteFor prices the job in its token. It fails if a price cannot be read, or is more than the token can express.
-func QuoteFor(job *boursev1.ComputeJob, market *boursev1.Market, token *boursev1.MarketToken, price boursev1.USDPrice) (Quote, error) {
+// QuoteFor prices so many of the job's workers in its token. It fails if a price cannot be read, or is more than the token can express.
+func QuoteFor(
+	job *boursev1.ComputeJob, workers int32, market *boursev1.Market, token *boursev1.MarketToken, price boursev1.USDPrice,
+) (Quote, error) {
 	q := Quote{Token: money.Token{Symbol: string(token.Symbol), Decimals: uint8(value(token.Decimals))}} //nolint:gosec // at most 12
 	perGPUHour, err := money.ParseUSD(string(price))
 	if err != nil {
@@ -46,7 +48,8 @@ func QuoteFor(job *boursev1.ComputeJob, market *boursev1.Market, token *boursev1
 	if q.Fees, err = feesOf(market, token); err != nil {
 		return Quote{}, err
 	}
-	gross, err := money.Gross(q.PerHour, uint64(GPUs(job))*uint64(job.Spec.DurationSeconds)*msPerSecond) //nolint:gosec // both are positive
+	gpus := workers * job.Spec.GPUs.PerWorker
+	gross, err := money.Gross(q.PerHour, uint64(gpus)*uint64(job.Spec.DurationSeconds)*msPerSecond) //nolint:gosec // both are positive
 	if err != nil {
 		return Quote{}, err
 	}

@@ -97,14 +97,7 @@ func (s *Snapshot) Book(except types.UID, now time.Time) (*book.Book, error) {
 		}
 		b.Upsert(entry)
 	}
-	for i := range s.Jobs {
-		job := &s.Jobs[i]
-		if job.UID == except || job.Status.Lease == nil || kube.IsTrue(job, boursev1.JobMatched) || Ended(job) {
-			continue
-		}
-		lease := job.Status.Lease
-		b.Promise(lease.Namespace+"/"+lease.Name, Chosen(job, lease.Namespace, job.Status.Offer), now.Add(AcceptWithin))
-	}
+	s.choices(b, except, now)
 	for i := range s.Leases {
 		if lease := &s.Leases[i]; Open(lease) && lease.Spec.Job.UID != string(except) {
 			promises, until := Held(lease)
@@ -112,6 +105,19 @@ func (s *Snapshot) Book(except types.UID, now time.Time) (*book.Book, error) {
 		}
 	}
 	return b, errors.Join(unreadable...)
+}
+
+// choices keeps what was chosen for jobs, except for one, whose leases are not made yet.
+func (s *Snapshot) choices(b *book.Book, except types.UID, now time.Time) {
+	for i := range s.Jobs {
+		job := &s.Jobs[i]
+		if job.UID == except || kube.IsTrue(job, boursev1.JobMatched) || Ended(job) {
+			continue
+		}
+		for _, part := range Parts(job) {
+			b.Promise(part.Lease.Namespace+"/"+part.Lease.Name, Chosen(job, &part), now.Add(AcceptWithin))
+		}
+	}
 }
 
 // Wallet returns the wallet of the admitted member of a namespace; empty without one.
@@ -142,18 +148,11 @@ func (s *Snapshot) supplier(namespace string) Supplier {
 	return SupplierOf(s.member(namespace), stake, s.Market())
 }
 
-// RefusedBefore returns the offer whose supplier refused the job before it got its present lease, or before now if it has none; empty when
-// nobody did.
-func (s *Snapshot) RefusedBefore(job *boursev1.ComputeJob) string {
+// RefusedBefore returns the offers whose suppliers refused the job before it got its present lease, or before now if it has none.
+func (s *Snapshot) RefusedBefore(job *boursev1.ComputeJob) []string {
 	last := job.Status.Attempts
 	if job.Status.Lease != nil {
 		last--
 	}
-	for i := range s.Leases {
-		lease := &s.Leases[i]
-		if lease.Spec.Job.UID == string(job.UID) && lease.Name == LeaseName(job, last) && Refused(lease) {
-			return lease.Namespace + "/" + lease.Spec.Offer
-		}
-	}
-	return ""
+	return OffersOf(RefusedIn(job, last, s.Leases))
 }

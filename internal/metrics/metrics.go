@@ -19,6 +19,8 @@ type Metrics struct {
 	transitions  *prometheus.CounterVec
 	conflicts    *prometheus.CounterVec
 	chainSeconds *prometheus.HistogramVec
+	joins        *prometheus.CounterVec
+	gateway      *prometheus.CounterVec
 }
 
 // New makes the metrics and registers them. It panics when reg has metrics of the same names already.
@@ -37,8 +39,16 @@ func New(reg prometheus.Registerer) *Metrics {
 			Help:    "How long requests to the chain took, by method and outcome (ok, error).",
 			Buckets: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
 		}, []string{"method", "outcome"}),
+		joins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bourse_join_requests_total",
+			Help: "Requests to the join server, by route (challenge, join, renew, leave) and outcome (ok, error, or the reason of a refusal).",
+		}, []string{"route", "outcome"}),
+		gateway: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bourse_gateway_requests_total",
+			Help: "Requests to the market's gateway that have ended, by route (tunnel, log, output, ray) and outcome (ok, or why it was refused).",
+		}, []string{"route", "outcome"}),
 	}
-	reg.MustRegister(m.transitions, m.conflicts, m.chainSeconds)
+	reg.MustRegister(m.transitions, m.conflicts, m.chainSeconds, m.joins, m.gateway)
 	return m
 }
 
@@ -55,4 +65,14 @@ func (m *Metrics) Conflict(kind string) {
 // ChainRequest records how long a request to the chain took and whether it was answered.
 func (m *Metrics) ChainRequest(method, outcome string, seconds float64) {
 	m.chainSeconds.WithLabelValues(method, outcome).Observe(seconds)
+}
+
+// JoinRequest counts a request to the join server. Both come from closed sets.
+func (m *Metrics) JoinRequest(route, outcome string) {
+	m.joins.WithLabelValues(route, outcome).Inc()
+}
+
+// GatewayRequest counts a request to the gateway that has ended, and whether it was answered.
+func (m *Metrics) GatewayRequest(route, outcome string) {
+	m.gateway.WithLabelValues(route, outcome).Inc()
 }

@@ -23,10 +23,17 @@ func touched(t *testing.T) *prometheus.Registry {
 	m.Transition("ComputeJob", "Matched", "True", "OfferFound")
 	m.Conflict("ComputeJob")
 	m.ChainRequest("getAccountInfo", metrics.OutcomeOK, 0.01)
+	m.GatewayRequest("log", "ok")
+	metrics.CollectTunnels(reg, func() int { return 3 })
+	metrics.CollectTunnel(reg, func() bool { return true })
 	metrics.CollectSupply(reg, func() (metrics.Supply, error) {
 		return metrics.Supply{
 			GPUs: map[metrics.GPUState]int32{{Model: "l4", State: metrics.StateFree}: 8}, HeldBack: map[string]int32{"Budget": 4},
 		}, nil
+	})
+	m.JoinRequest("renew", metrics.OutcomeOK)
+	metrics.CollectMembers(reg, func() (map[metrics.MemberState]int, error) {
+		return map[metrics.MemberState]int{{State: metrics.MemberReady, Managers: metrics.ManagersSeen}: 3}, nil
 	})
 	touch(reg)
 	return reg

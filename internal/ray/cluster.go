@@ -19,9 +19,10 @@ func AddToScheme(scheme *runtime.Scheme) error { return rayv1.AddToScheme(scheme
 // Kinds returns an empty object of each of KubeRay's kinds that a lease may have, for watches.
 func Kinds() []client.Object { return []client.Object{&rayv1.RayCluster{}, &rayv1.RayJob{}} }
 
-// Reserved says whether an environment variable is the operator's own: it could show GPUs that the lease does not have.
+// Reserved says whether an environment variable is the operator's own: it could show GPUs that the lease does not have, or another part of its
+// job.
 func Reserved(name string) bool {
-	return strings.HasPrefix(name, "RAY_") || strings.HasPrefix(name, "NVIDIA_")
+	return strings.HasPrefix(name, "RAY_") || strings.HasPrefix(name, "NVIDIA_") || strings.HasPrefix(name, "BOURSE_PART")
 }
 
 // Interactive says whether the lease is a Ray cluster for its buyer to use, instead of a program that ends by itself.
@@ -37,7 +38,9 @@ func Empty(namespace string, interactive bool) client.Object {
 
 // Objects returns what the lease runs, in the order in which it must exist; the last one is the RayCluster or RayJob.
 func (p Plan) Objects() []client.Object {
-	var objects []client.Object
+	objects := []client.Object{&corev1.Secret{
+		ObjectMeta: p.meta(TokenName), Immutable: new(true), Type: corev1.SecretTypeOpaque, Data: map[string][]byte{tokenKey: []byte(p.Token)},
+	}}
 	if p.Program != "" {
 		objects = append(objects, &corev1.ConfigMap{
 			ObjectMeta: p.meta(ProgramName), Immutable: new(true), Data: map[string]string{programFile: p.Program},
@@ -59,12 +62,12 @@ func (p Plan) Objects() []client.Object {
 func (p Plan) cluster() rayv1.RayClusterSpec {
 	return rayv1.RayClusterSpec{
 		RayVersion:  p.Version,
-		AuthOptions: &rayv1.AuthOptions{Mode: rayv1.AuthModeToken},
+		AuthOptions: &rayv1.AuthOptions{Mode: rayv1.AuthModeToken, SecretName: new(TokenName)},
 		HeadGroupSpec: rayv1.HeadGroupSpec{
 			ServiceType:    corev1.ServiceTypeClusterIP,
 			EnableIngress:  new(false),
 			RayStartParams: map[string]string{"num-cpus": "0", "num-gpus": "0"}, // tasks run on workers only
-			Template:       p.template("ray-head", equal(p.HeadCPU, p.HeadMemory, 0)),
+			Template:       p.template(headContainer, equal(p.HeadCPU, p.HeadMemory, 0)),
 		},
 		WorkerGroupSpecs: []rayv1.WorkerGroupSpec{{
 			GroupName:      workerGroup,
@@ -72,7 +75,7 @@ func (p Plan) cluster() rayv1.RayClusterSpec {
 			MinReplicas:    new(p.Workers),
 			MaxReplicas:    new(p.Workers),
 			RayStartParams: map[string]string{},
-			Template:       p.template("ray-worker", equal(p.WorkerCPU, p.WorkerMemory, p.PerWorker)),
+			Template:       p.template(workContainer, equal(p.WorkerCPU, p.WorkerMemory, p.PerWorker)),
 		}},
 	}
 }

@@ -3,6 +3,9 @@
 package ray
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -25,6 +28,28 @@ func never() (ipv4, ipv6 []string) {
 	}, []string{"::1/128", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8"}
 }
 
+// LeaseSpace is the name of a lease's namespace.
+func LeaseSpace(lease string) string {
+	const prefix, most, kept = "bourse-lease-", 63, 41
+	name := prefix + lease
+	if len(name) <= most {
+		return name
+	}
+	sum := sha256.Sum256([]byte(lease))
+	return prefix + lease[:kept] + "-" + hex.EncodeToString(sum[:4])
+}
+
+// Belongs says whether a namespace is the lease's: one of that name may be somebody else's.
+func Belongs(space *corev1.Namespace, lease string) bool {
+	of := Plan{Lease: lease}.labels()
+	for name, value := range of {
+		if space.Labels[name] != value {
+			return false
+		}
+	}
+	return space.Name == LeaseSpace(lease)
+}
+
 // Space returns the lease's namespace, in which Kubernetes admits only pods that keep to the restricted standard.
 func (p Plan) Space() *corev1.Namespace {
 	labels := p.labels()
@@ -43,7 +68,7 @@ func (p Plan) Walls() []client.Object {
 		}},
 		&networkingv1.NetworkPolicy{ObjectMeta: p.meta("lease"), Spec: networkingv1.NetworkPolicySpec{
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
-			Ingress:     ingress(),
+			Ingress:     p.ingress(),
 			Egress:      p.egress(),
 		}},
 		p.quota(),
@@ -65,14 +90,19 @@ func (p Plan) budget() *policyv1.PodDisruptionBudget {
 	}}
 }
 
-func ingress() []networkingv1.NetworkPolicyIngressRule {
+// ingress lets the lease's pods reach each other, and KubeRay's operator and ours reach Ray's dashboard.
+func (p Plan) ingress() []networkingv1.NetworkPolicyIngressRule {
+	own := networkingv1.NetworkPolicyPeer{
+		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{labelNamespace: p.System}},
+		PodSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{labelPart: partManager}},
+	}
 	operator := networkingv1.NetworkPolicyPeer{
 		NamespaceSelector: &metav1.LabelSelector{},
 		PodSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{"app.kubernetes.io/name": "kuberay-operator"}},
 	}
 	return []networkingv1.NetworkPolicyIngressRule{
 		{From: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}},
-		{From: []networkingv1.NetworkPolicyPeer{operator}, Ports: ports(corev1.ProtocolTCP, dashboardPort)},
+		{From: []networkingv1.NetworkPolicyPeer{operator, own}, Ports: ports(corev1.ProtocolTCP, dashboardPort)},
 	}
 }
 

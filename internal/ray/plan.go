@@ -40,13 +40,18 @@ const (
 	AccountName    = "lease"   // the service account, which may do nothing
 	QuotaName      = "lease"
 	BudgetName     = "firm"
+	TokenName      = "bourse-ray-token" //nolint:gosec // the name of the Secret with the token that Ray asks for
+	tokenKey       = "auth_token"       // KubeRay's name for it
 	labelPart      = "bourse.dev/part"
 	partHold       = "hold"
+	partManager    = "manager"
 	programFolder  = "/bourse"
 	programFile    = "program.py"
 	rayUser        = 1000
 	workerGroup    = "gpu"
 	dashboardPort  = 8265
+	headContainer  = "ray-head"
+	workContainer  = "ray-worker"
 	labelNodeType  = "ray.io/node-type"
 	labelNamespace = "kubernetes.io/metadata.name"
 )
@@ -58,6 +63,8 @@ type Plan struct {
 	Image     string
 	HoldImage string // an image that only waits
 	Version   string // Ray's version
+	Token     string // what Ray asks everybody for; once the lease runs, that of its Secret counts
+	System    string // the namespace of the operator's own pods
 	Program   string // the text of the program, may be empty
 	Run       string // the entrypoint; an interactive cluster without one
 	Env       []corev1.EnvVar

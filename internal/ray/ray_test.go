@@ -5,6 +5,7 @@ package ray
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func testPlan() Plan {
 	return Plan{
-		Namespace: "bourse-lease-train", Lease: "train", Image: "ray:2.54.1", HoldImage: "pause:1", Version: "2.54.1",
+		Namespace: "bourse-lease-train", Lease: "train", Image: "ray:2.54.1", HoldImage: "pause:1", Version: "2.54.1", Token: "Ray's",
 		Program: "print(1)", Run: "python /bourse/program.py", Env: []corev1.EnvVar{{Name: "A", Value: "b"}},
 		Workers: 2, PerWorker: 4, WorkerCPU: resource.MustParse("3"), WorkerMemory: resource.MustParse("8Gi"),
 		HeadCPU: resource.MustParse("1"), HeadMemory: resource.MustParse("2Gi"),
@@ -130,17 +131,87 @@ func TestRayPodsArePinnedToTheHosts(t *testing.T) {
 
 func TestObjects(t *testing.T) {
 	plan := testPlan()
-	job, ok := plan.Objects()[1].(*rayv1.RayJob)
+	job, ok := plan.Objects()[2].(*rayv1.RayJob)
 	if !ok || job.Spec.Entrypoint != plan.Run || job.Spec.SubmissionMode != rayv1.HTTPMode || job.Spec.ShutdownAfterJobFinishes {
 		t.Errorf("a program is not run by a RayJob that keeps its pods: %+v", job)
 	}
-	if job.Spec.RayClusterSpec.AuthOptions.Mode != rayv1.AuthModeToken {
-		t.Error("the cluster has no token")
+	auth := job.Spec.RayClusterSpec.AuthOptions
+	secret, ok := plan.Objects()[0].(*corev1.Secret)
+	if !ok || auth.Mode != rayv1.AuthModeToken || *auth.SecretName != secret.Name || Token(secret) != plan.Token || Token(secret) == "" {
+		t.Errorf("the cluster has no token of ours: %+v of %+v", auth, secret)
 	}
 	plan.Run, plan.Program = "", ""
 	objects := plan.Objects()
-	if _, ok := objects[0].(*rayv1.RayCluster); !ok || len(objects) != 1 {
-		t.Errorf("an interactive lease is %d objects, the first a %T", len(objects), objects[0])
+	if _, ok := objects[1].(*rayv1.RayCluster); !ok || len(objects) != 2 {
+		t.Errorf("an interactive lease is %d objects, the second a %T", len(objects), objects[1])
+	}
+}
+
+// Besides the lease's own pods, the two operators reach the dashboard, and nothing else of the lease.
+func TestOnlyTheOperatorsReachTheDashboard(t *testing.T) {
+	plan := testPlan()
+	plan.System = "bourse-system"
+	for _, wall := range plan.Walls() {
+		policy, ok := wall.(*networkingv1.NetworkPolicy)
+		if !ok || policy.Name == "default-deny" {
+			continue
+		}
+		within, operators := policy.Spec.Ingress[0], policy.Spec.Ingress[1]
+		if len(policy.Spec.Ingress) != 2 || len(within.From) != 1 || within.From[0].NamespaceSelector != nil {
+			t.Errorf("ingress %+v", policy.Spec.Ingress)
+		}
+		want := networkingv1.NetworkPolicyPeer{
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": "bourse-system"}},
+			PodSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{"bourse.dev/part": "manager"}},
+		}
+		if diff := cmp.Diff(want, operators.From[1]); diff != "" || len(operators.From) != 2 {
+			t.Errorf("our operator (-want +got):\n%s", diff)
+		}
+		if len(operators.Ports) != 1 || operators.Ports[0].Port.IntValue() != 8265 {
+			t.Errorf("ports %+v", operators.Ports)
+		}
+	}
+}
+
+func rayPod(name, kind, address string) corev1.Pod {
+	return corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"ray.io/node-type": kind}}, Status: corev1.PodStatus{PodIP: address},
+	}
+}
+
+func TestContainersAreFoundByTheirPlace(t *testing.T) {
+	going, host := rayPod("ray-head-a", "head", "10.0.0.9"), rayPod("worker-c", "worker", "192.0.2.1")
+	going.DeletionTimestamp, host.Spec.HostNetwork = new(metav1.Now()), true
+	pods := []corev1.Pod{
+		going, rayPod("ray-head-b", "head", "10.0.0.1"), host, rayPod("worker-a", "worker", "10.0.0.2"), {ObjectMeta: metav1.ObjectMeta{Name: "hold-0"}},
+	}
+	if head, ok := Head(pods); !ok || head != (Container{Pod: "ray-head-b", Name: "ray-head", Host: "10.0.0.1"}) {
+		t.Errorf("head %+v, %v", head, ok)
+	}
+	for number, want := range []Container{{Pod: "worker-a", Name: "ray-worker", Host: "10.0.0.2"}, {Pod: "worker-c", Name: "ray-worker"}} {
+		if got, ok := Worker(pods, number); !ok || got != want {
+			t.Errorf("worker %d: %+v, %v", number, got, ok)
+		}
+	}
+	for _, number := range []int{-1, 2} {
+		if got, ok := Worker(pods, number); ok {
+			t.Errorf("worker %d: %+v", number, got)
+		}
+	}
+	if _, ok := Head(pods[2:]); ok {
+		t.Error("there is a head among workers")
+	}
+}
+
+func TestANamespaceBelongsToItsLease(t *testing.T) {
+	plan := testPlan()
+	plan.Namespace = LeaseSpace(plan.Lease)
+	if !Belongs(plan.Space(), plan.Lease) || Belongs(plan.Space(), "other") || Belongs(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: plan.Namespace}}, plan.Lease) {
+		t.Error("a namespace is another's")
+	}
+	long := strings.Repeat("long", 20)
+	if name := LeaseSpace(long); len(name) > 63 || name == LeaseSpace(long+"er") {
+		t.Errorf("namespace %s", name)
 	}
 }
 

@@ -5,6 +5,7 @@ package signer
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/escrow"
@@ -26,17 +27,27 @@ func Leases(programs ...chain.Address) Reader {
 			return Intent{}, err
 		}
 		intent := Intent{
-			What:   fmt.Sprintf("%s lease %s", verb(found.Kind), found.Lease),
+			What:   whatOf(found),
 			Wallet: found.Signer, Lamports: money.Amount(found.Lamports),
 		}
 		if found.Tokens > 0 {
 			intent.Tokens = map[chain.Address]money.Amount{found.Mint: found.Tokens}
 		}
-		if found.Kind == escrow.KindOpen { // a lease opens once, and one that was closed stays closed
-			intent.Once = intent.What
+		if found.Kind == escrow.KindOpen { // a lease opens once, and one that was closed stays closed; with another deposit it is another one
+			intent.Once = fmt.Sprintf("%s for %d", intent.What, found.Tokens)
 		}
 		return intent, nil
 	}
+}
+
+// whatOf names the lease, or all leases that are opened together.
+func whatOf(found escrow.Intent) string {
+	leases := make([]string, 0, 1+len(found.Others))
+	leases = append(leases, found.Lease.String())
+	for _, other := range found.Others {
+		leases = append(leases, other.Lease.String())
+	}
+	return fmt.Sprintf("%s lease %s", verb(found.Kind), strings.Join(leases, " and "))
 }
 
 func verb(kind escrow.Kind) string {

@@ -117,6 +117,39 @@ func TestAMemberSignsForNoOtherProgram(t *testing.T) {
 	}
 }
 
+// The leases of one job are opened by one transaction, and all of it counts: once, however often it is signed, and anew with another deposit.
+func TestLeasesThatAreOpenedTogetherCountTogether(t *testing.T) {
+	buyer, terms := leased(t, usdcCap("100"))
+	sign := func(deposits ...money.Amount) error {
+		all := make([]escrow.Terms, 0, len(deposits))
+		for i, deposit := range deposits {
+			terms.ID[0], terms.Deposit = byte(i), deposit
+			all = append(all, terms)
+		}
+		instructions, err := escrow.OpenAll(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = buyer.Sign(t.Context(), compiled(t, terms.Buyer, instructions))
+		return err
+	}
+	for i, step := range []struct {
+		deposits []money.Amount
+		want     error
+	}{
+		{[]money.Amount{60_000_000, 50_000_000}, signer.SpendCapReached},
+		{[]money.Amount{30_000_000, 20_000_000}, nil},
+		{[]money.Amount{30_000_000, 20_000_000}, nil},
+		{[]money.Amount{30_000_000, 50_000_000}, signer.SpendCapReached},
+		{[]money.Amount{30_000_000, 10_000_000, 10_000_000}, nil},
+		{[]money.Amount{1}, signer.SpendCapReached},
+	} {
+		if err := sign(step.deposits...); !errors.Is(err, step.want) {
+			t.Errorf("step %d: got %v, want %v", i, err, step.want)
+		}
+	}
+}
+
 // What is bonded leaves the wallet too, so that it counts against the same cap.
 func TestAStakeCountsAgainstTheCap(t *testing.T) {
 	key := signer.FromSeed(canary)

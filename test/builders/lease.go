@@ -3,10 +3,13 @@
 package builders
 
 import (
+	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/contract"
@@ -52,6 +55,16 @@ func Leased(tb testing.TB, name string) (*boursev1.ComputeJob, *boursev1.GPULeas
 		tb.Fatal(err)
 	}
 	lease.Spec.Payment.Config = boursev1.SolanaAddress(config.String())
+	locate(tb, lease)
+	job.Status.Lease = &boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}
+	job.Status.Offer, job.Status.Model, job.Status.PriceUSD, job.Status.Attempts = offer.Name, "h100", "1.85", 1
+	job.Status.ProgramSalt = Salt
+	return job, lease
+}
+
+// locate derives the address of the lease's escrow.
+func locate(tb testing.TB, lease *boursev1.GPULease) {
+	tb.Helper()
 	terms, err := contract.Escrow(lease)
 	if err != nil {
 		tb.Fatal(err)
@@ -61,10 +74,32 @@ func Leased(tb testing.TB, name string) (*boursev1.ComputeJob, *boursev1.GPULeas
 		tb.Fatal(err)
 	}
 	lease.Spec.Escrow.Address = boursev1.SolanaAddress(address.String())
-	job.Status.Lease = &boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}
-	job.Status.Offer, job.Status.Model, job.Status.PriceUSD, job.Status.Attempts = offer.Name, "h100", "1.85", 1
-	job.Status.ProgramSalt = Salt
-	return job, lease
+}
+
+// LeasedInParts returns a job that was split over so many offers, and the leases of its parts: each is as that of Leased, with two workers, in
+// a namespace of its own. All are accepted.
+func LeasedInParts(tb testing.TB, name string, parts int) (*boursev1.ComputeJob, []*boursev1.GPULease) {
+	tb.Helper()
+	job, first := Leased(tb, name)
+	job.Spec.GPUs.Workers, job.Spec.Placement.Split = int32(2*parts), boursev1.SplitAcrossPools
+	job.Spec.Bid.BudgetUSD = boursev1.USDPrice(strconv.Itoa(20 * parts))
+	leases := make([]*boursev1.GPULease, parts)
+	for i := range leases {
+		lease := first.DeepCopy()
+		lease.Spec.Part = &boursev1.LeasePart{Index: new(int32(i)), Of: int32(parts)}
+		if i > 0 {
+			lease.Namespace, lease.Name = fmt.Sprintf("dc-%d", i), fmt.Sprintf("%s-%d", first.Name, i)
+			lease.UID = types.UID(fmt.Sprintf("lease-uid-%d", i))
+			lease.Spec.Supplier, lease.Spec.Escrow.ID = Address(lease.Namespace), Hash("lease of "+lease.Name)
+		}
+		locate(tb, lease)
+		leases[i] = lease
+		job.Status.Parts = append(job.Status.Parts, boursev1.JobPart{
+			Lease: boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}, Offer: lease.Spec.Offer, Workers: 2,
+			PriceUSD: lease.Spec.Payment.PriceUSD, Score: "2.775",
+		})
+	}
+	return job, leases
 }
 
 // Program returns what the market hands over for the lease of a job, and has the lease name it.

@@ -163,6 +163,7 @@ func TestTheSchemaRefusesByName(t *testing.T) {
 		"a hub joined at no URL":          {"join.enabled=true", []string{"/join/url"}},
 		"a hub joined by HTTP":            {"join.url=http://join.example", []string{"/join/url"}},
 		"what members may not all read":   {"join.readable={leaseprograms}", []string{"/join/readable/0"}},
+		"a gateway without a certificate": {"gateway.enabled=true", []string{"/gateway/certificateSecretName"}},
 		"a share of nothing for members":  {"guard.memberShares=0", []string{"/guard/memberShares"}},
 		"a spared namespace in capitals":  {"guard.sparedNamespaces={Me}", []string{"/guard/sparedNamespaces/0"}},
 		"a hub joined without a key":      {"hub.join.url=https://join.example", []string{"/hub/join/agentKey/secretName"}},

@@ -64,6 +64,16 @@ func TestTheJoinServersRightsNameWhatTheyAreFor(t *testing.T) {
 	t.Error("there is no ClusterRole bourse-join")
 }
 
+func TestAHubMayAskNewMembersForAStake(t *testing.T) {
+	const flag = "--join-min-stake=200"
+	if flags := flagsOf(t, "hub", joinable...); slices.ContainsFunc(flags, func(f string) bool { return strings.HasPrefix(f, "--join-min-stake") }) {
+		t.Errorf("it does by itself: %v", flags)
+	}
+	if flags := flagsOf(t, "hub", append(slices.Clone(joinable), "--set", "join.minStake=200")...); !slices.Contains(flags, flag) {
+		t.Errorf("%s is missing in %v", flag, flags)
+	}
+}
+
 // What is public is read by all, unless the administrator says otherwise; jobs and programs are not, whatever he says.
 func TestMembersReadOfOthersWhatTheAdministratorSays(t *testing.T) {
 	for name, tc := range map[string]struct {

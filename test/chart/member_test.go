@@ -14,7 +14,7 @@ func TestAHubHasTheRolesOfItsMembers(t *testing.T) {
 		"bourse-member": {
 			"computejobs/create", "computejobs/delete", "computejobs/patch", "computejobs/watch",
 			"events/create", "events/patch", "gpuleases/patch", "gpuleases/status/patch", "gpuleases/watch", "gpuoffers/create", "gpuoffers/delete",
-			"gpuoffers/patch", "gpuoffers/watch", "leaseprograms/watch", "members/watch", "stakepositions/patch", "stakepositions/watch",
+			"gpuoffers/patch", "gpuoffers/watch", "leaseprograms/watch", "leases/create", "leases/patch", "members/watch", "stakepositions/patch", "stakepositions/watch",
 		},
 		"bourse-member-reader": {"gpuleases/watch", "markets/get", "markets/list", "markets/watch", "vouchers/get", "vouchers/list", "vouchers/watch"},
 	} {

@@ -146,6 +146,8 @@ func (f *federation) rights(own, other string) {
 		{"get", market, "members", own},
 		{"patch", market, "stakepositions", own},
 		{"create", "events.k8s.io", "events", own},
+		{"patch", "coordination.k8s.io", "leases", own},
+		{"trade", market, "members", own}, // so the hub's policies bind it
 		{"watch", market, "leaseprograms", own},
 		{"watch", market, "markets", all},
 		{"watch", market, "vouchers", all},
@@ -171,6 +173,8 @@ func (f *federation) rights(own, other string) {
 		{"create", market, "members", own},
 		{"patch", market, "members", own},
 		{"patch", market, "members/status", own},
+		{"manage", market, "members", own},
+		{"patch", "coordination.k8s.io", "leases", other},
 		{"patch", market, "markets", all},
 		{"create", market, "settlements", "bourse-public"},
 		{"get", all, "secrets", own},

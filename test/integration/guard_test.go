@@ -140,6 +140,13 @@ func (g *guarded) event(name string) *eventsv1.Event {
 	}
 }
 
+// presence is a Lease by which a manager says that it is there.
+func (g *guarded) presence(name, holder string) *coordinationv1.Lease {
+	return &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: g.namespace, Name: name}, Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder},
+	}
+}
+
 // used is a usage record.
 func used(sequence, milliseconds int64) *boursev1.LeaseUsage {
 	return &boursev1.LeaseUsage{
@@ -218,6 +225,8 @@ func TestTheGuardsLetPassWhatOperatorsWrite(t *testing.T) {
 	job.Labels, job.Annotations = map[string]string{"team": "vision"}, map[string]string{"note": strings.Repeat("x", 100_000)}
 	must("buy", g.own.Create(ctx, job))
 	must("tell", g.own.Create(ctx, g.event("told")))
+	must("be there", g.own.Create(ctx, g.presence("bourse-presence-supplier", "manager-0")))
+	must("be there again", g.own.Patch(ctx, g.presence("bourse-presence-supplier", ""), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"renewTime":null}}`))))
 }
 
 // leaseLives writes to a lease what its supplier does.
@@ -303,6 +312,9 @@ func TestTheGuardsRefuseWhatOnlyTheMarketMayWrite(t *testing.T) {
 		"a voucher that stays":       {withFinalizer(g.voucher("stays"), "example.com/kept"), "", false, "metadata.finalizers"},
 		"a stake that stays":         {withFinalizer(g.stake(), "example.com/kept"), "", false, "metadata.finalizers"},
 		"a long event":               {annotated(g.event("long"), long), "", false, "metadata.annotations"},
+		"an event about much":        {about(g.event("much"), long), "", false, "regarding"},
+		"a Lease of its own":         {g.presence("kube-scheduler", "me"), "", false, "metadata.name"},
+		"a long sign of presence":    {g.presence("bourse-presence-buyer", long), "", false, "spec:"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -353,9 +365,9 @@ func condition(of, status string) string {
 
 // many is a map of 33 labels or annotations.
 func many() string {
-	var pairs []string
-	for i := range 33 {
-		pairs = append(pairs, fmt.Sprintf(`"k%d":"v"`, i))
+	pairs := make([]string, 33)
+	for i := range pairs {
+		pairs[i] = fmt.Sprintf(`"k%d":"v"`, i)
 	}
 	return "{" + strings.Join(pairs, ",") + "}"
 }
@@ -363,6 +375,11 @@ func many() string {
 func withFinalizer(object client.Object, finalizer string) client.Object {
 	object.SetFinalizers([]string{finalizer})
 	return object
+}
+
+func about(event *eventsv1.Event, text string) client.Object {
+	event.Regarding.FieldPath = text
+	return event
 }
 
 func annotated(object client.Object, text string) client.Object {
@@ -426,21 +443,6 @@ func TestAMembersObjectHasFewFieldManagers(t *testing.T) {
 	}
 }
 
-// A member's only Leases are those of its managers' presence.
-func TestAMembersLeasesAreItsPresence(t *testing.T) {
-	g := newGuarded(t)
-	for name, want := range map[string]bool{"bourse-presence-supplier": true, "kube-scheduler": false} {
-		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: g.namespace, Name: name}}
-		err := g.own.Create(t.Context(), lease)
-		if want && err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if !want && (err == nil || !strings.Contains(err.Error(), "metadata.name")) {
-			t.Errorf("%s: %v, want it refused by its name", name, err)
-		}
-	}
-}
-
 // classes is what a response says of how its request was classified.
 type classes struct {
 	next  http.RoundTripper
@@ -500,4 +502,3 @@ func TestMembersShareALevelOfTheirOwn(t *testing.T) {
 		})
 	}
 }
-

@@ -146,7 +146,8 @@ func (l *joinLab) judge(members *hubjoin.Hub) {
 		l.Fatal(err)
 	}
 	teller := &kube.Teller{Client: mgr.GetClient(), Recorder: events.NewFakeRecorder(1000), Metrics: metrics.New(prometheus.NewRegistry())}
-	r := &member.Reconciler{Teller: teller, Hub: mgr.GetClient(), Access: members}
+	later := func() time.Time { return time.Now().Add(2 * time.Minute) } // whoever leaves has been quiet for long enough
+	r := &member.Reconciler{Teller: teller, Hub: mgr.GetClient(), Live: mgr.GetAPIReader(), Access: members, Now: later}
 	if err := r.SetupWithManager(l.Context(), mgr); err != nil {
 		l.Fatal(err)
 	}
@@ -338,6 +339,9 @@ func TestTheJoinServerMayDoNoMoreThanJoin(t *testing.T) {
 	l := newJoinLab(t)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "controller"}}
 	l.create(account)
+	if err := l.server.List(t.Context(), &boursev1.MarketList{}); err != nil {
+		t.Errorf("it does not find out what is staked: %v", err)
+	}
 	for name, try := range map[string]func() error{
 		"a token of another account": func() error { return token(t, l.server, "kube-system", "controller") },
 		"all rights":                 func() error { return l.server.Create(t.Context(), toAdmin("default")) },

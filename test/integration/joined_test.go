@@ -21,6 +21,7 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -208,6 +209,7 @@ func TestTheRealProgramsJoin(t *testing.T) {
 		return strings.Count(member.String(), "Starting workers") == 3 && ready(t, "http://"+health+"/readyz")
 	})
 	t.Logf("the member's manager works after %s", took.Round(time.Millisecond))
+	l.connected(namespaceOf(t, file("kubeconfig")))
 	for _, log := range []*lines{hub, member} {
 		if text := log.String(); strings.Contains(text, own.BearerToken) || strings.Contains(text, `"level":"error"`) && strings.Contains(text, "orbidden") {
 			t.Errorf("the log shows the token, or that something is forbidden:\n%s", text)
@@ -215,14 +217,29 @@ func TestTheRealProgramsJoin(t *testing.T) {
 	}
 }
 
+// connected waits until the market says that it sees the member's manager.
+func (l *joinLab) connected(namespace string) {
+	l.Helper()
+	took := l.eventually("the market sees the member's manager", func() bool {
+		return meta.IsStatusConditionTrue(l.member(namespace).Status.Conditions, boursev1.MemberConnected)
+	})
+	l.Logf("the market sees the member's manager after %s", took.Round(time.Millisecond))
+}
+
+// namespaceOf is the namespace that a kubeconfig opens.
+func namespaceOf(t *testing.T, path string) string {
+	t.Helper()
+	loaded, err := clientcmd.LoadFromFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded.Contexts[loaded.CurrentContext].Namespace
+}
+
 // seesItself checks that the kubeconfig opens the member's namespace.
 func (l *joinLab) seesItself(config *rest.Config, path string, wallet *signer.Keypair) {
 	l.Helper()
-	loaded, err := clientcmd.LoadFromFile(path)
-	if err != nil {
-		l.Fatal(err)
-	}
-	namespace := loaded.Contexts[loaded.CurrentContext].Namespace
+	namespace := namespaceOf(l.T, path)
 	l.Cleanup(func() { l.remove(namespace) })
 	c, err := client.New(config, client.Options{Scheme: l.admin.Scheme()})
 	if err != nil {

@@ -127,6 +127,11 @@ helm.sh/resource-policy: keep
 {{- if and (has "market" .Values.roles) .Values.join.enabled }}true{{ end }}
 {{- end }}
 
+{{- /* Whether buyers see logs and dashboards through this hub. */ -}}
+{{- define "bourse.hasGateway" -}}
+{{- if and (has "market" .Values.roles) .Values.gateway.enabled }}true{{ end }}
+{{- end }}
+
 {{- /* What a flow schema matches any request with. */ -}}
 {{- define "bourse.anyRequest" -}}
 resourceRules:

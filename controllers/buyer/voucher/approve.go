@@ -32,20 +32,19 @@ type refusal string
 // Error returns why.
 func (r refusal) Error() string { return string(r) }
 
+// refusedPrefix is how every refusal begins.
+const refusedPrefix = "Refused: "
+
 func refuse(format string, values ...any) error {
 	const most = 512
-	text := "Refused: " + fmt.Sprintf(format, values...)
+	text := refusedPrefix + fmt.Sprintf(format, values...)
 	return refusal(text[:min(len(text), most)])
 }
 
-// approve returns a refusal unless the lease is what the job asked for, under the rules of a market on this chain, at a price and a
-// deposit that the bid allows. It recomputes every amount and address and believes none.
-func (r *Reconciler) approve(ctx context.Context, lease *boursev1.GPULease) error {
+// approve returns a refusal unless the lease is what the job asked for, or a part of it, under the rules of a market on this chain, at a
+// price and a deposit that the bid allows. It recomputes every amount and address and believes none.
+func (r *Reconciler) approve(ctx context.Context, lease *boursev1.GPULease, job *boursev1.ComputeJob) error {
 	market, err := r.market(ctx, lease)
-	if err != nil {
-		return err
-	}
-	job, err := r.job(ctx, lease)
 	if err != nil {
 		return err
 	}
@@ -113,12 +112,14 @@ func tokenOf(market *boursev1.Market, symbol boursev1.TokenSymbol) *boursev1.Mar
 // approveWork compares what the lease runs with what the job asked for.
 func approveWork(lease *boursev1.GPULease, job *boursev1.ComputeJob) error {
 	spec, want := &lease.Spec, &job.Spec
+	workers := want.GPUs.Workers
+	if spec.Part != nil { // which are compared together
+		workers = spec.Workers
+	}
 	switch {
-	case job.Status.Lease == nil || *job.Status.Lease != boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}:
-		return refuse("the job has another lease")
 	case !slices.Contains(want.GPUs.Models, spec.Model):
 		return refuse("the job does not accept the model %s", spec.Model)
-	case spec.Workers != want.GPUs.Workers || spec.PerWorker != want.GPUs.PerWorker:
+	case spec.Workers != workers || spec.PerWorker != want.GPUs.PerWorker:
 		return refuse("the job asks for %d workers of %d GPUs", want.GPUs.Workers, want.GPUs.PerWorker)
 	case spec.Terms.DurationSeconds != want.DurationSeconds:
 		return refuse("the job asks for %d seconds", want.DurationSeconds)

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -63,22 +64,46 @@ func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error
 		Named("buyer-voucher").
 		WithOptions(kube.Money()).
 		WatchesRawSource(source.Kind(r.HubCache, &boursev1.GPULease{}, handler.TypedEnqueueRequestsFromMapFunc(r.mine))).
-		WatchesRawSource(source.Kind(r.HubCache, &boursev1.Voucher{}, handler.TypedEnqueueRequestsFromMapFunc(leaseOfVoucher))).
+		WatchesRawSource(source.Kind(r.HubCache, &boursev1.Voucher{}, handler.TypedEnqueueRequestsFromMapFunc(r.leasesOfVoucher))).
 		Complete(reconcile.AsReconciler(r.Hub, r))
 }
 
-// mine is the lease itself if this wallet pays for it.
-func (r *Reconciler) mine(_ context.Context, lease *boursev1.GPULease) []reconcile.Request {
+// mine is the lease itself if this wallet pays for it, and the one of the first part of its job, which pays for all.
+func (r *Reconciler) mine(ctx context.Context, lease *boursev1.GPULease) []reconcile.Request {
 	if string(lease.Spec.Buyer) != r.Signer.PublicKey().String() {
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(lease)}}
+	requests := []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(lease)}}
+	if parts := r.othersOf(ctx, lease); follows(lease) && len(parts) > 0 {
+		requests = append(requests, parts[0])
+	}
+	return requests
 }
 
-func leaseOfVoucher(_ context.Context, voucher *boursev1.Voucher) []reconcile.Request {
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{
-		Namespace: voucher.Spec.Lease.Namespace, Name: voucher.Spec.Lease.Name,
-	}}}
+// leasesOfVoucher are the voucher's lease, and the others of its job where it is that of the first part.
+func (r *Reconciler) leasesOfVoucher(ctx context.Context, voucher *boursev1.Voucher) []reconcile.Request {
+	key := types.NamespacedName{Namespace: voucher.Spec.Lease.Namespace, Name: voucher.Spec.Lease.Name}
+	var lease boursev1.GPULease
+	if err := r.Hub.Get(ctx, key, &lease); err == nil && lease.Spec.Part != nil && !follows(&lease) {
+		if parts := r.othersOf(ctx, &lease); len(parts) > 0 {
+			return parts
+		}
+	}
+	return []reconcile.Request{{NamespacedName: key}}
+}
+
+// othersOf are the leases of all parts of a lease's job. What cannot be read is looked at again by time.
+func (r *Reconciler) othersOf(ctx context.Context, lease *boursev1.GPULease) []reconcile.Request {
+	parts, err := r.partsOf(ctx, lease)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Did not read the parts of a job", "lease", klog.KObj(lease))
+		return nil
+	}
+	requests := make([]reconcile.Request, 0, len(parts))
+	for _, part := range parts {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: part.Lease.Namespace, Name: part.Lease.Name}})
+	}
+	return requests
 }
 
 // Reconcile does for a lease what its buyer owes it now. It writes the voucher's spec, and nothing on the lease.

@@ -32,7 +32,8 @@ func (r *Reconciler) wantsDeposit(lease *boursev1.GPULease) bool {
 		lease.Status.End == nil && r.Now().Before(lease.Spec.AcceptBy.Add(fundWithin))
 }
 
-// fund opens the lease's escrow: it signs the deposit and writes it down, and only in a later pass sends it.
+// fund opens the lease's escrow: it signs the deposit and writes it down, and only in a later pass sends it. The deposits of a job in parts
+// are one transaction, which the first part signs.
 func (r *Reconciler) fund(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) (reconcile.Result, error) {
 	tx := voucher.Spec.Deposit
 	switch {
@@ -45,15 +46,18 @@ func (r *Reconciler) fund(ctx context.Context, lease *boursev1.GPULease, voucher
 	if err != nil || found {
 		return reconcile.Result{}, err
 	}
+	if follows(lease) {
+		return r.copyDeposit(ctx, lease, voucher)
+	}
 	if !r.wantsDeposit(lease) || tx != nil && tx.Attempt >= mostDeposits {
 		return reconcile.Result{RequeueAfter: r.lookAgain(lease)}, nil
 	}
 	return r.deposit(ctx, lease, voucher)
 }
 
-// deposit signs the transaction that opens the escrow, after the buyer's own checks.
+// deposit signs the transaction that opens the escrow, and those of the job's other parts, after the buyer's own checks.
 func (r *Reconciler) deposit(ctx context.Context, lease *boursev1.GPULease, voucher *boursev1.Voucher) (reconcile.Result, error) {
-	err := r.approve(ctx, lease)
+	leases, err := r.approved(ctx, lease)
 	if refused, ok := errors.AsType[refusal](err); ok {
 		decline(voucher, refused.Error())
 		return reconcile.Result{RequeueAfter: retry}, nil
@@ -61,11 +65,16 @@ func (r *Reconciler) deposit(ctx context.Context, lease *boursev1.GPULease, vouc
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	terms, err := contract.Escrow(lease)
-	if err != nil {
-		return reconcile.Result{}, err
+	if len(leases) == 0 {
+		return reconcile.Result{RequeueAfter: retry}, nil // the watch brings it sooner
 	}
-	instructions, err := escrow.Open(terms)
+	terms := make([]escrow.Terms, len(leases))
+	for i := range leases {
+		if terms[i], err = contract.Escrow(leases[i]); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	instructions, err := escrow.OpenAll(terms)
 	if err != nil {
 		return reconcile.Result{}, err
 	}

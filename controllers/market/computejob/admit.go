@@ -49,7 +49,7 @@ func (r *Reconciler) admitTerms(job *boursev1.ComputeJob, market *boursev1.Marke
 		reject(job, boursev1.ReasonTokenUnknown, fmt.Sprintf("The market does not take %s", job.Spec.Bid.Token))
 		return reconcile.Result{}, nil
 	}
-	most, err := listing.QuoteFor(job, market, token, job.Spec.Bid.MaxPriceUSD)
+	most, err := listing.QuoteFor(job, job.Spec.GPUs.Workers, market, token, job.Spec.Bid.MaxPriceUSD)
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("price job: %w", err)
 	}

@@ -70,7 +70,7 @@ func (r *Reconciler) rebuild(ctx context.Context) error {
 	}
 	for i := range jobs.Items {
 		if job := &jobs.Items[i]; job.Status.Lease != nil && !kube.IsTrue(job, boursev1.JobMatched) && !listing.Ended(job) {
-			r.promise(job, choiceOf(job))
+			r.promise(job, listing.Parts(job))
 		}
 	}
 	for i := range leases.Items {
@@ -148,26 +148,29 @@ func (r *Reconciler) hold(lease *boursev1.GPULease) {
 	r.book.Promise(key, promises, until)
 }
 
-// promise keeps what was chosen for a job until the caches show its lease.
-func (r *Reconciler) promise(job *boursev1.ComputeJob, c chosen) {
-	r.book.Promise(nameOf(keyOf(&c.lease)), listing.Chosen(job, c.lease.Namespace, c.offer), r.Now().Add(listing.AcceptWithin))
+// promise keeps what was chosen for a job until the caches show its leases.
+func (r *Reconciler) promise(job *boursev1.ComputeJob, parts []boursev1.JobPart) {
+	for i := range parts {
+		r.book.Promise(nameOf(keyOf(&parts[i].Lease)), listing.Chosen(job, &parts[i]), r.Now().Add(listing.AcceptWithin))
+	}
 }
 
 // unpromise forgets what was chosen for a job that will not get it.
 func (r *Reconciler) unpromise(job *boursev1.ComputeJob) {
 	r.assumed.drop(job)
-	if job.Status.Lease != nil {
-		r.giveBack(keyOf(job.Status.Lease))
-	}
+	r.giveBack(listing.Parts(job))
 }
 
-// giveBack gives back what is kept for a lease that was not made. A lease that has its name nevertheless keeps what it holds: it is read
+// giveBack gives back what is kept for leases that were not made. A lease that has its name nevertheless keeps what it holds: it is read
 // again.
-func (r *Reconciler) giveBack(lease types.NamespacedName) {
-	if r.book != nil {
-		r.book.Release(nameOf(lease))
+func (r *Reconciler) giveBack(parts []boursev1.JobPart) {
+	for i := range parts {
+		lease := keyOf(&parts[i].Lease)
+		if r.book != nil {
+			r.book.Release(nameOf(lease))
+		}
+		r.feed.lease(lease)
 	}
-	r.feed.lease(lease)
 }
 
 // counts says whether jobs may be matched to the offer now.

@@ -64,7 +64,7 @@ func TestADecisionCanBeReplayed(t *testing.T) {
 	if record.Offers != 3 || record.Rejected != "model 1" || record.By != "Score" || record.Next != "rome-dc/h100" {
 		t.Errorf("record %+v", record)
 	}
-	asked, err := listing.Demand(job, builders.Address(builders.Buyer), "", record.At)
+	asked, err := listing.Demand(job, builders.Address(builders.Buyer), nil, record.At)
 	if err != nil {
 		t.Fatal(err)
 	}

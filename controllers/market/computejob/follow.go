@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -28,20 +29,35 @@ const acceptGrace = 30 * time.Second
 // no term can run and anybody may have refunded the buyer, so waiting on tells the job nothing.
 const silence = 2 * time.Hour
 
-const awaitingSupplier = "The supplier has not accepted the lease yet"
+// departWithin is how long after a supplier said that it leaves its leases may go without an end: time enough for one that is there.
+const departWithin = 10 * time.Minute
 
-// follow tells the job what becomes of its lease, and matches it again when the supplier did not accept.
+const (
+	awaitingSupplier = "The supplier has not accepted the lease yet"
+	leaseDeleted     = "The lease was deleted before it ended"
+)
+
+// follow tells the job what becomes of its leases, and matches it again when a supplier did not accept.
 func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
-	if job.Status.Lease == nil || !kube.IsTrue(job, boursev1.JobMatched) {
+	switch {
+	case job.Status.Lease == nil || !kube.IsTrue(job, boursev1.JobMatched):
 		return reconcile.Result{}, nil
+	case len(job.Status.Parts) > 0:
+		return r.followParts(ctx, job)
+	default:
+		return r.followLease(ctx, job)
 	}
+}
+
+// followLease tells a job that was not split what becomes of its lease.
+func (r *Reconciler) followLease(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
 	lease, err := r.lease(ctx, job.Status.Lease)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	if lease == nil || lease.Spec.Job.UID != string(job.UID) {
 		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The lease is gone")
-		kube.Failed(job, boursev1.Succeeded, boursev1.EndFault, "The lease was deleted before it ended")
+		kube.Failed(job, boursev1.Succeeded, boursev1.EndFault, leaseDeleted)
 		return reconcile.Result{}, nil
 	}
 	if listing.Refused(lease) {
@@ -58,23 +74,67 @@ func (r *Reconciler) follow(ctx context.Context, job *boursev1.ComputeJob) (reco
 	if result, err := r.expire(ctx, lease); err != nil || !result.IsZero() || listing.Ended(job) {
 		return result, err
 	}
-	return r.outlive(job, lease), nil
+	return r.outlive(ctx, job, lease)
 }
 
 // outlive ends a job whose supplier was not heard of for so long that its lease cannot be anything but over.
-func (r *Reconciler) outlive(job *boursev1.ComputeJob, lease *boursev1.GPULease) reconcile.Result {
-	patience := silence
-	if lease.Status.Disputed != nil { // the arbiter has two delays to decide
-		patience += 2 * time.Duration(lease.Spec.Payment.DisputeDelaySeconds) * time.Second
+func (r *Reconciler) outlive(ctx context.Context, job *boursev1.ComputeJob, lease *boursev1.GPULease) (reconcile.Result, error) {
+	left, err := r.patience(ctx, lease)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
-	if left := lease.Spec.Escrow.Deadline.Add(patience).Sub(r.Now()); left > 0 {
-		return reconcile.Result{RequeueAfter: left}
+	if left > 0 {
+		if departed(lease) {
+			waiting(job, boursev1.ReasonSettling, "The supplier leaves the market and ends the lease")
+		}
+		return reconcile.Result{RequeueAfter: left}, nil
+	}
+	tellSilence(job, lease)
+	return reconcile.Result{}, nil
+}
+
+// tellSilence ends a job with its lease, of whose supplier nothing was heard for too long.
+func tellSilence(job *boursev1.ComputeJob, lease *boursev1.GPULease) {
+	running, reason := "The lease has outlived its escrow", boursev1.EndFault
+	message := "The supplier did not end the lease, and its escrow's deadline has passed"
+	if departed(lease) {
+		running, reason = "The supplier left the market", boursev1.EndSupplierLeft
+		message = "The supplier left the market before the lease was over; after the escrow's deadline the rest of the deposit comes back"
 	}
 	if meta.FindStatusCondition(job.Status.Conditions, boursev1.JobRunning) != nil {
-		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, "The lease has outlived its escrow")
+		kube.Failed(job, boursev1.JobRunning, boursev1.ReasonEnded, running)
 	}
-	kube.Failed(job, boursev1.Succeeded, boursev1.EndFault, "The supplier did not end the lease, and its escrow's deadline has passed")
-	return reconcile.Result{}
+	kube.Failed(job, boursev1.Succeeded, reason, message)
+}
+
+// departed says whether the lease is to end because its supplier leaves, and has not ended yet.
+func departed(lease *boursev1.GPULease) bool {
+	return lease.Status.End == nil && lease.Spec.State == boursev1.LeaseEnded && lease.Spec.EndReason == boursev1.EndSupplierLeft
+}
+
+// patience is how long the supplier of a lease may stay silent from now on.
+func (r *Reconciler) patience(ctx context.Context, lease *boursev1.GPULease) (time.Duration, error) {
+	if departed(lease) {
+		return r.departure(ctx, lease)
+	}
+	most := silence
+	if lease.Status.Disputed != nil { // the arbiter has two delays to decide
+		most += 2 * time.Duration(lease.Spec.Payment.DisputeDelaySeconds) * time.Second
+	}
+	return lease.Spec.Escrow.Deadline.Add(most).Sub(r.Now()), nil
+}
+
+// departure is how long a supplier that leaves may take to end the lease from now on; none when it has left.
+func (r *Reconciler) departure(ctx context.Context, lease *boursev1.GPULease) (time.Duration, error) {
+	var member boursev1.Member
+	err := r.Hub.Get(ctx, types.NamespacedName{Namespace: lease.Namespace, Name: boursev1.MemberName}, &member)
+	if client.IgnoreNotFound(err) != nil {
+		return 0, fmt.Errorf("get member: %w", err)
+	}
+	if member.Spec.Leave == nil {
+		return 0, nil
+	}
+	return member.Spec.Leave.Since.Add(departWithin).Sub(r.Now()), nil
 }
 
 // lease reads a lease, from the API server itself when the cache does not have it; nil says that there is none.
@@ -127,22 +187,24 @@ func (r *Reconciler) expire(ctx context.Context, lease *boursev1.GPULease) (reco
 	if left := lease.Spec.AcceptBy.Add(acceptGrace).Sub(r.Now()); left > 0 {
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
-	return reconcile.Result{}, r.end(ctx, lease, boursev1.EndNotAccepted)
+	_, err := r.end(ctx, lease, boursev1.EndNotAccepted)
+	return reconcile.Result{}, err
 }
 
-// end tells the supplier to release the lease. A conflict is no error: what changed in the lease brings its job back.
-func (r *Reconciler) end(ctx context.Context, lease *boursev1.GPULease, reason string) error {
+// end tells the supplier to release the lease, and says whether it is told. A conflict is no error: what changed in the lease brings its job
+// back.
+func (r *Reconciler) end(ctx context.Context, lease *boursev1.GPULease, reason string) (bool, error) {
 	next := lease.DeepCopy()
 	next.Spec.State, next.Spec.EndReason = boursev1.LeaseEnded, reason
 	lock := client.MergeFromWithOptions(lease, client.MergeFromWithOptimisticLock{})
 	err := r.Hub.Patch(ctx, next, lock)
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("end lease: %w", err)
+		return false, fmt.Errorf("end lease: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // mirror tells the job what its lease's conditions say.
@@ -256,18 +318,47 @@ func mirrorNotice(job *boursev1.ComputeJob, lease *boursev1.GPULease) {
 	}
 }
 
-// mirrorUsage tells the job what it used, and what left the escrow for it with fees.
-func mirrorUsage(job *boursev1.ComputeJob, lease *boursev1.GPULease) error {
-	if lease.Status.Usage == nil && lease.Status.Paid == nil {
+// mirrorUsage tells the job what it used on its leases, and what left their escrows for it with fees.
+func mirrorUsage(job *boursev1.ComputeJob, leases ...*boursev1.GPULease) error {
+	var used int64
+	var debit money.Amount
+	var in *boursev1.LeasePayment
+	for _, lease := range leases {
+		if lease.Status.Usage == nil && lease.Status.Paid == nil {
+			continue
+		}
+		in = &lease.Spec.Payment
+		if lease.Status.Usage != nil && lease.Status.Usage.GPUMilliseconds != nil {
+			used += *lease.Status.Usage.GPUMilliseconds
+		}
+		cost, err := costOf(lease)
+		if err != nil {
+			return err
+		}
+		if debit, err = debit.Add(cost); err != nil {
+			return fmt.Errorf("add up what was paid: %w", err)
+		}
+	}
+	if in == nil {
 		return nil
 	}
-	fees, err := contract.Fees(&lease.Spec.Payment)
+	token, err := contract.Token(in)
 	if err != nil {
 		return err
 	}
-	token, err := contract.Token(&lease.Spec.Payment)
+	paid, err := contract.Signed(debit)
 	if err != nil {
 		return err
+	}
+	job.Status.Usage = &boursev1.JobUsage{GPUMilliseconds: &used, Token: in.Token, Paid: &paid, Cost: token.Format(debit)}
+	return nil
+}
+
+// costOf is what left a lease's escrow so far, with the buyer's fees.
+func costOf(lease *boursev1.GPULease) (money.Amount, error) {
+	fees, err := contract.Fees(&lease.Spec.Payment)
+	if err != nil {
+		return 0, err
 	}
 	var gross int64
 	if lease.Status.Paid != nil {
@@ -275,20 +366,9 @@ func mirrorUsage(job *boursev1.ComputeJob, lease *boursev1.GPULease) error {
 	}
 	split, err := fees.Split(money.Amount(gross))
 	if err != nil {
-		return fmt.Errorf("split what was paid: %w", err)
+		return 0, fmt.Errorf("split what was paid: %w", err)
 	}
-	paid, err := contract.Signed(split.Debit)
-	if err != nil {
-		return err
-	}
-	var used int64
-	if lease.Status.Usage != nil && lease.Status.Usage.GPUMilliseconds != nil {
-		used = *lease.Status.Usage.GPUMilliseconds
-	}
-	job.Status.Usage = &boursev1.JobUsage{
-		GPUMilliseconds: &used, Token: lease.Spec.Payment.Token, Paid: &paid, Cost: token.Format(split.Debit),
-	}
-	return nil
+	return split.Debit, nil
 }
 
 // why repeats the reason that the choice was made for.

@@ -294,3 +294,64 @@ func TestASupplierThatIsGoneEndsTheJobAfterTheDeadline(t *testing.T) {
 	expect(t, job, boursev1.JobRunning, metav1.ConditionFalse, boursev1.ReasonEnded)
 	expect(t, job, boursev1.Succeeded, metav1.ConditionFalse, boursev1.EndFault)
 }
+
+// leaves lets the supplier leave at once, and the market end its lease.
+func (b *bench) leaves(lease *boursev1.GPULease) {
+	b.t.Helper()
+	member := builders.Member(builders.Supplier)
+	b.hub.Read(member)
+	member.Spec.Leave = &boursev1.MemberLeave{Since: metav1.NewTime(b.hub.Now()), Mode: boursev1.LeaveAtOnce}
+	b.hub.Edit(member)
+	b.hub.Read(lease)
+	lease.Spec.State, lease.Spec.EndReason = boursev1.LeaseEnded, boursev1.EndSupplierLeft
+	b.hub.Edit(lease)
+}
+
+func TestASupplierThatLeavesBeforeItAcceptsCostsARetry(t *testing.T) {
+	b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
+	job, _ := b.settle("train")
+	first := b.lease(job)
+	b.leaves(first)
+	job, _ = b.settle("train")
+	if job.Status.Lease != nil && job.Status.Lease.Name == first.Name {
+		t.Errorf("the job keeps the lease %s", first.Name)
+	}
+	if found := meta.FindStatusCondition(job.Status.Conditions, boursev1.Succeeded); found == nil || found.Status != metav1.ConditionUnknown {
+		t.Errorf("the job is %+v, want one that is matched again", found)
+	}
+}
+
+func TestASupplierThatLeftWithoutAWordEndsTheJob(t *testing.T) {
+	cases := map[string]struct {
+		happens func(b *bench, lease *boursev1.GPULease)
+		want    state
+	}{
+		"not before it had time to end its lease": {func(b *bench, _ *boursev1.GPULease) { b.hub.Step(departWithin - time.Second) }, unknown(boursev1.ReasonSettling)},
+		"after that": {func(b *bench, _ *boursev1.GPULease) { b.hub.Step(departWithin) }, no(boursev1.EndSupplierLeft)},
+		"when it is gone": {func(b *bench, lease *boursev1.GPULease) {
+			if err := b.hub.Delete(b.t.Context(), builders.Member(lease.Namespace)); err != nil {
+				b.t.Fatal(err)
+			}
+		}, no(boursev1.EndSupplierLeft)},
+		"and not when it has ended its lease": {func(b *bench, lease *boursev1.GPULease) {
+			b.supplier(lease, end(boursev1.EndSupplierLeft))
+			b.hub.Step(departWithin)
+		}, unknown(boursev1.ReasonSettling)},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
+			job, _ := b.settle("train")
+			lease := b.lease(job)
+			b.supplier(lease, nil, accepted(), funded, running)
+			b.settle("train")
+			b.leaves(lease)
+			tc.happens(b, lease)
+			job, _ = b.settle("train")
+			expect(t, job, boursev1.Succeeded, tc.want.status, tc.want.reason)
+			if wrote := b.hub.Writes(func() { b.pass("train") }); len(wrote) != 0 {
+				t.Errorf("the second pass wrote %v", wrote)
+			}
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ const (
 	doublings    = 6
 )
 
-// match decides which offer the job gets, and only writes that down: the lease is made in the next pass, so that a decision is
+// match decides which offers the job gets, and only writes that down: the leases are made in the next pass, so that a decision is
 // never taken twice. A job that has a lease keeps it.
 func (r *Reconciler) match(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
 	if job.Status.Lease != nil || !kube.IsTrue(job, boursev1.JobAdmitted) {
@@ -44,7 +45,7 @@ func (r *Reconciler) match(ctx context.Context, job *boursev1.ComputeJob) (recon
 		r.choose(job, assumed)
 		return reconcile.Result{RequeueAfter: journalled}, nil
 	case known:
-		r.giveBack(keyOf(&assumed.lease))
+		r.giveBack(assumed.parts)
 	}
 	refused, err := r.lastRefusal(ctx, job)
 	if err != nil {
@@ -56,7 +57,7 @@ func (r *Reconciler) match(ctx context.Context, job *boursev1.ComputeJob) (recon
 	if err := r.sync(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
-	wanted, err := r.demand(ctx, job, refused.offer)
+	wanted, err := r.demand(ctx, job, refused.offers)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -69,7 +70,7 @@ func (r *Reconciler) match(ctx context.Context, job *boursev1.ComputeJob) (recon
 }
 
 // demand is what the job asks of the book now.
-func (r *Reconciler) demand(ctx context.Context, job *boursev1.ComputeJob, refused string) (book.Demand, error) {
+func (r *Reconciler) demand(ctx context.Context, job *boursev1.ComputeJob, refused []string) (book.Demand, error) {
 	buyer, err := r.member(ctx, job.Namespace)
 	if err != nil {
 		return book.Demand{}, err
@@ -101,70 +102,89 @@ func told(job *boursev1.ComputeJob) bool {
 		(matched.Reason == boursev1.ReasonNoOfferFits || matched.Reason == boursev1.ReasonNoOffers)
 }
 
-// take writes down the offer that the book gives the job, and keeps its GPUs.
+// take writes down the offers that the book gives the job, all of them at once, and keeps their GPUs.
 func (r *Reconciler) take(ctx context.Context, job *boursev1.ComputeJob, wanted *book.Demand) (reconcile.Result, error) {
 	decision := r.book.Judge(wanted)
-	won := decision.Won()
-	if won == nil || won.Name != r.fills[0].Offer.Name {
+	if !slices.Equal(decision.Fills, r.fills) {
 		return reconcile.Result{}, fmt.Errorf("match job: the book finds %s and judges otherwise: %s", r.fills[0].Offer.Name, decision.Explain())
 	}
 	record := decision.Record(r.book.Digest())
-	namespace, name, _ := strings.Cut(won.Name, "/")
-	var offer boursev1.GPUOffer
-	if err := r.Hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &offer); client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, fmt.Errorf("get offer: %w", err)
-	}
-	if entry, err := r.listed(ctx, &offer); err != nil || entry.Price != won.Price { // the book is about to hear of it
-		r.feed.offer(client.ObjectKey{Namespace: namespace, Name: name})
-		return reconcile.Result{RequeueAfter: journalled}, nil //nolint:nilerr // the book logs what it leaves out
+	offers := make([]boursev1.GPUOffer, len(r.fills))
+	for i := range r.fills {
+		current, err := r.standing(ctx, r.fills[i].Offer, &offers[i])
+		if err != nil {
+			return reconcile.Result{}, err
+		}
+		if !current {
+			return reconcile.Result{RequeueAfter: journalled}, nil
+		}
 	}
 	before := job.ResourceVersion
 	if err := kube.Hold(ctx, r.Hub, job, Finalizer); err != nil {
 		return reconcile.Result{}, err
 	}
-	chosen := choice(job, &offer, &decision, &record)
+	chosen := choice(job, offers, &decision, &record)
 	r.assumed.assume(job, []string{before, job.ResourceVersion}, chosen, r.Now())
-	r.promise(job, chosen)
+	r.promise(job, chosen.parts)
 	r.choose(job, chosen)
 	return reconcile.Result{RequeueAfter: journalled}, nil
 }
 
+// standing reads an offer that the book gives, and says whether it asks what the book holds of it. If it does not, the book is about to hear
+// of it.
+func (r *Reconciler) standing(ctx context.Context, won *book.Offer, offer *boursev1.GPUOffer) (bool, error) {
+	namespace, name, _ := strings.Cut(won.Name, "/")
+	if err := r.Hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, offer); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("get offer: %w", err)
+	}
+	if entry, err := r.listed(ctx, offer); err != nil || entry.Price != won.Price {
+		r.feed.offer(client.ObjectKey{Namespace: namespace, Name: name})
+		return false, nil //nolint:nilerr // the book logs what it leaves out
+	}
+	return true, nil
+}
+
 // chosen is a decision as the job's status holds it.
 type chosen struct {
-	lease    boursev1.ObjectReference
-	offer    string
+	parts    []boursev1.JobPart // one, unless the job is split
 	model    boursev1.GPUModel
-	price    boursev1.USDPrice
 	attempt  int32
 	salt     boursev1.Salt
 	decision *boursev1.JobDecision
 	why      string
 }
 
-func choice(job *boursev1.ComputeJob, offer *boursev1.GPUOffer, decision *book.Decision, record *book.Record) chosen {
-	attempt := job.Status.Attempts + 1
-	return chosen{
-		lease:    boursev1.ObjectReference{Namespace: offer.Namespace, Name: listing.LeaseName(job, attempt)},
-		offer:    offer.Name,
-		model:    offer.Spec.Model,
-		price:    offer.Spec.PriceUSD,
-		attempt:  attempt,
+// choice is the decision on a job, whose offers are those of the decision's fills.
+func choice(job *boursev1.ComputeJob, offers []boursev1.GPUOffer, decision *book.Decision, record *book.Record) chosen {
+	first := &offers[0]
+	c := chosen{
+		model:    first.Spec.Model,
+		attempt:  job.Status.Attempts + 1,
 		salt:     boursev1.Salt(rand.Text()),
 		decision: listing.Decision(record),
-		why:      fmt.Sprintf("Offer %s of %s is %s", offer.Name, offer.Namespace, decision.Explain()),
+		why:      fmt.Sprintf("Offer %s of %s is %s", first.Name, first.Namespace, decision.Explain()),
 	}
-}
-
-// choiceOf reads the choice that a job's status holds.
-func choiceOf(job *boursev1.ComputeJob) chosen {
-	return chosen{lease: *job.Status.Lease, offer: job.Status.Offer}
+	for i := range offers {
+		c.parts = append(c.parts, boursev1.JobPart{
+			Lease:    boursev1.ObjectReference{Namespace: offers[i].Namespace, Name: listing.LeaseName(job, c.attempt, i)},
+			Offer:    offers[i].Name,
+			Workers:  int32(decision.Fills[i].Workers), //nolint:gosec // at most the job's
+			PriceUSD: offers[i].Spec.PriceUSD,
+			Score:    record.Winners[i].Score.String(),
+		})
+	}
+	return c
 }
 
 func (r *Reconciler) choose(job *boursev1.ComputeJob, c chosen) {
-	job.Status.Lease = &c.lease
-	job.Status.Offer = c.offer
+	first := c.parts[0]
+	job.Status.Lease = &first.Lease
+	job.Status.Offer = first.Offer
 	job.Status.Model = c.model
-	job.Status.PriceUSD = c.price
+	job.Status.PriceUSD = first.PriceUSD
+	if len(c.parts) > 1 {
+		job.Status.Parts = slices.Clone(c.parts)
+	}
 	job.Status.Attempts = c.attempt
 	job.Status.ProgramSalt = c.salt
 	job.Status.Decision = c.decision
@@ -172,9 +192,10 @@ func (r *Reconciler) choose(job *boursev1.ComputeJob, c chosen) {
 	waiting(job, boursev1.ReasonAwaitingSupplier, awaitingSupplier)
 }
 
-// forget undoes a choice whose lease was never written or did not come about, so that the job is matched again.
+// forget undoes a choice whose leases were not all written or did not come about, so that the job is matched again.
 func forget(job *boursev1.ComputeJob, message string) {
 	job.Status.Lease = nil
+	job.Status.Parts = nil
 	job.Status.Offer = ""
 	job.Status.Model = ""
 	job.Status.PriceUSD = ""
@@ -193,10 +214,10 @@ func noOffer(job *boursev1.ComputeJob, decision *book.Decision) {
 	waiting(job, boursev1.ReasonMatching, decision.Explain())
 }
 
-// refusal is the job's newest lease that its supplier did not accept.
+// refusal is who did not accept in the job's newest attempt.
 type refusal struct {
-	offer string    // as the book names it; empty when there was none
-	until time.Time // when the job may be matched again
+	offers []string  // as the book names them; none when nobody refused
+	until  time.Time // when the job may be matched again
 }
 
 func (r *Reconciler) lastRefusal(ctx context.Context, job *boursev1.ComputeJob) (refusal, error) {
@@ -207,11 +228,11 @@ func (r *Reconciler) lastRefusal(ctx context.Context, job *boursev1.ComputeJob) 
 	if err != nil {
 		return refusal{}, err
 	}
-	var last refusal
-	newest := listing.LeaseName(job, job.Status.Attempts)
-	for i := range leases {
-		if lease := &leases[i]; lease.Name == newest && listing.Refused(lease) {
-			last = refusal{offer: lease.Namespace + "/" + lease.Spec.Offer, until: refusedAt(lease).Add(backoff(job.Status.Attempts))}
+	refused := listing.RefusedIn(job, job.Status.Attempts, leases)
+	last := refusal{offers: listing.OffersOf(refused)}
+	for _, lease := range refused {
+		if until := refusedAt(lease).Add(backoff(job.Status.Attempts)); until.After(last.until) {
+			last.until = until
 		}
 	}
 	return last, nil
@@ -232,7 +253,7 @@ func refusedAt(lease *boursev1.GPULease) time.Time {
 }
 
 // logMatch tells the administrator of a match.
-func logMatch(ctx context.Context, job *boursev1.ComputeJob) {
-	ctrl.LoggerFrom(ctx).Info("Leased GPUs", "lease", job.Status.Lease.Namespace+"/"+job.Status.Lease.Name,
-		"offer", job.Status.Offer, "model", job.Status.Model, "gpus", job.Status.GPUs, "priceUSD", job.Status.PriceUSD)
+func logMatch(ctx context.Context, lease *boursev1.GPULease) {
+	ctrl.LoggerFrom(ctx).Info("Leased GPUs", "lease", listing.NameOf(lease), "offer", lease.Spec.Offer, "model", lease.Spec.Model,
+		"gpus", lease.Spec.Workers*lease.Spec.PerWorker, "priceUSD", lease.Spec.Payment.PriceUSD)
 }

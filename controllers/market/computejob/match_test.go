@@ -135,7 +135,7 @@ func TestTheLeaseSaysWhatWasAgreed(t *testing.T) {
 	b := newBench(t, job, builders.Offer(builders.Supplier, "h100"))
 	job, _ = b.settle(job.Name)
 	lease := b.lease(job)
-	if want := listing.LeaseName(job, 1); lease.Name != want || lease.Namespace != builders.Supplier {
+	if want := listing.LeaseName(job, 1, 0); lease.Name != want || lease.Namespace != builders.Supplier {
 		t.Errorf("lease %s/%s, want %s/%s", lease.Namespace, lease.Name, builders.Supplier, want)
 	}
 	got := lease.Spec
@@ -276,7 +276,7 @@ func TestAnOfferThatChangesBeforeItsLeaseIsMadeIsMatchedAgain(t *testing.T) {
 			job, _ = b.settle("train")
 			switch name {
 			case "dearer":
-				if lease := b.lease(job); lease.Spec.Payment.PriceUSD != "1.99" || lease.Name != listing.LeaseName(job, 2) {
+				if lease := b.lease(job); lease.Spec.Payment.PriceUSD != "1.99" || lease.Name != listing.LeaseName(job, 2, 0) {
 					t.Errorf("lease %s at %s", lease.Name, lease.Spec.Payment.PriceUSD)
 				}
 			case "needed back", "smaller":
@@ -428,20 +428,21 @@ func TestLeaseNamesFitANamespace(t *testing.T) {
 	names := map[string]bool{}
 	for _, name := range []string{"a", "train.v2.daily", strings.Repeat("long-", 50), strings.Repeat("x", 40) + "-y"} {
 		job := builders.Job(name)
-		for attempt := int32(1); attempt < 4; attempt++ {
-			got := listing.LeaseName(job, attempt)
+		for i := range 3 * boursev1.MaxParts {
+			attempt, part := int32(1+i/boursev1.MaxParts), i%boursev1.MaxParts
+			got := listing.LeaseName(job, attempt, part)
 			if len(got) > 50 || strings.ContainsAny(got, "._") || strings.Contains(got, "--") || names[got] {
 				t.Errorf("lease name %q of job %q: too long, unfit or not unique", got, name)
 			}
 			names[got] = true
-			if got != listing.LeaseName(job, attempt) {
+			if got != listing.LeaseName(job, attempt, part) {
 				t.Error("the name changes from call to call")
 			}
 		}
 	}
 	other := builders.Job("a")
 	other.UID = types.UID("another incarnation")
-	if names[listing.LeaseName(other, 1)] {
+	if names[listing.LeaseName(other, 1, 0)] {
 		t.Error("another incarnation of a job has the same lease")
 	}
 }

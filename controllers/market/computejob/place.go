@@ -22,33 +22,22 @@ import (
 	"github.com/bourse-dev/bourse/internal/escrow"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/listing"
+	"github.com/bourse-dev/bourse/internal/money"
 )
 
 // errChanged says that the choice cannot be kept: what it was made on has changed since.
 var errChanged = errors.New("what the choice was made on has changed")
 
-// place writes the lease that was chosen, and then what it runs. Their name is written down already, so both are made once whatever happens
-// in between: a lease that lacks its program is waited with, and the next pass adds it.
+// place writes the leases that were chosen, and then what they run. Their names are written down already, so each is made once whatever
+// happens in between: a lease that lacks its program is waited with, and the next pass adds it.
 func (r *Reconciler) place(ctx context.Context, job *boursev1.ComputeJob) (reconcile.Result, error) {
 	if job.Status.Lease == nil || kube.IsTrue(job, boursev1.JobMatched) {
 		return reconcile.Result{}, nil
 	}
-	var lease boursev1.GPULease
-	err := r.Live.Get(ctx, keyOf(job.Status.Lease), &lease)
-	switch {
-	case apierrors.IsNotFound(err):
-		err = r.write(ctx, job, &lease)
-	case err == nil && lease.Spec.Job.UID != string(job.UID):
-		err = fmt.Errorf("%w: the name %s is taken", errChanged, lease.Name)
-	}
-	if err == nil {
-		err = r.handOver(ctx, job, &lease)
-	}
+	err := r.write(ctx, job)
 	switch {
 	case errors.Is(err, errChanged):
-		r.unpromise(job)
-		forget(job, "The offer changed before its lease was written")
-		return reconcile.Result{RequeueAfter: journalled}, nil
+		return r.giveUp(ctx, job, "The offer changed before its lease was written")
 	case err != nil:
 		return reconcile.Result{}, fmt.Errorf("place job: %w", err)
 	}
@@ -56,17 +45,66 @@ func (r *Reconciler) place(ctx context.Context, job *boursev1.ComputeJob) (recon
 	return reconcile.Result{}, nil
 }
 
-// write makes the lease.
-func (r *Reconciler) write(ctx context.Context, job *boursev1.ComputeJob, lease *boursev1.GPULease) error {
-	drafted, err := r.draft(ctx, job)
+// giveUp ends the leases of an attempt of which not every part comes about, and then has the job matched again. A lease that could not be
+// ended now is ended in the next pass: until then the job keeps its names.
+func (r *Reconciler) giveUp(ctx context.Context, job *boursev1.ComputeJob, message string) (reconcile.Result, error) {
+	done, err := r.endParts(ctx, job)
 	if err != nil {
-		return err
+		return reconcile.Result{}, err
 	}
-	*lease = *drafted
-	if err := r.Hub.Create(ctx, lease); err != nil {
-		return fmt.Errorf("create lease: %w", err)
+	if done {
+		r.unpromise(job)
+		forget(job, message)
 	}
-	logMatch(ctx, job)
+	return reconcile.Result{RequeueAfter: journalled}, nil
+}
+
+// endParts ends those of the job's leases that are open, and says whether none is any more.
+func (r *Reconciler) endParts(ctx context.Context, job *boursev1.ComputeJob) (done bool, err error) {
+	done = true
+	for _, part := range listing.Parts(job) {
+		lease, err := r.lease(ctx, &part.Lease)
+		if err != nil {
+			return false, err
+		}
+		if lease == nil || lease.Spec.Job.UID != string(job.UID) || !listing.Open(lease) {
+			continue
+		}
+		ended, err := r.end(ctx, lease, boursev1.EndPartEnded)
+		if err != nil {
+			return false, err
+		}
+		done = done && ended
+	}
+	return done, nil
+}
+
+// write makes the leases that are not there yet, once all of them can be made, and what each runs.
+func (r *Reconciler) write(ctx context.Context, job *boursev1.ComputeJob) error {
+	leases := make([]*boursev1.GPULease, len(listing.Parts(job)))
+	for i := range leases {
+		var err error
+		if leases[i], err = r.written(ctx, job, i); err != nil {
+			return err
+		}
+		if leases[i] == nil {
+			leases[i], err = r.draft(ctx, job, i)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, lease := range leases {
+		if lease.ResourceVersion == "" { // it is not made yet
+			if err := r.Hub.Create(ctx, lease); err != nil {
+				return fmt.Errorf("create lease: %w", err)
+			}
+			logMatch(ctx, lease)
+		}
+		if err := r.handOver(ctx, job, lease); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -98,9 +136,28 @@ func (r *Reconciler) handOver(ctx context.Context, job *boursev1.ComputeJob, lea
 	return nil
 }
 
-// draft is the contract between the job and its chosen offer, under the market's rules as they are now.
-func (r *Reconciler) draft(ctx context.Context, job *boursev1.ComputeJob) (*boursev1.GPULease, error) {
-	offer, err := r.chosenOffer(ctx, job)
+// written returns a part's lease, or nil if it is not made yet. With one that is over already, the others need not be made.
+func (r *Reconciler) written(ctx context.Context, job *boursev1.ComputeJob, at int) (*boursev1.GPULease, error) {
+	parts := listing.Parts(job)
+	var lease boursev1.GPULease
+	err := r.Live.Get(ctx, keyOf(&parts[at].Lease), &lease)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil //nolint:nilnil // absence is an answer here
+	case err != nil:
+		return nil, fmt.Errorf("get lease: %w", err)
+	case lease.Spec.Job.UID != string(job.UID):
+		return nil, fmt.Errorf("%w: the name %s is taken", errChanged, lease.Name)
+	case len(parts) > 1 && !listing.Open(&lease):
+		return nil, fmt.Errorf("%w: the lease %s is over", errChanged, lease.Name)
+	}
+	return &lease, nil
+}
+
+// draft is the contract between a part of the job and its chosen offer, under the market's rules as they are now.
+func (r *Reconciler) draft(ctx context.Context, job *boursev1.ComputeJob, at int) (*boursev1.GPULease, error) {
+	part := &listing.Parts(job)[at]
+	offer, err := r.chosenOffer(ctx, job, part)
 	if err != nil {
 		return nil, err
 	}
@@ -122,54 +179,62 @@ func (r *Reconciler) draft(ctx context.Context, job *boursev1.ComputeJob) (*bour
 	if buyer == nil || supplier == nil {
 		return nil, fmt.Errorf("%w: a member is not admitted any more", errChanged)
 	}
-	payment, err := paymentOf(job, market)
+	payment, err := paymentOf(job, part, market)
 	if err != nil {
 		return nil, err
 	}
-	lease := r.blank(job, offer, market)
+	lease := r.blank(job, part, offer, market)
+	if of := len(job.Status.Parts); of > 0 {
+		lease.Spec.Part = &boursev1.LeasePart{Index: new(int32(at)), Of: int32(of)} //nolint:gosec // at most MaxParts
+	}
 	lease.Spec.Buyer, lease.Spec.Supplier = buyer.Spec.Wallet, supplier.Spec.Wallet
 	lease.Spec.Payment = payment
 	return lease, r.addEscrow(lease, market)
 }
 
-// chosenOffer returns the offer that the job chose, as long as it is what was chosen.
-func (r *Reconciler) chosenOffer(ctx context.Context, job *boursev1.ComputeJob) (*boursev1.GPUOffer, error) {
+// chosenOffer returns the offer that was chosen for a part of the job, as long as it is what was chosen.
+func (r *Reconciler) chosenOffer(ctx context.Context, job *boursev1.ComputeJob, part *boursev1.JobPart) (*boursev1.GPUOffer, error) {
 	var offer boursev1.GPUOffer
-	err := r.Hub.Get(ctx, client.ObjectKey{Namespace: job.Status.Lease.Namespace, Name: job.Status.Offer}, &offer)
+	err := r.Hub.Get(ctx, client.ObjectKey{Namespace: part.Lease.Namespace, Name: part.Offer}, &offer)
 	if apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("%w: the offer is gone", errChanged)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("get offer: %w", err)
 	}
-	if !counts(&offer, r.Now()) || offer.Spec.PriceUSD != job.Status.PriceUSD || offer.Spec.Model != job.Status.Model {
+	if !counts(&offer, r.Now()) || offer.Spec.PriceUSD != part.PriceUSD || offer.Spec.Model != job.Status.Model {
 		return nil, fmt.Errorf("%w: the offer is another", errChanged)
 	}
 	entry, err := r.listed(ctx, &offer)
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := r.demand(ctx, job, "")
+	wanted, err := r.demand(ctx, job, nil)
 	if err != nil {
 		return nil, err
 	}
+	wanted.Workers, wanted.Parts = int(part.Workers), 1
 	if !book.Fits(&wanted, &entry) {
 		return nil, fmt.Errorf("%w: the offer does not fit the job any more", errChanged)
 	}
 	return &offer, nil
 }
 
-// paymentOf prices the lease; a price that the job's budget does not cover any more is errChanged.
-func paymentOf(job *boursev1.ComputeJob, market *boursev1.Market) (boursev1.LeasePayment, error) {
+// paymentOf prices the lease of a part; prices of which the job's budget does not cover the sum any more are errChanged.
+func paymentOf(job *boursev1.ComputeJob, part *boursev1.JobPart, market *boursev1.Market) (boursev1.LeasePayment, error) {
 	token := listing.Token(market, job.Spec.Bid.Token)
 	if token == nil {
 		return boursev1.LeasePayment{}, fmt.Errorf("%w: the market does not take %s any more", errChanged, job.Spec.Bid.Token)
 	}
-	q, err := listing.QuoteFor(job, market, token, job.Status.PriceUSD)
+	q, err := listing.QuoteFor(job, part.Workers, market, token, part.PriceUSD)
 	if err != nil {
 		return boursev1.LeasePayment{}, err
 	}
-	if q.Deposit > q.Budget {
+	whole, err := depositOf(job, market, token)
+	if err != nil {
+		return boursev1.LeasePayment{}, err
+	}
+	if whole > q.Budget {
 		return boursev1.LeasePayment{}, fmt.Errorf("%w: the budget does not cover the deposit any more", errChanged)
 	}
 	perHour, err := contract.Signed(q.PerHour)
@@ -190,7 +255,7 @@ func paymentOf(job *boursev1.ComputeJob, market *boursev1.Market) (boursev1.Leas
 		Token:            token.Symbol,
 		Mint:             token.Mint,
 		Decimals:         new(int32(q.Token.Decimals)),
-		PriceUSD:         job.Status.PriceUSD,
+		PriceUSD:         part.PriceUSD,
 		PricePerGPUHour:  perHour,
 		BuyerFeeBps:      new(int32(q.Fees.BuyerBps)),
 		SupplierFeeBps:   new(int32(q.Fees.SupplierBps)),
@@ -205,12 +270,29 @@ func paymentOf(job *boursev1.ComputeJob, market *boursev1.Market) (boursev1.Leas
 	return payment, nil
 }
 
+// depositOf is what all parts of the job need in deposits.
+func depositOf(job *boursev1.ComputeJob, market *boursev1.Market, token *boursev1.MarketToken) (money.Amount, error) {
+	var whole money.Amount
+	for _, part := range listing.Parts(job) {
+		q, err := listing.QuoteFor(job, part.Workers, market, token, part.PriceUSD)
+		if err != nil {
+			return 0, err
+		}
+		if whole, err = whole.Add(q.Deposit); err != nil {
+			return 0, err
+		}
+	}
+	return whole, nil
+}
+
 // blank is the lease without its parties, payment and escrow.
-func (r *Reconciler) blank(job *boursev1.ComputeJob, offer *boursev1.GPUOffer, market *boursev1.Market) *boursev1.GPULease {
+func (r *Reconciler) blank(
+	job *boursev1.ComputeJob, part *boursev1.JobPart, offer *boursev1.GPUOffer, market *boursev1.Market,
+) *boursev1.GPULease {
 	return &boursev1.GPULease{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: job.Status.Lease.Namespace,
-			Name:      job.Status.Lease.Name,
+			Namespace: part.Lease.Namespace,
+			Name:      part.Lease.Name,
 			Labels: map[string]string{
 				boursev1.LabelJobUID:       label(string(job.UID)),
 				boursev1.LabelJobName:      label(job.Name),
@@ -222,7 +304,7 @@ func (r *Reconciler) blank(job *boursev1.ComputeJob, offer *boursev1.GPUOffer, m
 			Offer:     offer.Name,
 			Pool:      offer.Spec.Pool,
 			Model:     offer.Spec.Model,
-			Workers:   job.Spec.GPUs.Workers,
+			Workers:   part.Workers,
 			PerWorker: job.Spec.GPUs.PerWorker,
 			Terms: boursev1.LeaseTerms{
 				Tier:            job.Spec.Placement.Tier,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package gpuoffer says which offers the market matches jobs to: those of admitted members, in a token that the market knows,
-// renewed in time. It does not know whether the GPUs exist; that is the supplier's to vouch for.
+// renewed in time. It removes those that nobody has renewed for long. It does not know whether the GPUs exist; that is the supplier's to vouch for.
 package gpuoffer
 
 import (
@@ -27,6 +27,7 @@ type Reconciler struct {
 }
 
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuoffers;members;markets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=gpuoffers,verbs=delete
 // +kubebuilder:rbac:groups=bourse.dev,resources=gpuoffers/status,verbs=get;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 

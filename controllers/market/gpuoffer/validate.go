@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -19,11 +20,21 @@ import (
 // longest is for how long an offer may stand without its supplier. Suppliers ask for a third of it, so that their clocks may differ.
 const longest = 15 * time.Minute
 
-// validate says whether the offer counts now, and comes back when it expires.
+// kept is how long an offer is kept after it has expired: longer than a supplier is away that comes back, and makes its offers anew.
+const kept = 24 * time.Hour
+
+// validate says whether the offer counts now, and comes back when it expires. One that expired long ago is removed.
 func (r *Reconciler) validate(ctx context.Context, offer *boursev1.GPUOffer) (reconcile.Result, error) {
 	left := offer.Spec.ValidUntil.Sub(r.Now())
 	if left <= 0 {
-		kube.Failed(offer, boursev1.Ready, boursev1.ReasonExpired, "The supplier did not renew the offer in time")
+		if left > -kept {
+			kube.Failed(offer, boursev1.Ready, boursev1.ReasonExpired, "The supplier did not renew the offer in time")
+			return reconcile.Result{RequeueAfter: left + kept}, nil
+		}
+		err := r.Hub.Delete(ctx, offer, client.Preconditions{ResourceVersion: &offer.ResourceVersion}) // it may be renewed this moment
+		if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+			return reconcile.Result{}, fmt.Errorf("delete offer: %w", err)
+		}
 		return reconcile.Result{}, nil
 	}
 	if left > longest {

@@ -43,7 +43,7 @@ func TestValidate(t *testing.T) {
 			change: func(o *boursev1.GPUOffer, _ *boursev1.Member, _ *boursev1.Market) {
 				o.Spec.ValidUntil = metav1.NewTime(builders.Start)
 			},
-			status: metav1.ConditionFalse, reason: boursev1.ReasonExpired,
+			status: metav1.ConditionFalse, reason: boursev1.ReasonExpired, again: kept,
 		},
 		"an offer for as long as any may stand": {
 			change: func(o *boursev1.GPUOffer, _ *boursev1.Member, _ *boursev1.Market) {
@@ -110,6 +110,41 @@ func TestAnOfferExpiresAndIsRenewed(t *testing.T) {
 	hub.Edit(offer)
 	if got, _ := pass(t, hub); got.Reason != boursev1.ReasonValid {
 		t.Errorf("Ready has reason %s, want Valid", got.Reason)
+	}
+}
+
+func TestAnOfferThatNobodyRenewsIsRemoved(t *testing.T) {
+	cases := map[string]struct {
+		happens func(hub *fakehub.Hub, offer *boursev1.GPUOffer) // after the offer was read for the last time
+		there   bool
+	}{
+		"after a day": {func(*fakehub.Hub, *boursev1.GPUOffer) {}, false},
+		"but not when it is renewed just now": {func(hub *fakehub.Hub, offer *boursev1.GPUOffer) {
+			offer.Spec.ValidUntil = metav1.NewTime(hub.Now().Add(time.Minute))
+			hub.Edit(offer)
+		}, true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			hub := fakehub.New(t, nil, builders.Offer(builders.Supplier, "h100"), builders.Member(builders.Supplier), builders.Market())
+			_, result := pass(t, hub)
+			hub.Step(result.RequeueAfter)
+			_, result = pass(t, hub)
+			hub.Step(result.RequeueAfter - time.Second)
+			pass(t, hub) // fails if it is gone
+			hub.Step(time.Second)
+			offer := builders.Offer(builders.Supplier, "h100")
+			hub.Read(offer)
+			tc.happens(hub, offer.DeepCopy())
+			r := &Reconciler{Teller: hub.Teller(), Hub: hub, Now: hub.Now}
+			if _, err := r.Reconcile(t.Context(), offer); err != nil {
+				t.Fatal(err)
+			}
+			err := hub.Get(t.Context(), client.ObjectKeyFromObject(offer), offer)
+			if client.IgnoreNotFound(err) != nil || (err == nil) != tc.there {
+				t.Errorf("it is there: %v, want %t", err, tc.there)
+			}
+		})
 	}
 }
 

@@ -40,6 +40,10 @@ func (r *Reconciler) admit(ctx context.Context, member *boursev1.Member) (reconc
 			return reconcile.Result{}, nil
 		}
 	}
+	if member.Spec.Leave != nil {
+		kube.Failed(member, boursev1.Ready, boursev1.ReasonLeaving, "The member leaves: it buys and sells nothing new")
+		return reconcile.Result{}, nil
+	}
 	kube.True(member, boursev1.Ready, boursev1.ReasonAdmitted, "The member may buy and sell")
 	return reconcile.Result{}, nil
 }

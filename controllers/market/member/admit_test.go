@@ -43,12 +43,18 @@ func (w *withdrawn) Withdraw(_ context.Context, namespace string) error {
 	return w.err
 }
 
+func (w *withdrawn) Remove(context.Context, *boursev1.Member, bool) (bool, error) {
+	return false, w.err
+}
+
 func newBench(t *testing.T, objects ...client.Object) (*fakehub.Hub, *Reconciler) {
 	t.Helper()
 	hub := fakehub.New(t, []fakehub.Index{
-		{Of: &boursev1.Member{}, Name: byWallet, Values: walletOf}, {Of: &boursev1.Settlement{}, Name: byClosed, Values: closedOf},
+		{Of: &boursev1.Member{}, Name: byWallet, Values: walletOf},
+		{Of: &boursev1.Settlement{}, Name: byClosed, Values: closedOf},
+		{Of: &boursev1.GPULease{}, Name: byBuyer, Values: buyerOf},
 	}, objects...)
-	return hub, &Reconciler{Teller: hub.Teller(), Hub: hub, Now: hub.Now}
+	return hub, &Reconciler{Teller: hub.Teller(), Hub: hub, Live: hub, Now: hub.Now}
 }
 
 func pass(t *testing.T, hub *fakehub.Hub, r *Reconciler, namespace string) *metav1.Condition {

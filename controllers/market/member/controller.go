@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package member admits members to the market, one wallet to one namespace, and says what suppliers' leases come to. It believes a lease's
+// Package member admits members to the market, one wallet to one namespace, says what suppliers' leases come to, and lets go of those who
+// leave once nothing of theirs is open. It believes a lease's
 // own word on how it ended, and only the chain's on what was paid for it.
 package member
 
@@ -17,34 +18,48 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/kube"
 	"github.com/bourse-dev/bourse/internal/listing"
 )
 
-// byWallet indexes members by their wallet, and byClosed the settlements that closed a lease by the lease's namespace.
+// byWallet indexes members by their wallet, byClosed the settlements that closed a lease by the lease's namespace, and byBuyer leases by the
+// wallet that pays.
 const (
 	byWallet = "spec.wallet"
 	byClosed = "settlement.closed"
+	byBuyer  = "spec.buyer"
 )
 
 // Access takes members what they got by joining. It returns an error when it could not, and repeating a call is harmless.
 type Access interface {
+	// Withdraw takes a member its rights. What it has in its namespace stays.
 	Withdraw(ctx context.Context, namespace string) error
+	// Remove removes a member, and its namespace with all that is in it unless that is to stay. It says no, and does nothing, if the member did
+	// not get them by joining.
+	Remove(ctx context.Context, member *boursev1.Member, stays bool) (bool, error)
 }
 
 // Reconciler reconciles Members.
 type Reconciler struct {
 	Teller *kube.Teller
-	Hub    client.Client
+	Hub    client.Client // reads may be stale
+	Live   client.Reader // reads are not
 	Now    func() time.Time
 	Access Access // nil where nobody can join
+
+	seen sights
 }
 
 // To manage members is no request that the API server knows: whoever may is not bound by the policies that bind members.
 // +kubebuilder:rbac:groups=bourse.dev,resources=members,verbs=manage
-// +kubebuilder:rbac:groups=bourse.dev,resources=members;gpuleases;settlements,verbs=get;list;watch
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=members;settlements,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=gpuleases,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=bourse.dev,resources=computejobs;gpuoffers;stakepositions;vouchers,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups=bourse.dev,resources=leaseprograms,verbs=list;delete
 // +kubebuilder:rbac:groups=bourse.dev,resources=members/status,verbs=get;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -56,12 +71,22 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &boursev1.Settlement{}, byClosed, closedOf); err != nil {
 		return fmt.Errorf("index settlements: %w", err)
 	}
+	woken := make(chan event.GenericEvent)
+	if err := mgr.Add(&census{hub: r.Hub, seen: &r.seen, woken: woken, now: r.Now}); err != nil {
+		return fmt.Errorf("add census of members: %w", err)
+	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &boursev1.GPULease{}, byBuyer, buyerOf); err != nil {
+		return fmt.Errorf("index leases: %w", err)
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("member").
 		For(&boursev1.Member{}).
 		Watches(&boursev1.Member{}, handler.EnqueueRequestsFromMapFunc(r.rivals)).
 		Watches(&boursev1.GPULease{}, handler.EnqueueRequestsFromMapFunc(supplierOfLease), builder.WithPredicates(counts())).
+		Watches(&boursev1.GPULease{}, handler.EnqueueRequestsFromMapFunc(r.leaver), builder.WithPredicates(counts())).
 		Watches(&boursev1.Settlement{}, handler.EnqueueRequestsFromMapFunc(supplierPaid)).
+		WatchesRawSource(source.Channel(woken, &handler.EnqueueRequestForObject{})).
+		Watches(&boursev1.Settlement{}, handler.EnqueueRequestsFromMapFunc(r.leaver)).
 		Complete(reconcile.AsReconciler(r.Hub, r))
 }
 
@@ -70,7 +95,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, member *boursev1.Member) (re
 	if !member.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
 	}
-	return kube.Run(ctx, r.Teller, member, r.admit, r.withdraw, r.rate)
+	return kube.Run(ctx, r.Teller, member, r.admit, r.withdraw, r.leave, r.connect, r.rate)
 }
 
 // counts lets pass what may change a reputation: a lease that comes or goes, and whatever is said of one that has ended. While it is open

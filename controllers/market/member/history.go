@@ -38,8 +38,8 @@ func history(leases []boursev1.GPULease, paid map[string]money.Amount) (events [
 }
 
 // eventOf is what the end of a lease says of its supplier. One that ran as agreed weighs what was used and paid, so that nobody gains by
-// leases that cost nothing; one that the supplier failed weighs what was agreed, because that is what the buyer did not get. What weighs
-// nothing says nothing.
+// leases that cost nothing; so does one that the market ended for the sake of another part of its job. One that the supplier failed weighs
+// what was agreed, because that is what the buyer did not get. What weighs nothing says nothing.
 func eventOf(lease *boursev1.GPULease, agreed, bought uint64) reputation.Event {
 	end := lease.Status.End
 	if end == nil {
@@ -49,8 +49,9 @@ func eventOf(lease *boursev1.GPULease, agreed, bought uint64) reputation.Event {
 		Day: dayOf(endOf(lease)), Part: reputation.Completion, Counterparty: string(lease.Spec.Buyer),
 		Related: lease.Spec.Buyer == lease.Spec.Supplier,
 	}
+	forAnother := end.Reason == boursev1.EndPartEnded && lease.Spec.EndReason == boursev1.EndPartEnded
 	switch {
-	case end.Party == boursev1.PartyBuyer:
+	case end.Party == boursev1.PartyBuyer || forAnother:
 		event.Good, event.Weight = true, bought
 	case end.Party == boursev1.PartySupplier && failed(lease):
 		event.Weight = agreed
@@ -64,6 +65,8 @@ func failed(lease *boursev1.GPULease) bool {
 	switch lease.Status.End.Reason {
 	case boursev1.EndNotAccepted, boursev1.EndStartTimeout:
 		return false
+	case boursev1.EndSupplierLeft: // without notice
+		return lease.Status.Usage != nil || lease.Spec.Terms.Tier == boursev1.TierFirm
 	case boursev1.EndTakenBack:
 		var given int32
 		if lease.Status.End.NoticeSeconds != nil {

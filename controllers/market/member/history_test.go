@@ -60,21 +60,33 @@ func TestWhatAnEndSays(t *testing.T) {
 		"a firm lease that was taken away before it began": {
 			reason: boursev1.EndBreached, party: boursev1.PartySupplier, change: unused, want: bad,
 		},
-		"a worker that was away for too long":      {reason: boursev1.EndFault, party: boursev1.PartySupplier, want: bad},
-		"breaks that the supplier's nodes made":    {reason: boursev1.EndInterrupted, party: boursev1.PartySupplier, want: bad},
-		"breaks that nobody knows the reason of":   {reason: boursev1.EndInterrupted, party: boursev1.PartyNetwork},
-		"an end of the operator's own making":      {reason: boursev1.EndFault, party: boursev1.PartyControl},
-		"an end of the market's making":            {reason: boursev1.EndFault, party: boursev1.PartyMarket},
-		"a lease that the supplier did not accept": {reason: boursev1.EndNotAccepted, party: boursev1.PartySupplier, change: unused},
-		"workers that did not start":               {reason: boursev1.EndStartTimeout, party: boursev1.PartySupplier, change: unused},
+		"a worker that was away for too long":    {reason: boursev1.EndFault, party: boursev1.PartySupplier, want: bad},
+		"breaks that the supplier's nodes made":  {reason: boursev1.EndInterrupted, party: boursev1.PartySupplier, want: bad},
+		"breaks that nobody knows the reason of": {reason: boursev1.EndInterrupted, party: boursev1.PartyNetwork},
+		"an end of the operator's own making":    {reason: boursev1.EndFault, party: boursev1.PartyControl},
+		"an end of the market's making":          {reason: boursev1.EndFault, party: boursev1.PartyMarket},
+		"a part that the market ended for another's sake": {
+			reason: boursev1.EndPartEnded, party: boursev1.PartyMarket, want: good, change: func(l *boursev1.GPULease) {
+				l.Spec.State, l.Spec.EndReason = boursev1.LeaseEnded, boursev1.EndPartEnded
+			},
+		},
+		"a part that only its supplier says was ended so": {reason: boursev1.EndPartEnded, party: boursev1.PartyMarket},
+		"a lease that the supplier did not accept":        {reason: boursev1.EndNotAccepted, party: boursev1.PartySupplier, change: unused},
+		"workers that did not start":                      {reason: boursev1.EndStartTimeout, party: boursev1.PartySupplier, change: unused},
 		"a lease that was taken back as its terms allow": {
 			reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, change: given(30),
 		},
 		"with less notice than its terms demand": {
 			reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, change: given(29), want: bad,
 		},
-		"without any":              {reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, want: bad},
-		"before anything ran":      {reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, change: unused},
+		"without any":                              {reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, want: bad},
+		"before anything ran":                      {reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, change: unused},
+		"a supplier that left at once":             {reason: boursev1.EndSupplierLeft, party: boursev1.PartySupplier, want: bad},
+		"a supplier that left before anything ran": {reason: boursev1.EndSupplierLeft, party: boursev1.PartySupplier, change: unused},
+		"a supplier that left before a firm lease ran": {
+			reason: boursev1.EndSupplierLeft, party: boursev1.PartySupplier, want: bad,
+			change: func(l *boursev1.GPULease) { l.Status.Usage, l.Spec.Terms.Tier = nil, boursev1.TierFirm },
+		},
 		"a lease that is not over": {change: func(l *boursev1.GPULease) { l.Status.End = nil }},
 		"a lease that its market ended and its supplier says nothing of": {change: func(l *boursev1.GPULease) {
 			l.Status.End, l.Spec.State = nil, boursev1.LeaseEnded

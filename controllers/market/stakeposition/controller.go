@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -33,7 +34,11 @@ const (
 	soon      = 5 * time.Second
 )
 
+// journalled is how long a deleted position is left to its member, whose transactions may be on their way. None can be after that.
+const journalled = time.Hour
+
 // +kubebuilder:rbac:groups=bourse.dev,resources=stakepositions;members;markets;gpuoffers;gpuleases,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bourse.dev,resources=stakepositions,verbs=patch
 // +kubebuilder:rbac:groups=bourse.dev,resources=stakepositions/status,verbs=get;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
@@ -52,9 +57,20 @@ func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error
 // Reconcile records what the chain says of the position.
 func (r *Reconciler) Reconcile(ctx context.Context, position *boursev1.StakePosition) (reconcile.Result, error) {
 	if !position.DeletionTimestamp.IsZero() {
-		return reconcile.Result{}, nil
+		return r.release(ctx, position)
 	}
 	return kube.Run(ctx, r.Teller, position, r.record)
+}
+
+// release lets a deleted position go in the place of a member that is gone.
+func (r *Reconciler) release(ctx context.Context, position *boursev1.StakePosition) (reconcile.Result, error) {
+	if !controllerutil.ContainsFinalizer(position, boursev1.FinalizerStakeJournal) {
+		return reconcile.Result{}, nil
+	}
+	if left := position.DeletionTimestamp.Add(journalled).Sub(r.Now()); left > 0 {
+		return reconcile.Result{RequeueAfter: left}, nil
+	}
+	return reconcile.Result{}, client.IgnoreNotFound(kube.Free(ctx, r.Hub, position, boursev1.FinalizerStakeJournal))
 }
 
 // ownStake is the own position of the member whose namespace the object is in.

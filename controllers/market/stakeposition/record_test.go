@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
@@ -329,3 +330,26 @@ func TestWhatGPUsRequire(t *testing.T) {
 }
 
 func stakeAmount(whole uint64) money.Amount { return money.Amount(whole * one) }
+
+func TestADeletedPositionIsLetGoWithoutItsMember(t *testing.T) {
+	b := newBench(t, func(position *boursev1.StakePosition, _ *boursev1.Member, _ *boursev1.Market) {
+		position.Finalizers = []string{boursev1.FinalizerStakeJournal}
+		position.DeletionTimestamp = new(metav1.NewTime(builders.Start))
+	})
+	for _, step := range []time.Duration{0, journalled - time.Second} {
+		b.hub.Step(step)
+		b.hub.Read(b.position) // fails if it is gone
+		result, err := b.r.Reconcile(t.Context(), b.position)
+		if want := builders.Start.Add(journalled).Sub(b.hub.Now()); err != nil || result.RequeueAfter != want {
+			t.Fatalf("it is looked at again in %s, %v, want %s", result.RequeueAfter, err, want)
+		}
+	}
+	b.hub.Step(time.Second)
+	if _, err := b.r.Reconcile(t.Context(), b.position); err != nil {
+		t.Fatal(err)
+	}
+	err := b.hub.Get(t.Context(), client.ObjectKeyFromObject(b.position), b.position)
+	if client.IgnoreNotFound(err) != nil || err == nil {
+		t.Errorf("it is still there: %v", err)
+	}
+}

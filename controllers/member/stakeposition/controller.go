@@ -43,7 +43,7 @@ type Reconciler struct {
 }
 
 // finalizer keeps a position until no transaction of it can be on its way.
-const finalizer = "bourse.dev/stake-journal"
+const finalizer = boursev1.FinalizerStakeJournal
 
 const (
 	// drive is how often a transaction that may be on its way is looked after.

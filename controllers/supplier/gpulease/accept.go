@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -143,11 +144,20 @@ func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *b
 	if err := kube.Hold(ctx, r.Hub, lease, Finalizer); err != nil {
 		return nil, false, err
 	}
-	objects := append([]client.Object{plan.Space()}, plan.Walls()...)
+	objects := append([]client.Object{remembering(plan.Space(), lease)}, plan.Walls()...)
 	for _, holder := range plan.Holders() {
 		objects = append(objects, holder)
 	}
 	return nil, false, r.create(ctx, objects...)
+}
+
+// remembering writes on the lease's namespace what must be known of the lease when the hub has it no more.
+func remembering(space *corev1.Namespace, lease *boursev1.GPULease) *corev1.Namespace {
+	space.Annotations = map[string]string{
+		boursev1.AnnotationHubNamespace: lease.Namespace,
+		boursev1.AnnotationGivenUp:      moment(givenUp(lease)),
+	}
+	return space
 }
 
 // create makes what is not there yet. Names are the lease's own, so what is there is what was made before.

@@ -26,7 +26,7 @@ import (
 
 // Finalizer keeps a lease until its pods are gone and its escrow is settled. It is given up some time after the escrow's deadline,
 // when the buyer can be refunded without the supplier.
-const Finalizer = "bourse.dev/release"
+const Finalizer = boursev1.FinalizerRelease
 
 // Bounds in time. The market allows the same time to start when it sets the escrow's deadline.
 const (
@@ -53,6 +53,7 @@ type Reconciler struct {
 	Ledger        Ledger                 // the chain
 	Wallet        boursev1.SolanaAddress // the supplier's wallet
 	Namespace     string                 // the supplier's namespace in the hub
+	System        string                 // the operator's own namespace in the supplier's cluster
 	HoldImage     string                 // an image that only waits
 	RegistryCIDRs []string               // what leases with Registry egress may reach
 	Now           func() time.Time
@@ -68,7 +69,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=serviceaccounts;resourcequotas;configmaps,verbs=create
+// +kubebuilder:rbac:groups="",resources=serviceaccounts;resourcequotas;configmaps;secrets,verbs=create
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=create
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=create
 // +kubebuilder:rbac:groups=ray.io,resources=rayclusters;rayjobs,verbs=get;list;watch;create;delete

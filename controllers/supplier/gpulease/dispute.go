@@ -84,10 +84,15 @@ func arbitrated(lease *boursev1.GPULease) bool { return lease.Spec.Payment.Arbit
 
 // arbitration is how long a dispute of the lease may last, or zero if there was none.
 func arbitration(lease *boursev1.GPULease) time.Duration {
-	const delays = 2
 	if lease.Status.Disputed == nil {
 		return 0
 	}
+	return arbitrationBound(lease)
+}
+
+// arbitrationBound is how long an arbiter may take at the most.
+func arbitrationBound(lease *boursev1.GPULease) time.Duration {
+	const delays = 2
 	return delays * time.Duration(lease.Spec.Payment.DisputeDelaySeconds) * time.Second
 }
 

@@ -4,6 +4,7 @@ package gpulease
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -71,6 +72,7 @@ func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state 
 	}
 	plan := r.plan(lease, &program.Spec.Ray)
 	plan.Hosts = hosts
+	plan.Token = rand.Text() // if the Secret is there already, its own stays
 	if err := r.create(ctx, plan.Objects()...); err != nil {
 		return err
 	}

@@ -4,10 +4,12 @@ package gpulease
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -151,6 +153,10 @@ func TestEnds(t *testing.T) {
 			program, func(b *bench) { b.hub.Step(10 * time.Second); b.deleteJob() },
 			boursev1.EndJobDeleted, boursev1.PartyBuyer, metav1.ConditionFalse, 80_000,
 		},
+		"a supplier that leaves at once is at fault, and paid until then": {
+			nil, func(b *bench) { b.hub.Step(10 * time.Second); b.endLease(boursev1.EndSupplierLeft) },
+			boursev1.EndSupplierLeft, boursev1.PartySupplier, metav1.ConditionFalse, 80_000,
+		},
 		"a worker that stays away is a fault, and not paid": {
 			nil, func(b *bench) {
 				b.hub.Step(10 * time.Second)
@@ -186,8 +192,53 @@ func TestEnds(t *testing.T) {
 // deleteJob ends the lease as the market does when its job is deleted.
 func (b *bench) deleteJob() {
 	b.t.Helper()
-	b.lease.Spec.State, b.lease.Spec.EndReason = boursev1.LeaseEnded, boursev1.EndJobDeleted
+	b.endLease(boursev1.EndJobDeleted)
+}
+
+// endLease ends the lease as the market does.
+func (b *bench) endLease(reason string) {
+	b.t.Helper()
+	b.lease.Spec.State, b.lease.Spec.EndReason = boursev1.LeaseEnded, reason
 	b.hub.Edit(b.lease)
+}
+
+func TestASupplierThatLeavesBeforeItAcceptsHasNotAccepted(t *testing.T) {
+	b := newBench(t, nil)
+	b.rest()
+	b.endLease(boursev1.EndSupplierLeft)
+	b.rest()
+	b.wantEnd(boursev1.EndNotAccepted, boursev1.PartySupplier)
+	b.over()
+	b.nothingLeft()
+}
+
+// endForAnother ends the lease as the market does because another part of its job cannot go on.
+func (b *bench) endForAnother() {
+	b.t.Helper()
+	b.lease.Spec.State, b.lease.Spec.EndReason = boursev1.LeaseEnded, boursev1.EndPartEnded
+	b.hub.Edit(b.lease)
+}
+
+// A program that runs in parts knows which part it is; one that does not is told nothing.
+func TestAPartKnowsWhichItIs(t *testing.T) {
+	b := newBench(t, nil)
+	program := &boursev1.RayProgram{Env: []boursev1.EnvVar{{Name: "SEED", Value: new("1")}}}
+	own := []corev1.EnvVar{{Name: "SEED", Value: "1"}}
+	if diff := cmp.Diff(own, b.controller().plan(b.lease, program).Env); diff != "" {
+		t.Errorf("a whole job (-want +got):\n%s", diff)
+	}
+	b.lease.Spec.Part = &boursev1.LeasePart{Index: new(int32(1)), Of: 3}
+	want := append(slices.Clone(own),
+		corev1.EnvVar{Name: "BOURSE_PART", Value: "1"}, corev1.EnvVar{Name: "BOURSE_PARTS", Value: "3"},
+		corev1.EnvVar{Name: "BOURSE_PART_WORKERS", Value: "2"})
+	if diff := cmp.Diff(want, b.controller().plan(b.lease, program).Env); diff != "" {
+		t.Errorf("a part (-want +got):\n%s", diff)
+	}
+	for _, variable := range want[1:] {
+		if !ray.Reserved(variable.Name) {
+			t.Errorf("a job may set %s itself", variable.Name)
+		}
+	}
 }
 
 func TestEndsBeforeTheWorkersAreReady(t *testing.T) {
@@ -219,6 +270,18 @@ func TestEndsBeforeTheWorkersAreReady(t *testing.T) {
 		"a job that is deleted after its deposit": {
 			(*bench).launched, func(b *bench) { b.deleteJob() },
 			boursev1.EndJobDeleted, boursev1.PartyBuyer,
+		},
+		"a supplier that leaves before the lease begins": {
+			(*bench).launched, func(b *bench) { b.endLease(boursev1.EndSupplierLeft) },
+			boursev1.EndSupplierLeft, boursev1.PartySupplier,
+		},
+		"another part that was not accepted": {
+			(*bench).accepted, func(b *bench) { b.endForAnother() },
+			boursev1.EndPartEnded, boursev1.PartyMarket,
+		},
+		"another part that ended after the deposit": {
+			(*bench).launched, func(b *bench) { b.endForAnother() },
+			boursev1.EndPartEnded, boursev1.PartyMarket,
 		},
 		"GPUs that are taken before the lease begins": {
 			func(b *bench) { b.accepted(); b.vanish(); b.deposit() }, func(*bench) {},

@@ -5,8 +5,6 @@ package gpulease
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,15 +24,7 @@ import (
 const labelMemory = "nvidia.com/gpu.memory"
 
 // space is the name of the lease's namespace in the supplier's cluster.
-func space(lease *boursev1.GPULease) string {
-	const prefix, most, kept = "bourse-lease-", 63, 41
-	name := prefix + lease.Name
-	if len(name) <= most {
-		return name
-	}
-	sum := sha256.Sum256([]byte(lease.Name))
-	return prefix + lease.Name[:kept] + "-" + hex.EncodeToString(sum[:4])
-}
+func space(lease *boursev1.GPULease) string { return ray.LeaseSpace(lease.Name) }
 
 // errNoProgram says that what the lease runs is not here.
 var errNoProgram = errors.New("the lease's program is not here")
@@ -68,14 +58,27 @@ func (r *Reconciler) plan(lease *boursev1.GPULease, program *boursev1.RayProgram
 		env = append(env, corev1.EnvVar{Name: variable.Name, Value: value})
 	}
 	return ray.Plan{
-		Namespace: space(lease), Lease: lease.Name,
+		Namespace: space(lease), Lease: lease.Name, System: r.System,
 		Image: program.Image, HoldImage: r.HoldImage, Version: program.Version,
-		Program: program.Program, Run: program.Entrypoint, Env: env,
+		Program: program.Program, Run: program.Entrypoint, Env: append(env, partEnv(lease)...),
 		Workers: lease.Spec.Workers, PerWorker: lease.Spec.PerWorker,
 		WorkerCPU: program.WorkerCPU, WorkerMemory: program.WorkerMemory,
 		HeadCPU: program.HeadCPU, HeadMemory: program.HeadMemory,
 		Priority: priority, Firm: firm(lease), Notice: int64(lease.Spec.Terms.NoticeSeconds),
 		Egress: lease.Spec.Terms.Egress, RegistryCIDRs: r.RegistryCIDRs,
+	}
+}
+
+// partEnv tells the program of a job that was split which part of it runs here. The names are reserved, so that the job sets none of them.
+func partEnv(lease *boursev1.GPULease) []corev1.EnvVar {
+	part := lease.Spec.Part
+	if part == nil {
+		return nil
+	}
+	return []corev1.EnvVar{
+		{Name: "BOURSE_PART", Value: strconv.Itoa(int(number(part.Index)))},
+		{Name: "BOURSE_PARTS", Value: strconv.Itoa(int(part.Of))},
+		{Name: "BOURSE_PART_WORKERS", Value: strconv.Itoa(int(lease.Spec.Workers))},
 	}
 }
 

@@ -42,6 +42,13 @@ func (r *Reconciler) recall(_ context.Context, lease *boursev1.GPULease) (reconc
 		r.end(lease, reason, boursev1.PartySupplier, r.Now(), "The lease was not accepted in time")
 	case boursev1.EndNotFunded:
 		r.end(lease, reason, boursev1.PartyBuyer, r.Now(), "The buyer did not deposit in time")
+	case boursev1.EndSupplierLeft:
+		if !kube.IsTrue(lease, boursev1.LeaseAccepted) {
+			reason = boursev1.EndNotAccepted
+		}
+		r.end(lease, reason, boursev1.PartySupplier, r.Now(), "The supplier left the market before the lease was over")
+	case boursev1.EndPartEnded:
+		r.end(lease, reason, boursev1.PartyMarket, r.Now(), "Another part of the job ended or was not accepted")
 	default:
 		r.end(lease, boursev1.EndJobDeleted, boursev1.PartyBuyer, r.Now(), "The job was deleted")
 	}
@@ -383,6 +390,15 @@ func (r *Reconciler) forget(ctx context.Context, lease *boursev1.GPULease) (reco
 // late says whether so much time has passed since the escrow's deadline that nothing is waited for any more.
 func (r *Reconciler) late(lease *boursev1.GPULease) bool {
 	return !r.Now().Before(lease.Spec.Escrow.Deadline.Add(finalizerBound + arbitration(lease)))
+}
+
+// givenUp is when a lease is late whatever is disputed: what is known of it before anything happened.
+func givenUp(lease *boursev1.GPULease) time.Time {
+	at := lease.Spec.Escrow.Deadline.Add(finalizerBound)
+	if arbitrated(lease) {
+		at = at.Add(arbitrationBound(lease))
+	}
+	return at
 }
 
 // clip cuts a text to a number of bytes, at a character.

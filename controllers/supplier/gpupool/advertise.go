@@ -12,7 +12,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -32,9 +31,14 @@ const memberName = "member"
 
 // advertise publishes one offer for each model, and withdraws those of models that are gone.
 func (p *pass) advertise(ctx context.Context, pool *boursev1.GPUPool) (reconcile.Result, error) {
-	admitted, err := p.admitted(ctx)
+	admitted, err := p.admitted(ctx, pool)
 	if err != nil {
 		return reconcile.Result{}, err
+	}
+	if p.left() { // who cannot withdraw anything either
+		p.tellPrices(pool, nil)
+		p.tellFaults(pool)
+		return reconcile.Result{RequeueAfter: validity}, nil
 	}
 	var models []gpu.Holding
 	if admitted && pool.Spec.Mode == boursev1.PoolSell {
@@ -46,7 +50,9 @@ func (p *pass) advertise(ctx context.Context, pool *boursev1.GPUPool) (reconcile
 	}
 	p.lookAgain(next)
 	p.tellPrices(pool, models)
-	p.conclude(pool, admitted)
+	if admitted {
+		p.conclude(pool)
+	}
 	p.tellFaults(pool)
 	return reconcile.Result{RequeueAfter: p.wake}, nil
 }
@@ -72,15 +78,9 @@ func (p *pass) tellFaults(pool *boursev1.GPUPool) {
 }
 
 // conclude says how the pool fares.
-func (p *pass) conclude(pool *boursev1.GPUPool, admitted bool) {
-	say := func(with func(kube.Conditioned, string, string, string), reason, message string) {
-		with(pool, boursev1.PoolAdvertised, reason, message)
-		with(pool, boursev1.Ready, reason, message)
-	}
+func (p *pass) conclude(pool *boursev1.GPUPool) {
+	say := sayer(pool)
 	switch {
-	case !admitted:
-		say(kube.Waiting, boursev1.ReasonNoMember, "The namespace "+p.Namespace+" in the hub has no admitted Member")
-		return
 	case pool.Spec.Mode == boursev1.PoolHold:
 		say(kube.Failed, boursev1.ReasonOnHold, "The pool's mode is Hold")
 		return
@@ -117,17 +117,37 @@ func discovered(pool *boursev1.GPUPool) metav1.Condition {
 	return metav1.Condition{}
 }
 
-// admitted says whether the supplier may take part in the market.
-func (r *Reconciler) admitted(ctx context.Context) (bool, error) {
-	var member boursev1.Member
-	err := r.Hub.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: memberName}, &member)
-	if apierrors.IsNotFound(err) {
+// sayer says one thing of whether the market knows the pool, and of the pool as a whole.
+func sayer(pool *boursev1.GPUPool) func(with func(kube.Conditioned, string, string, string), reason, message string) {
+	return func(with func(kube.Conditioned, string, string, string), reason, message string) {
+		with(pool, boursev1.PoolAdvertised, reason, message)
+		with(pool, boursev1.Ready, reason, message)
+	}
+}
+
+// left says whether the hub has said that it does not know the supplier any more.
+func (r *Reconciler) left() bool { return r.NotMember != nil && r.NotMember() }
+
+// admitted says whether the supplier may take part in the market, and tells the pool if not.
+func (r *Reconciler) admitted(ctx context.Context, pool *boursev1.GPUPool) (bool, error) {
+	say := sayer(pool)
+	if r.left() {
+		say(kube.Failed, boursev1.ReasonNotMember, "The hub does not know this member any more: leases that run go on, and to sell, join again")
 		return false, nil
 	}
-	if err != nil {
+	var member boursev1.Member
+	err := r.Hub.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: memberName}, &member)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
 		return false, fmt.Errorf("get member: %w", err)
+	case err == nil && member.Spec.Leave != nil:
+		say(kube.Failed, boursev1.ReasonMemberLeaving, "The member leaves the hub: nothing new is sold, and leases that run go on")
+		return false, nil
+	case err == nil && kube.IsTrue(&member, boursev1.Ready):
+		return true, nil
 	}
-	return kube.IsTrue(&member, boursev1.Ready), nil
+	say(kube.Waiting, boursev1.ReasonNoMember, "The namespace "+r.Namespace+" in the hub has no admitted Member")
+	return false, nil
 }
 
 // publish makes the pool's offers in the hub what they are to be, and returns when the first of them must be renewed.

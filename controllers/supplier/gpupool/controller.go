@@ -36,6 +36,9 @@ type Reconciler struct {
 	System    string               // the operator's own namespace, where agents say that they are there
 	Now       func() time.Time
 
+	// NotMember says whether the hub has said that it does not know the supplier; nil where it is not asked.
+	NotMember func() bool
+
 	// Verified says whether an agent's record is what the agent signed. It errs when the signature does not hold; nil accepts all records.
 	Verified func(*boursev1.GPUNode) error
 

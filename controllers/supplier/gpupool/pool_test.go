@@ -459,6 +459,53 @@ func TestAHubThatCannotBeReachedHoldsADeletedPoolForAWhile(t *testing.T) {
 	}
 }
 
+func TestWhoMaySellNothing(t *testing.T) {
+	cases := map[string]struct {
+		happens   func(b *bench, member *boursev1.Member)
+		status    metav1.ConditionStatus
+		reason    string
+		withdrawn bool
+	}{
+		"a member that leaves": {func(b *bench, member *boursev1.Member) {
+			member.Spec.Leave = &boursev1.MemberLeave{Since: metav1.NewTime(b.hub.Now()), Mode: boursev1.LeaveWhenSettled}
+			b.hub.Edit(member)
+		}, metav1.ConditionFalse, boursev1.ReasonMemberLeaving, true},
+		"a member that is not admitted": {func(b *bench, member *boursev1.Member) {
+			member.Status.Conditions = nil
+			b.hub.EditStatus(member)
+		}, metav1.ConditionUnknown, boursev1.ReasonNoMember, true},
+		"a member that is gone": {func(b *bench, member *boursev1.Member) {
+			if err := b.hub.Delete(b.t.Context(), member); err != nil {
+				b.t.Fatal(err)
+			}
+		}, metav1.ConditionUnknown, boursev1.ReasonNoMember, true},
+		"a member that the hub gives no token any more": {func(b *bench, _ *boursev1.Member) {
+			b.r.NotMember = func() bool { return true }
+		}, metav1.ConditionFalse, boursev1.ReasonNotMember, false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.pass("pool")
+			b.cooled()
+			member := builders.Member(builders.Supplier)
+			b.hub.Read(member)
+			tc.happens(b, member)
+			of, _ := b.pass("pool")
+			wantCondition(t, of, boursev1.PoolAdvertised, tc.status, tc.reason)
+			wantCondition(t, of, boursev1.Ready, tc.status, tc.reason)
+			wantCondition(t, of, boursev1.PoolDiscovered, metav1.ConditionTrue, boursev1.ReasonGPUsFound)
+			var offers boursev1.GPUOfferList
+			if err := b.hub.List(t.Context(), &offers); err != nil || (len(offers.Items) == 0) != tc.withdrawn {
+				t.Errorf("%d offers stand, %v", len(offers.Items), err)
+			}
+			if wrote := b.hub.Writes(func() { b.pass("pool") }); len(wrote) != 0 {
+				t.Errorf("the second pass wrote %v", wrote)
+			}
+		})
+	}
+}
+
 func TestConflictTellsNothing(t *testing.T) {
 	b := newBench(t)
 	b.hub.Fail(func(verb string, obj client.Object) error {

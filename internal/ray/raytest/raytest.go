@@ -88,3 +88,10 @@ func Set(pod *corev1.Pod, condition corev1.PodCondition) {
 	}
 	pod.Status.Conditions = append(pod.Status.Conditions, condition)
 }
+
+// Submit gives a program the name that Ray has for it.
+func Submit(object client.Object, id string) {
+	if job, ok := object.(*rayv1.RayJob); ok {
+		job.Status.JobId = id
+	}
+}

@@ -95,9 +95,11 @@ func (t *Teller) Wait(ctx context.Context, what string, limit time.Duration, don
 	}
 }
 
-// Job is one ComputeJob whose life is followed.
+// Job is one ComputeJob whose life is followed, or one part of it.
 type Job struct {
 	client.ObjectKey
+	// Part is which of the job's parts is followed, if it has any.
+	Part int
 	// Object and Lease are as last read; Lease is nil until the job is matched.
 	Object *boursev1.ComputeJob
 	Lease  *boursev1.GPULease
@@ -119,17 +121,28 @@ func (t *Teller) Look(ctx context.Context, lab *Lab, job *Job) error {
 	if job.Object.Status.Lease == nil {
 		return nil
 	}
+	ref := *job.Object.Status.Lease
+	if parts := job.Object.Status.Parts; job.Part < len(parts) {
+		ref = parts[job.Part].Lease
+	}
 	lease := &boursev1.GPULease{}
-	key := client.ObjectKey{Namespace: job.Object.Status.Lease.Namespace, Name: job.Object.Status.Lease.Name}
-	if err := lab.Client.Get(ctx, key, lease); err != nil {
+	if err := lab.Client.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, lease); err != nil {
 		return fmt.Errorf("get lease: %w", err)
 	}
 	job.Lease = lease
-	t.lease(job.Name, lease)
+	t.lease(job.title(), lease)
 	if err := t.voucher(ctx, lab, job); err != nil {
 		return err
 	}
 	return t.settlements(ctx, lab, job)
+}
+
+// title names the job, or the part of it.
+func (j *Job) title() string {
+	if j.Object != nil && j.Part < len(j.Object.Status.Parts) {
+		return fmt.Sprintf("%s, part %d", j.Name, j.Part)
+	}
+	return j.Name
 }
 
 // conditions tells of the conditions whose status or reason is new.
@@ -172,7 +185,7 @@ func (t *Teller) voucher(ctx context.Context, lab *Lab, job *Job) error {
 	if err != nil {
 		return nil //nolint:nilerr // the buyer has not written it yet
 	}
-	who := "voucher of " + job.Name
+	who := "voucher of " + job.title()
 	if tx := voucher.Spec.Deposit; tx != nil {
 		t.once(who+"deposit", string(tx.Signature)+string(tx.State), "%-16s escrow %s, %s %s: %s", who, job.Lease.Spec.Escrow.Address, tx.Purpose, tx.State, tx.Signature)
 	}

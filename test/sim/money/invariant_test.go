@@ -18,7 +18,8 @@ import (
 // sums is what somebody has, or must have.
 type sums struct{ supplier, treasury, burned money.Amount }
 
-// check holds after every step: value is conserved per mint, nobody is paid twice, and no lease costs more than was metered or deposited.
+// check holds after every step: value is conserved per mint, nobody is paid twice, no lease costs more than was metered or deposited, and
+// the parts of a job are funded together or not at all.
 func (w *world) check() {
 	held, left := ledger.Count(w.fake)
 	total := map[chain.Address]money.Amount{}
@@ -38,6 +39,7 @@ func (w *world) check() {
 			w.wrong("drift: accounts of %s hold %s of %s", mint, total[mint], amount)
 		}
 	}
+	w.checkParts()
 	for _, d := range w.deals {
 		split := w.checkDeal(d)
 		must.supplier += split.Supplier
@@ -50,6 +52,23 @@ func (w *world) check() {
 			kind = "double pay"
 		}
 		w.wrong("%s: paid %+v for claims of %+v", kind, has, must)
+	}
+}
+
+// checkParts looks at which parts have an escrow, open or closed.
+func (w *world) checkParts() {
+	parts, opened := 0, 0
+	for _, d := range w.deals {
+		if !d.part {
+			continue
+		}
+		parts++
+		if _, there := w.account(d); there {
+			opened++
+		}
+	}
+	if opened != 0 && opened != parts {
+		w.wrong("torn: %d of %d parts are funded", opened, parts)
 	}
 }
 
@@ -156,6 +175,9 @@ func (w *world) settled(d *deal) {
 		return
 	}
 	w.funded++
+	if d.part {
+		w.together++
+	}
 	used := amount(lease.Status.Usage.Gross)
 	if record.Paid < used || record.Paid > used && w.profile.rate[restored] == 0 {
 		w.wrong("unpaid: %s for a use of %s", record.Paid, used)

@@ -130,12 +130,12 @@ type failure struct {
 
 // outcome is what many schedules came to.
 type outcome struct {
-	schedules, passes, steps, funded int
-	fired                            map[fault]int
-	failures                         []failure
-	traces                           uint64 // of all schedules together: the same for the same seeds
-	slowest                          time.Duration
-	slowestSeed                      uint64
+	schedules, passes, steps, funded, together int
+	fired                                      map[fault]int
+	failures                                   []failure
+	traces                                     uint64 // of all schedules together: the same for the same seeds
+	slowest                                    time.Duration
+	slowestSeed                                uint64
 }
 
 // add takes in one schedule.
@@ -144,6 +144,7 @@ func (o *outcome) add(seed uint64, w *world) {
 	o.passes += w.passes
 	o.steps += w.steps
 	o.funded += w.funded
+	o.together += w.together
 	for f, n := range w.fired {
 		o.fired[f] += n
 	}

@@ -47,6 +47,7 @@ type deal struct {
 	address, vault chain.Address
 	mostUsed       money.Amount // the most that any stored usage record ever cost
 	wrong          bool         // nobody may pay for it
+	part           bool         // of a job that was split: its deposit is made together with those of the others
 	done           bool
 }
 
@@ -78,6 +79,7 @@ type world struct {
 	only                      *strike // the single fault of an enumerated schedule
 	passes                    int
 	funded                    int // leases that were used and paid
+	together                  int // and those of them that were parts of a job
 	agenda                    []event
 	eye                       *apiserver.Client // what the cluster around the operator sees
 	faulty                    [nodes]map[fault]bool
@@ -185,8 +187,12 @@ func (w *world) populate() {
 	for _, obj := range []client.Object{market, pool, node} {
 		w.must(w.live.Create(w.ctx, obj))
 	}
-	for i := range w.profile.leases {
-		w.deals = append(w.deals, w.deal(fmt.Sprintf("job-%d", i), false))
+	if w.split() {
+		w.deals = w.parts("job-0", w.profile.leases)
+	} else {
+		for i := range w.profile.leases {
+			w.deals = append(w.deals, w.deal(fmt.Sprintf("job-%d", i), false))
+		}
 	}
 	if w.strikes(wrongMint) {
 		w.deals = append(w.deals, w.deal("wrong", true))
@@ -194,25 +200,65 @@ func (w *world) populate() {
 	w.fake.Tick(finalLag + 1)
 }
 
+// split says whether the schedule's leases are the parts of one job.
+func (w *world) split() bool { return w.profile.leases > 1 && w.seed%2 == 0 }
+
 // deal makes a job and its lease as the market does, or one whose mint is not the market's.
 func (w *world) deal(name string, wrong bool) *deal {
 	job, lease := builders.Leased(w.tb, name)
-	lease.Status = boursev1.GPULeaseStatus{}
-	lease.UID = ""
+	w.size(job)
+	if wrong {
+		lease.Spec.Payment.Mint, lease.Spec.Payment.MarketGeneration = builders.Address("wrong mint"), 7
+	}
+	w.post(job)
+	d := w.sign(job, lease)
+	d.name, d.wrong = name, wrong
+	return d
+}
+
+// parts makes a job that was split, and the leases of its parts, all with the one supplier.
+func (w *world) parts(name string, n int) []*deal {
+	job, leases := builders.LeasedInParts(w.tb, name, n)
+	w.size(job)
+	job.Spec.GPUs.Workers = int32(n)
+	deals := make([]*deal, n)
+	for i, lease := range leases {
+		lease.Namespace, lease.Spec.Supplier = builders.Supplier, builders.Address(builders.Supplier)
+		job.Status.Parts[i].Lease.Namespace, job.Status.Parts[i].Workers = builders.Supplier, 1
+		deals[i] = w.sign(job, lease)
+		deals[i].name, deals[i].part = fmt.Sprintf("%s-%d", name, i), true
+	}
+	w.post(job)
+	return deals
+}
+
+// size gives the job its term, and workers that the seed chooses.
+func (w *world) size(job *boursev1.ComputeJob) {
 	job.Spec.DurationSeconds = int32(w.profile.term / time.Second)
 	job.Spec.GPUs.Workers, job.Spec.GPUs.PerWorker = 1, 1+int32(w.random.IntN(8))
 	job.Spec.Ray.WorkerCPU, job.Spec.Ray.WorkerMemory = resource.MustParse("4"), resource.MustParse("16Gi")
 	job.Spec.Ray.HeadCPU, job.Spec.Ray.HeadMemory = resource.MustParse("1"), resource.MustParse("4Gi")
+}
+
+// post puts the job with what the market says of it into the hub.
+func (w *world) post(job *boursev1.ComputeJob) {
+	status := job.Status
+	w.must(w.live.Create(w.ctx, job))
+	job.Status = status
+	w.must(w.live.Status().Update(w.ctx, job))
+}
+
+// sign puts the lease into the hub, for one worker and at what that costs.
+func (w *world) sign(job *boursev1.ComputeJob, lease *boursev1.GPULease) *deal {
+	lease.Status = boursev1.GPULeaseStatus{}
+	lease.UID = ""
 	spec := &lease.Spec
-	spec.Workers, spec.PerWorker = job.Spec.GPUs.Workers, job.Spec.GPUs.PerWorker
+	spec.Workers, spec.PerWorker = 1, job.Spec.GPUs.PerWorker
 	program := builders.Program(job, lease)
 	spec.Terms.DurationSeconds = job.Spec.DurationSeconds
 	spec.Terms.PeriodSeconds = 45
 	spec.AcceptBy = metav1.NewTime(w.now.Add(3 * time.Minute))
 	spec.Escrow.Deadline = metav1.NewTime(w.now.Add(25*time.Minute + w.profile.term))
-	if wrong {
-		spec.Payment.Mint, spec.Payment.MarketGeneration = builders.Address("wrong mint"), 7
-	}
 	agreed, err := contract.Meter(lease)
 	w.must(err)
 	gross, err := money.Gross(agreed.Price, agreed.Whole())
@@ -220,7 +266,7 @@ func (w *world) deal(name string, wrong bool) *deal {
 	split, err := agreed.Fees.Split(gross)
 	w.must(err)
 	spec.Payment.Deposit = int64(split.Debit)
-	d := &deal{key: client.ObjectKeyFromObject(lease), name: name, wrong: wrong}
+	d := &deal{key: client.ObjectKeyFromObject(lease)}
 	d.terms, err = contract.Escrow(lease)
 	w.must(err)
 	d.address, err = d.terms.Address()
@@ -228,10 +274,6 @@ func (w *world) deal(name string, wrong bool) *deal {
 	d.vault, err = d.terms.Vault()
 	w.must(err)
 	spec.Escrow.Address = boursev1.SolanaAddress(d.address.String())
-	status := job.Status
-	w.must(w.live.Create(w.ctx, job))
-	job.Status = status
-	w.must(w.live.Status().Update(w.ctx, job))
 	w.must(w.live.Create(w.ctx, lease))
 	w.must(w.live.Create(w.ctx, program))
 	return d
