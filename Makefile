@@ -67,7 +67,7 @@ e2e: ## The real binaries in the lab: the demo's flow, faults, and real Ray wher
 	$(TOOL) gotestsum --format standard-verbose -- $(NOVET) -count=1 -timeout 40m ./test/e2e/...
 
 .PHONY: e2e-federation
-e2e-federation: ## Suppliers and a buyer in clusters of their own, and a link to the hub that fails in every way: 25 minutes; the end-to-end tests have the first half.
+e2e-federation: ## Suppliers and a buyer in clusters of their own, and a link to the hub that fails in every way: 26 minutes; the end-to-end tests have the first half.
 	go test $(NOVET) ./test/e2e -count=1 -timeout 60m -v -run 'TestAFederated|TestPartitions' -partitions
 
 .PHONY: kill-money

@@ -57,7 +57,7 @@ func newRoot(now func() time.Time) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "kubectl-bourse",
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl bourse"},
-		Short:         "Ask the market: what a job would get and why, where your jobs went, how they fare, and who takes part",
+		Short:         "Ask the market: what a job would get and why, where your jobs went and how they fare, and who takes part",
 		Version:       process.Version(release),
 		SilenceErrors: true, // execute prints them
 		SilenceUsage:  true,
@@ -65,8 +65,8 @@ func newRoot(now func() time.Time) *cobra.Command {
 	var hub hubFlags
 	hub.add(root.PersistentFlags())
 	root.AddCommand(
-		newQuote(&hub, now), newExplain(&hub, now), newReplay(&hub, now), newJobs(&hub, now), newMembers(&hub),
-		newLogs(&hub), newDashboard(&hub), newJoin(now), newLeave(),
+		newQuote(&hub, now), newExplain(&hub, now), newReplay(&hub, now), newJobs(&hub, now), newMembers(&hub), newLogs(&hub), newDashboard(&hub),
+		newJoin(now), newLeave(),
 	)
 	return root
 }

@@ -27,9 +27,10 @@ const (
 	maxMembers = 250
 	// HubAddress is where members reach the hub.
 	HubAddress = "10.201.0.1"
-	// APIPort and ChainPort are the hub's ports that members reach.
-	APIPort   = 6443
-	ChainPort = 8899
+	// APIPort, ChainPort and GatewayPort are the hub's ports that members reach.
+	APIPort     = 6443
+	ChainPort   = 8899
+	GatewayPort = 9445
 	// uplink is a member's end of its link.
 	uplink = "uplink"
 )
@@ -59,7 +60,7 @@ type Config struct {
 }
 
 // front are the hub's ports on its address, in the order of the ports behind them.
-var front = []int{APIPort, ChainPort}
+var front = []int{APIPort, ChainPort, GatewayPort}
 
 // name is that of a cluster's namespace.
 func name(dir, cluster string) string { return id(dir) + "-" + cluster }

@@ -51,7 +51,7 @@ table inet bourse {
 	chain output {
 		type filter hook output priority 0; policy drop;
 		oifname "lo" accept
-		ip daddr {{ .Hub }} tcp dport { {{ .API }}, {{ .Chain }} } counter name "asked" accept
+		ip daddr {{ .Hub }} tcp dport { {{ .API }}, {{ .Chain }}, {{ .Gateway }} } counter name "asked" accept
 		meta l4proto { tcp, udp, sctp } counter name "astray" drop
 	}
 	chain forward {
@@ -65,7 +65,7 @@ table inet bourse {
 		type filter hook input priority 0; policy drop;
 		iifname "lo" accept
 		ct state established,related accept
-		ip daddr {{ .Hub }} tcp dport { {{ .API }}, {{ .Chain }} } accept
+		ip daddr {{ .Hub }} tcp dport { {{ .API }}, {{ .Chain }}, {{ .Gateway }} } accept
 	}
 	chain forward {
 		type filter hook forward priority 0; policy drop;
@@ -77,7 +77,7 @@ table inet bourse {
 func render(which string) string {
 	var text strings.Builder
 	// A template that was parsed and is given all of its values has no way to fail.
-	_ = rules.ExecuteTemplate(&text, which, map[string]any{"Hub": HubAddress, "API": APIPort, "Chain": ChainPort})
+	_ = rules.ExecuteTemplate(&text, which, map[string]any{"Hub": HubAddress, "API": APIPort, "Chain": ChainPort, "Gateway": GatewayPort})
 	return text.String()
 }
 

@@ -32,7 +32,7 @@ func TestCountsAreRead(t *testing.T) {
 	}
 }
 
-// What a firewall does not name, it drops: only the hub's two ports, its answers and the loopback interface are named.
+// What a firewall does not name, it drops: only the hub's three ports, its answers and the loopback interface are named.
 func TestRulesAcceptNoMoreThanTheyMust(t *testing.T) {
 	cases := map[string]struct {
 		rules string
@@ -42,12 +42,12 @@ func TestRulesAcceptNoMoreThanTheyMust(t *testing.T) {
 			`iifname "lo" accept`,
 			`ct state established,related ct direction reply counter name "answers" accept`,
 			`oifname "lo" accept`,
-			`ip daddr 10.201.0.1 tcp dport { 6443, 8899 } counter name "asked" accept`,
+			`ip daddr 10.201.0.1 tcp dport { 6443, 8899, 9445 } counter name "asked" accept`,
 		}},
 		"the hub's": {hubRules(), []string{
 			`iifname "lo" accept`,
 			`ct state established,related accept`,
-			`ip daddr 10.201.0.1 tcp dport { 6443, 8899 } accept`,
+			`ip daddr 10.201.0.1 tcp dport { 6443, 8899, 9445 } accept`,
 		}},
 	}
 	for name, tc := range cases {

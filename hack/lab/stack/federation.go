@@ -18,12 +18,13 @@ import (
 )
 
 const (
-	memberFile   = "hack/lab/member.yaml"
-	memberName   = "member" // the service account that a member has in its namespace of the hub
-	memberRole   = "bourse-member"
-	readerRole   = "bourse-member-reader"
-	relayWithin  = time.Minute
-	remoteSecret = "bourse-hub-kubeconfig" // what a Deployment would read its way to the hub from
+	memberFile    = "hack/lab/member.yaml"
+	memberName    = "member" // the service account that a member has in its namespace of the hub
+	memberRole    = "bourse-member"
+	readerRole    = "bourse-member-reader"
+	relayWithin   = time.Minute
+	remoteSecret  = "bourse-hub-kubeconfig" // what a Deployment would read its way to the hub from
+	gatewaySecret = "bourse-gateway"        // and the gateway's certificate
 )
 
 // suppliers are those that have clusters of their own.
@@ -69,14 +70,14 @@ func (l *Lab) startFederation(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	manager, err := l.installChart(ctx, Hub, "roles={market}")
+	manager, err := l.installChart(ctx, Hub, "roles={market}", "gateway.enabled=true", "gateway.certificateSecretName="+gatewaySecret)
 	if err != nil {
 		return fmt.Errorf("install chart: %w", err)
 	}
 	if err := l.applyMarket(ctx); err != nil {
 		return fmt.Errorf("open market: %w", err)
 	}
-	if err := l.startManager(ctx, o, manager); err != nil {
+	if err := l.startMarket(ctx, manager); err != nil {
 		return fmt.Errorf("start manager: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)

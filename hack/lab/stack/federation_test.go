@@ -139,3 +139,21 @@ func TestPoolsApartAreInClustersOfTheirOwn(t *testing.T) {
 		t.Errorf("the clusters of the file itself changed (-want +got):\n%s", diff)
 	}
 }
+
+// Members know the gateway by the address at which they reach it, which is not the one at which it listens.
+func TestAGatewaysCertificateIsForItsPublicAddress(t *testing.T) {
+	lab := newLab(t)
+	got, err := lab.gatewayFlags("127.0.0.1:40000", "10.201.0.1:9445")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"gateway-address": "127.0.0.1:40000", "gateway-cert-dir": lab.path("gateway"), "gateway-self-signed": "10.201.0.1",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("flags (-want +got):\n%s", diff)
+	}
+	if _, err := lab.gatewayFlags("127.0.0.1:40000", "10.201.0.1"); err == nil {
+		t.Error("an address without a port: no error")
+	}
+}

@@ -27,14 +27,14 @@ const (
 
 const (
 	// placePorts is how many ports a cluster in a namespace has: its API server's, and those of what runs beside it.
-	placePorts = 10
+	placePorts = 11
 	localhost  = "127.0.0.1"
 )
 
-// ports are those of a cluster in a namespace. The first two of the hub's are what members reach.
+// ports are those of a cluster in a namespace. The first three of the hub's are what members reach.
 type ports struct {
-	api, chain int
-	free       []int
+	api, chain, gateway int
+	free                []int
 }
 
 // validateIsolation reports what is wrong with how clusters are kept apart.
@@ -90,7 +90,7 @@ func (l *Lab) isolate(ctx context.Context, o Options) error {
 	}
 	l.ports = map[string]*ports{}
 	for cluster, place := range places {
-		l.ports[cluster] = &ports{api: place.Ports[0], chain: place.Ports[1], free: place.Ports[2:]}
+		l.ports[cluster] = &ports{api: place.Ports[0], chain: place.Ports[1], gateway: place.Ports[2], free: place.Ports[3:]}
 	}
 	l.step("network namespaces are ready: %d members, which nobody can call", len(o.Clusters)-1)
 	return nil
@@ -154,6 +154,17 @@ func (l *Lab) chainURL(cluster string) string {
 		return l.state.Chain.RPC
 	}
 	return "http://" + net.JoinHostPort(network.HubAddress, strconv.Itoa(network.ChainPort))
+}
+
+// gateway is where the hub's gateway listens, and where members reach it.
+func (l *Lab) gateway(ctx context.Context) (listen, public string, err error) {
+	place := l.place(Hub)
+	if place.Namespace == "" {
+		listen, err = freeAddress(ctx, place.Host)
+		return listen, listen, err
+	}
+	return net.JoinHostPort(place.Host, strconv.Itoa(l.ports[Hub].gateway)),
+		net.JoinHostPort(network.HubAddress, strconv.Itoa(network.GatewayPort)), nil
 }
 
 // hubHost is the hub's API server as members reach it, host and port.

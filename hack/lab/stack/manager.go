@@ -122,15 +122,19 @@ func findDeployment(rendered string) (deployment, error) {
 	return found[0], nil
 }
 
-// startManager runs the hub's manager, which plays all roles that its chart was installed with.
-func (l *Lab) startManager(ctx context.Context, o Options, from deployment) error {
-	own := map[string]string{}
-	if !o.Federated {
-		own["buyer-keypair"], own["supplier-keypair"] = l.state.Wallets[Buyer].Keypair, l.state.Wallets[Supplier].Keypair
+// startAllRoles runs a manager that is market, supplier and buyer at once.
+func (l *Lab) startAllRoles(ctx context.Context, o Options, from deployment) error {
+	own := map[string]string{
+		"buyer-keypair": l.state.Wallets[Buyer].Keypair, "supplier-keypair": l.state.Wallets[Supplier].Keypair,
 	}
 	if o.RealNodes > 0 {
 		own["hold-image"] = nodes.PauseImage
 	}
+	return l.startManager(ctx, from, own)
+}
+
+// startManager runs the hub's manager, which plays all roles that its chart was installed with.
+func (l *Lab) startManager(ctx context.Context, from deployment, own map[string]string) error {
 	manager, err := l.prepareManager(ctx, Hub, from, own)
 	if err != nil {
 		return err

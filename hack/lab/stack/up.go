@@ -213,7 +213,7 @@ func (l *Lab) startBourse(ctx context.Context, o Options, fake fakenode.File) er
 	if err := l.applyPools(ctx, Hub, o.pools(fake)...); err != nil {
 		return fmt.Errorf("make pools: %w", err)
 	}
-	if err := l.startManager(ctx, o, manager); err != nil {
+	if err := l.startAllRoles(ctx, o, manager); err != nil {
 		return fmt.Errorf("start manager: %w", err)
 	}
 	return nil

@@ -137,6 +137,14 @@ func (l *Lab) Orders() string {
 	return hub
 }
 
+// Enter returns the command that runs where a cluster does.
+func (l *Lab) Enter(cluster string, command ...string) []string {
+	if namespace := l.Places[cluster].Namespace; namespace != "" {
+		return append([]string{"nsenter", "--net=" + namespace}, command...)
+	}
+	return command
+}
+
 // In speaks to the API of one of the clusters.
 func (l *Lab) In(cluster string) client.WithWatch { return l.clients[cluster] }
 
