@@ -22,7 +22,8 @@ import (
 )
 
 const dashboardLong = `Opens the Ray dashboard of a job at an address of this machine alone, until it is ended. What asks there is the job's owner, so
-ray job status, submit and logs work, too; they need no token.`
+ray job status, submit and logs work, too; they need no token. Each part of a job that is split has a dashboard of its own. A job that was
+mirrored may be named as in your own cluster.`
 
 const dashboardExample = `  kubectl bourse dashboard train -n my-team
   ray job list --address http://127.0.0.1:8265`
@@ -47,7 +48,7 @@ func newDashboard(hub *hubFlags) *cobra.Command {
 		Example: dashboardExample,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.run(cmd.Context(), cmd.OutOrStdout(), args[0])
+			return c.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0])
 		},
 	}
 	cmd.Flags().IntVar(&c.port, "port", dashboardPort, "port of 127.0.0.1 to serve at; 0 takes a free one")
@@ -55,8 +56,8 @@ func newDashboard(hub *hubFlags) *cobra.Command {
 	return cmd
 }
 
-func (c *dashboardCommand) run(ctx context.Context, stdout io.Writer, name string) error {
-	view, err := c.gateway.open(ctx, name)
+func (c *dashboardCommand) run(ctx context.Context, stdout, stderr io.Writer, name string) error {
+	view, err := c.gateway.open(ctx, stderr, name)
 	if err != nil {
 		return err
 	}

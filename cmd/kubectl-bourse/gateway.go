@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -22,6 +23,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/access"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/listing"
 )
 
 // A replica of the gateway that waits for the lead says so; the next connection may lead to the one that has it.
@@ -38,23 +40,30 @@ type gatewayFlags struct {
 	token     string
 	url       string
 	authority string
+	part      *int // nil: the first
 }
 
 func (f *gatewayFlags) add(to *pflag.FlagSet) {
 	to.StringVar(&f.token, "token", "", "bearer token for the gateway (default that of the kubeconfig)")
 	to.StringVar(&f.url, "gateway", "", "URL of the market's gateway (default that of the Market)")
 	to.StringVar(&f.authority, "gateway-ca", "", "file with the certificates that the gateway is known by (default those of the Market, or the system's)")
+	to.Func("part", "number of a part of a job that is split, from 0 (default 0)", func(text string) error {
+		part, err := access.ReadPart(text)
+		f.part = &part
+		return err
+	})
 }
 
-// jobView is a job, and the way to what runs on its lease.
+// jobView is a job, and the way to what runs on the lease of one of its parts.
 type jobView struct {
 	job  *boursev1.ComputeJob
+	part int
 	base string
 	http http.RoundTripper
 }
 
-// open finds the job and the gateway.
-func (f *gatewayFlags) open(ctx context.Context, name string) (*jobView, error) {
+// open finds the job and the gateway. Of a job that is split, it says which part is shown when none was named.
+func (f *gatewayFlags) open(ctx context.Context, stderr io.Writer, name string) (*jobView, error) {
 	config, namespace, err := f.hub.load()
 	if err != nil {
 		return nil, err
@@ -63,11 +72,9 @@ func (f *gatewayFlags) open(ctx context.Context, name string) (*jobView, error) 
 	if err != nil {
 		return nil, fmt.Errorf("reach hub: %w", err)
 	}
-	job := &boursev1.ComputeJob{}
-	if err := hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, job); apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("namespace %s has no job %s: look with kubectl get computejobs, or choose with --namespace", namespace, name)
-	} else if err != nil {
-		return nil, fmt.Errorf("get job: %w", err)
+	job, err := jobOf(ctx, hub, namespace, name)
+	if err != nil {
+		return nil, err
 	}
 	gateway, err := f.gateway(ctx, hub)
 	if err != nil {
@@ -81,7 +88,33 @@ func (f *gatewayFlags) open(ctx context.Context, name string) (*jobView, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &jobView{job: job, base: base, http: transport}, nil
+	view := &jobView{job: job, base: base, http: transport}
+	if f.part != nil {
+		view.part = *f.part
+	} else if parts := len(listing.Parts(job)); parts > 1 {
+		fmt.Fprintf(stderr, "part 0 of %d; name another one with --part\n", parts)
+	}
+	return view, nil
+}
+
+// jobOf is the hub's job of that name, or else the one that stands for a job of the buyer's own cluster of that name. Only the latter takes
+// the right to list.
+func jobOf(ctx context.Context, hub client.Reader, namespace, name string) (*boursev1.ComputeJob, error) {
+	if !strings.Contains(name, "/") {
+		job := &boursev1.ComputeJob{}
+		err := hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, job)
+		if err == nil {
+			return job, nil
+		}
+		if !apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("get job: %w", err)
+		}
+	}
+	var jobs boursev1.ComputeJobList
+	if err := hub.List(ctx, &jobs, client.InNamespace(namespace)); err != nil {
+		return nil, fmt.Errorf("look for what stands for job %s: %w", name, err)
+	}
+	return findJob(jobs.Items, namespace, name)
 }
 
 // gateway is that of the flags, or of the market that serves.
@@ -146,18 +179,22 @@ func (f *gatewayFlags) transport(config *rest.Config, gateway access.Gateway) (h
 	return &persistent{next: authorized}, nil
 }
 
-// url is where the gateway answers for a part of the job.
-func (v *jobView) url(part string, query url.Values) string {
-	address := v.base + access.OfJob(v.job.Namespace, v.job.Name, part)
+// url is where the gateway answers for something of the job. Every gateway knows the address of the first part.
+func (v *jobView) url(what string, query url.Values) string {
+	path := access.OfJob(v.job.Namespace, v.job.Name, what)
+	if v.part > 0 {
+		path = access.OfPart(v.job.Namespace, v.job.Name, v.part, what)
+	}
+	address := v.base + path
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
 	return address
 }
 
-// get asks for a part of the job. What is refused is a *access.Refusal.
-func (v *jobView) get(ctx context.Context, part string, query url.Values) (io.ReadCloser, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url(part, query), nil)
+// get asks for something of the job. What is refused is a *access.Refusal.
+func (v *jobView) get(ctx context.Context, what string, query url.Values) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url(what, query), nil)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}

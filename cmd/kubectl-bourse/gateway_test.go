@@ -34,6 +34,7 @@ type far struct {
 
 	api, gateway *httptest.Server
 	job          *boursev1.ComputeJob
+	copies       []boursev1.ComputeJob // stand for jobs of the buyer's own cluster
 	market       *boursev1.Market
 
 	mu      sync.Mutex
@@ -81,7 +82,7 @@ func (f *far) answers(answer http.HandlerFunc) {
 	f.answer = answer
 }
 
-// hub answers as an API server does that has these two objects.
+// hub answers as an API server does that has these objects.
 func (f *far) hub() http.Handler {
 	group := metav1.APIGroup{Name: "bourse.dev", Versions: []metav1.GroupVersionForDiscovery{{GroupVersion: "bourse.dev/v1alpha1", Version: "v1alpha1"}}}
 	objects := map[string]func() any{
@@ -94,6 +95,11 @@ func (f *far) hub() http.Handler {
 		},
 		"/apis/bourse.dev/v1alpha1/markets": func() any {
 			return boursev1.MarketList{TypeMeta: metav1.TypeMeta{APIVersion: "bourse.dev/v1alpha1", Kind: "MarketList"}, Items: []boursev1.Market{*f.market}}
+		},
+		"/apis/bourse.dev/v1alpha1/namespaces/team-a/computejobs": func() any {
+			return boursev1.ComputeJobList{
+				TypeMeta: metav1.TypeMeta{APIVersion: "bourse.dev/v1alpha1", Kind: "ComputeJobList"}, Items: append([]boursev1.ComputeJob{*f.job}, f.copies...),
+			}
 		},
 		"/apis/bourse.dev/v1alpha1/namespaces/team-a/computejobs/train": func() any {
 			f.job.TypeMeta = metav1.TypeMeta{APIVersion: "bourse.dev/v1alpha1", Kind: "ComputeJob"}
@@ -163,6 +169,77 @@ func TestLogsShowTheProgramsOutputOrAContainers(t *testing.T) {
 	}
 }
 
+// standFor adds a copy of a job of the buyer's own cluster.
+func (f *far) standFor(namespace, name, as string) {
+	f.Helper()
+	twin := builders.Job(as)
+	twin.Annotations = map[string]string{boursev1.AnnotationOriginNamespace: namespace, boursev1.AnnotationOriginName: name}
+	f.copies = append(f.copies, *twin)
+}
+
+func TestAMirroredJobIsNamedAsInItsOwnCluster(t *testing.T) {
+	cases := map[string]struct {
+		name, want, refused string
+	}{
+		"its name":                 {name: "tune", want: "ml-tune-4f5e6d7c8b"},
+		"its namespace and name":   {name: "ml/tune", want: "ml-tune-4f5e6d7c8b"},
+		"a name that the hub has":  {name: "train", want: "train"},
+		"its namespace beside it":  {name: "ml/train", want: "ml-train-0a1b2c3d4e"},
+		"a name that two have":     {name: "eval", refused: "there are several jobs eval: name one as"},
+		"one of two":               {name: "lab/eval", want: "lab-eval-2b3c4d5e6f"},
+		"another namespace's":      {name: "lab/tune", refused: "namespace team-a has no job lab/tune"},
+		"what is no job's name":    {name: "ml/tune/0", refused: "namespace team-a has no job ml/tune/0"},
+		"a part of a name is none": {name: "tun", refused: "namespace team-a has no job tun"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFar(t)
+			f.standFor("ml", "tune", "ml-tune-4f5e6d7c8b")
+			f.standFor("ml", "train", "ml-train-0a1b2c3d4e")
+			f.standFor("ml", "eval", "ml-eval-1a2b3c4d5e")
+			f.standFor("lab", "eval", "lab-eval-2b3c4d5e6f")
+			code, stdout, stderr := f.run("logs", tc.name, "--head")
+			if tc.refused != "" {
+				if code != exitError || stdout != "" || !strings.Contains(stderr, tc.refused) {
+					t.Errorf("code %d, %q and %q, want %q", code, stdout, stderr, tc.refused)
+				}
+				return
+			}
+			if want := access.OfJob("team-a", tc.want, access.Log) + "\n"; code != 0 || stdout != want || stderr != "" {
+				t.Errorf("code %d, %q and %q, want %q", code, stdout, stderr, want)
+			}
+		})
+	}
+}
+
+func TestOnePartOfAJobIsShown(t *testing.T) {
+	cases := map[string]struct {
+		args          []string
+		parts         int
+		want, wantErr string
+	}{
+		"none named":             {parts: 3, want: "output", wantErr: "part 0 of 3; name another one with --part\n"},
+		"none named, a worker's": {args: []string{"--worker", "1"}, parts: 2, want: "log?worker=1", wantErr: "part 0 of 2; name another one with --part\n"},
+		"the first":              {args: []string{"--part", "0"}, parts: 3, want: "output"},
+		"the last":               {args: []string{"--part", "2", "--worker", "1"}, parts: 3, want: "parts/2/log?worker=1"},
+		"of a job that is whole": {want: "output"},
+		"part 0 of it":           {args: []string{"--part", "0"}, want: "output"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFar(t)
+			if tc.parts > 0 {
+				job, _ := builders.LeasedInParts(t, "train", tc.parts)
+				f.job.Status = job.Status
+			}
+			code, stdout, stderr := f.run(append([]string{"logs", "train"}, tc.args...)...)
+			if want := access.OfJob("team-a", "train", tc.want) + "\n"; code != 0 || stdout != want || stderr != tc.wantErr {
+				t.Errorf("code %d, %q and %q, want %q and %q", code, stdout, stderr, want, tc.wantErr)
+			}
+		})
+	}
+}
+
 func TestWhyThereIsNoLogIsSaid(t *testing.T) {
 	refuse := func(reason access.Reason, detail string) http.HandlerFunc {
 		return func(writer http.ResponseWriter, _ *http.Request) {
@@ -183,8 +260,13 @@ func TestWhyThereIsNoLogIsSaid(t *testing.T) {
 		"a gateway of others": {args: []string{"logs", "train"}, want: "ask the gateway", change: func(f *far) {
 			f.market.Spec.Gateway.CABundle = ""
 		}},
-		"a gateway by HTTP":   {args: []string{"logs", "train", "--gateway", "http://gateway.example"}, want: "must be like https://"},
-		"times of a program":  {args: []string{"logs", "train", "--since", "1m"}, want: "--since is for a container's log"},
+		"a gateway by HTTP":          {args: []string{"logs", "train", "--gateway", "http://gateway.example"}, want: "must be like https://"},
+		"times of a program":         {args: []string{"logs", "train", "--since", "1m"}, want: "--since is for a container's log"},
+		"a part before the first":    {args: []string{"logs", "train", "--part", "-1"}, want: `"--part" flag: Malformed: part must be a number from 0`},
+		"a dashboard's part by name": {args: []string{"dashboard", "train", "--part", "last"}, want: `"--part" flag: Malformed: part must be a number from 0`},
+		"a part that the job does not have": {args: []string{"logs", "train", "--part", "4"}, want: "PartUnknown: Job train has 3 parts", change: func(f *far) {
+			f.answers(refuse(access.PartUnknown, "Job train has 3 parts"))
+		}},
 		"a head and a worker": {args: []string{"logs", "train", "--head", "--worker", "1"}, want: "[worker head]"},
 		"no supplier": {want: "NotConnected: It is away; its lease goes on", change: func(f *far) {
 			f.answers(refuse(access.NotConnected, "It is away; its lease goes on"))
@@ -269,6 +351,9 @@ func (p *printed) String() string {
 
 func TestADashboardIsServedToThisMachineAlone(t *testing.T) {
 	f := newFar(t)
+	f.standFor("ml", "tune", "ml-tune-4f5e6d7c8b")
+	job, _ := builders.LeasedInParts(t, "ml-tune-4f5e6d7c8b", 2)
+	f.copies[0].Status = job.Status
 	f.answers(func(writer http.ResponseWriter, request *http.Request) {
 		body, err := io.ReadAll(request.Body)
 		fmt.Fprint(writer, request.Method, " ", request.URL, " ", string(body), request.Header.Get("Cookie"))
@@ -280,13 +365,13 @@ func TestADashboardIsServedToThisMachineAlone(t *testing.T) {
 	out, ended := &printed{}, make(chan int, 1)
 	config := f.kubeconfig(&clientcmdapi.AuthInfo{Token: "the token"})
 	go func() {
-		ended <- execute(ctx, []string{"dashboard", "train", "--port", "0", "--kubeconfig", config}, out, out, time.Now)
+		ended <- execute(ctx, []string{"dashboard", "ml/tune", "--part", "1", "--port", "0", "--kubeconfig", config}, out, out, time.Now)
 	}()
 	address := ""
 	for deadline := time.Now().Add(10 * time.Second); address == "" && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		address = regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(out.String())
 	}
-	below := "/v1/namespaces/team-a/computejobs/train/ray"
+	below := "/v1/namespaces/team-a/computejobs/ml-tune-4f5e6d7c8b/parts/1/ray"
 	cases := map[string]struct {
 		method, path, body string
 		header             map[string]string

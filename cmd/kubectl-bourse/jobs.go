@@ -319,14 +319,25 @@ func stateOf(job *boursev1.ComputeJob) (state, message string) {
 	return cmp.Or(words[root.Reason], root.Reason), message
 }
 
-// find returns the one job of a name: its own, or that of the job it stands for, with or without its namespace.
+// find returns the one job of a name.
 func (r *jobRecords) find(namespace, name string) (*boursev1.ComputeJob, error) {
-	var found []*boursev1.ComputeJob
-	for i := range r.jobs {
-		job := &r.jobs[i]
-		if job.Name == name || originOf(job) == name || job.Annotations[boursev1.AnnotationOriginName] == name {
+	return findJob(r.jobs, namespace, name)
+}
+
+// findJob returns the one job of a name: its own, or else that of the job it stands for, with or without its namespace.
+func findJob(jobs []boursev1.ComputeJob, namespace, name string) (*boursev1.ComputeJob, error) {
+	var found, copies []*boursev1.ComputeJob
+	for i := range jobs {
+		job := &jobs[i]
+		switch {
+		case job.Name == name:
 			found = append(found, job)
+		case originOf(job) == name || job.Annotations[boursev1.AnnotationOriginName] == name:
+			copies = append(copies, job)
 		}
+	}
+	if len(found) == 0 {
+		found = copies
 	}
 	switch {
 	case len(found) == 0 && namespace == "":
@@ -334,7 +345,7 @@ func (r *jobRecords) find(namespace, name string) (*boursev1.ComputeJob, error) 
 	case len(found) == 0:
 		return nil, fmt.Errorf("namespace %s has no job %s; another one is named with --namespace", namespace, name)
 	case len(found) > 1:
-		return nil, errors.New("there are several jobs " + name + ": name one as the first column of the list does, and its namespace with --namespace")
+		return nil, errors.New("there are several jobs " + name + ": name one as the first column of kubectl bourse jobs does, and its namespace with --namespace")
 	}
 	return found[0], nil
 }

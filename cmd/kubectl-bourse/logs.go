@@ -15,11 +15,13 @@ import (
 )
 
 const logsLong = `Shows what a job's program has written, or with --head or --worker what a container of its Ray cluster has. The job's supplier sends
-it through the market's gateway, while the lease has its pods. Who sees it: you, the supplier and the market.`
+it through the market's gateway, while the lease has its pods. Who sees it: you, the supplier and the market. Each part of a job that is
+split writes its own. A job that was mirrored may be named as in your own cluster.`
 
 const logsExample = `  kubectl bourse logs train -n my-team
   kubectl bourse logs train --follow
-  kubectl bourse logs train --worker 0 --tail 100 --since 10m`
+  kubectl bourse logs train --worker 0 --tail 100 --since 10m
+  kubectl bourse logs research/train --part 1`
 
 // logsCommand shows a log.
 type logsCommand struct {
@@ -40,7 +42,7 @@ func newLogs(hub *hubFlags) *cobra.Command {
 		Example: logsExample,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.run(cmd.Context(), cmd.OutOrStdout(), args[0])
+			return c.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0])
 		},
 	}
 	flags := cmd.Flags()
@@ -54,8 +56,8 @@ func newLogs(hub *hubFlags) *cobra.Command {
 	return cmd
 }
 
-func (c *logsCommand) run(ctx context.Context, to io.Writer, name string) error {
-	view, err := c.gateway.open(ctx, name)
+func (c *logsCommand) run(ctx context.Context, to, stderr io.Writer, name string) error {
+	view, err := c.gateway.open(ctx, stderr, name)
 	if err != nil {
 		return err
 	}
@@ -66,14 +68,14 @@ func (c *logsCommand) run(ctx context.Context, to io.Writer, name string) error 
 	if c.tail >= 0 {
 		query.Tail = &c.tail
 	}
-	part := access.Output
+	what := access.Output
 	if c.head || c.worker >= 0 || view.job.Spec.Ray.Entrypoint == "" {
-		part = access.Log
+		what = access.Log
 	}
-	if part == access.Output && c.since > 0 {
+	if what == access.Output && c.since > 0 {
 		return errors.New("--since is for a container's log, since a program's output has no times: add --head or --worker, or use --tail")
 	}
-	text, err := view.get(ctx, part, query.Values())
+	text, err := view.get(ctx, what, query.Values())
 	if err != nil {
 		return err
 	}

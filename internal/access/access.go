@@ -29,6 +29,14 @@ const (
 	RayPath    = jobPath + Ray + "/{path...}"
 )
 
+// The gateway's paths for one part of a job; those without a part lead to part 0.
+const (
+	partPath       = jobPath + "parts/{part}/"
+	PartLogPath    = partPath + Log
+	PartOutputPath = partPath + Output
+	PartRayPath    = partPath + Ray + "/{path...}"
+)
+
 // A supplier's paths for a lease, as http.ServeMux reads them.
 const (
 	leasePath       = "/leases/{lease}/"
@@ -42,13 +50,27 @@ func OfTunnel(namespace string) string {
 	return "/v1/namespaces/" + url.PathEscape(namespace) + "/tunnel"
 }
 
-// OfJob is where the gateway answers for a job.
-func OfJob(namespace, job, part string) string {
-	return "/v1/namespaces/" + url.PathEscape(namespace) + "/computejobs/" + url.PathEscape(job) + "/" + part
+// OfJob is where the gateway answers for a job; of one that is split, for part 0.
+func OfJob(namespace, job, what string) string {
+	return "/v1/namespaces/" + url.PathEscape(namespace) + "/computejobs/" + url.PathEscape(job) + "/" + what
+}
+
+// OfPart is where the gateway answers for a part of a job.
+func OfPart(namespace, job string, part int, what string) string {
+	return OfJob(namespace, job, "parts/"+strconv.Itoa(part)+"/"+what)
 }
 
 // OfLease is where a supplier answers for a lease.
-func OfLease(lease, part string) string { return "/leases/" + url.PathEscape(lease) + "/" + part }
+func OfLease(lease, what string) string { return "/leases/" + url.PathEscape(lease) + "/" + what }
+
+// ReadPart reads the number of a part, which counts from 0 as the program's BOURSE_PART does. What is wrong with it is a *Refusal.
+func ReadPart(text string) (int, error) {
+	part, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return 0, Refuse(Malformed, "part must be a number from 0, as BOURSE_PART is, not %.32q", text)
+	}
+	return int(part), nil
+}
 
 // Head is the Ray head among the containers that have a log; workers are numbers.
 const Head = "head"

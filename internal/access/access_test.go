@@ -54,6 +54,20 @@ func TestAQueryThatIsNoneNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestAPartIsReadAsItWasWritten(t *testing.T) {
+	for text, want := range map[string]int{"0": 0, "3": 3, "2147483647": 1<<31 - 1} {
+		part, err := ReadPart(text)
+		if part != want || err != nil || OfPart("team-a", "train", part, Log) != OfJob("team-a", "train", "parts/"+text+"/log") {
+			t.Errorf("%s: %d, %v", text, part, err)
+		}
+	}
+	for _, text := range []string{"", "-1", "+1", "first", "1.0", "2147483648"} {
+		if part, err := ReadPart(text); !errors.Is(err, Malformed) || !strings.Contains(err.Error(), "BOURSE_PART") {
+			t.Errorf("%q: %d, %v", text, part, err)
+		}
+	}
+}
+
 func TestEveryReasonIsReadAsItWasWritten(t *testing.T) {
 	for _, reason := range Reasons() {
 		recorder := httptest.NewRecorder()

@@ -31,6 +31,7 @@ const (
 	Unavailable     Reason = "Unavailable"     // the hub cannot say now
 	JobUnknown      Reason = "JobUnknown"      // there is no such job
 	NoLease         Reason = "NoLease"         // the job has no lease yet
+	PartUnknown     Reason = "PartUnknown"     // the job has no such part
 	LeaseUnknown    Reason = "LeaseUnknown"    // the lease is gone, or another job's
 	NotConnected    Reason = "NotConnected"    // the lease's supplier has no tunnel to the gateway now
 	LeaseEnded      Reason = "LeaseEnded"      // the lease has ended, and its pods are gone
@@ -43,8 +44,8 @@ const (
 // Reasons lists them, for whoever counts by reason.
 func Reasons() []Reason {
 	return []Reason{
-		Malformed, Unauthenticated, Forbidden, Busy, Standby, Unavailable, JobUnknown, NoLease, LeaseUnknown, NotConnected, LeaseEnded,
-		NotStarted, NoProgram, TooLong, Unreachable,
+		Malformed, Unauthenticated, Forbidden, Busy, Standby, Unavailable, JobUnknown, NoLease, PartUnknown, LeaseUnknown, NotConnected,
+		LeaseEnded, NotStarted, NoProgram, TooLong, Unreachable,
 	}
 }
 
@@ -62,7 +63,7 @@ func (r Reason) status() int {
 		return http.StatusForbidden
 	case Busy:
 		return http.StatusTooManyRequests
-	case JobUnknown, LeaseUnknown, NoProgram:
+	case JobUnknown, PartUnknown, LeaseUnknown, NoProgram:
 		return http.StatusNotFound
 	case NoLease, NotStarted:
 		return http.StatusConflict

@@ -121,6 +121,9 @@ func (s *Server) routes() []route {
 		{"log", http.MethodGet + " " + access.LogPath, s.passTo(access.Log, "log")},
 		{"output", http.MethodGet + " " + access.OutputPath, s.passTo(access.Output, "log")},
 		{"ray", access.RayPath, s.passTo(access.Ray, "proxy")},
+		{"log", http.MethodGet + " " + access.PartLogPath, s.passTo(access.Log, "log")},
+		{"output", http.MethodGet + " " + access.PartOutputPath, s.passTo(access.Output, "log")},
+		{"ray", access.PartRayPath, s.passTo(access.Ray, "proxy")},
 	}
 }
 

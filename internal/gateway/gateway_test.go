@@ -27,6 +27,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/access"
+	"github.com/bourse-dev/bourse/internal/listing"
 	"github.com/bourse-dev/bourse/internal/tunnel"
 	"github.com/bourse-dev/bourse/test/builders"
 	"github.com/bourse-dev/bourse/test/fakehub"
@@ -309,7 +310,67 @@ func TestABuyerAsksItsSupplier(t *testing.T) {
 	}
 }
 
+// Each part has a lease of its own, at a supplier of its own, of which one may be away.
+func TestABuyerAsksTheSupplierOfAPart(t *testing.T) {
+	job, leases := builders.LeasedInParts(t, "ray", 3)
+	b := newBench(t, job, leases[0], leases[1], leases[2])
+	b.supplier.HandleFunc("/", func(writer http.ResponseWriter, request *http.Request) {
+		fmt.Fprintf(writer, "%s %s", request.Method, request.URL)
+	})
+	b.reviewer.set("second", leases[1].Namespace+" create gpuleases/tunnel")
+	b.connect(builders.Supplier, "supplier")
+	b.connect(leases[1].Namespace, "second")
+	b.eventually("two suppliers are connected", func() bool { return b.tunnels.Open() == 2 })
+	below := func(part int) string { return "/leases/" + leases[part].Name + "/" }
+	cases := map[string]struct {
+		method, path, want string
+		refused            access.Reason
+	}{
+		"no part named":            {path: access.OfJob(builders.Buyer, "ray", access.Log), want: "GET " + below(0) + "log"},
+		"the first part":           {path: access.OfPart(builders.Buyer, "ray", 0, access.Log) + "?worker=1", want: "GET " + below(0) + "log?worker=1"},
+		"the second part":          {path: access.OfPart(builders.Buyer, "ray", 1, access.Log), want: "GET " + below(1) + "log"},
+		"a part's output":          {path: access.OfPart(builders.Buyer, "ray", 1, access.Output), want: "GET " + below(1) + "output"},
+		"a part's dashboard":       {path: access.OfPart(builders.Buyer, "ray", 1, access.Ray) + "/", want: "GET " + below(1) + "ray/"},
+		"a part's program":         {path: access.OfPart(builders.Buyer, "ray", 1, access.Ray) + "/api/jobs/a%2Fb?x=1", want: "GET " + below(1) + "ray/api/jobs/a%2Fb?x=1"},
+		"a program, no part":       {path: access.OfJob(builders.Buyer, "ray", access.Ray) + "/api/jobs/a%2Fb", want: "GET " + below(0) + "ray/api/jobs/a%2Fb"},
+		"a program that begins":    {method: http.MethodPost, path: access.OfPart(builders.Buyer, "ray", 1, access.Ray) + "/api/jobs/", want: "POST " + below(1) + "ray/api/jobs/"},
+		"a part that is away":      {path: access.OfPart(builders.Buyer, "ray", 2, access.Log), refused: access.NotConnected},
+		"a part that it has not":   {path: access.OfPart(builders.Buyer, "ray", 3, access.Log), refused: access.PartUnknown},
+		"a part that is no number": {path: access.OfJob(builders.Buyer, "ray", "parts/last/log"), refused: access.Malformed},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if tc.method == "" {
+				tc.method = http.MethodGet
+			}
+			text, err := b.ask(tc.method, tc.path, "buyer")
+			if diff := cmp.Diff(tc.want, text); diff != "" || tc.refused == "" && err != nil || tc.refused != "" && !errors.Is(err, tc.refused) {
+				t.Errorf("%v, want %q (-want +got):\n%s", err, tc.refused, diff)
+			}
+		})
+	}
+	if b.recorder.count("log ok") != 3 || b.recorder.count("log PartUnknown") != 1 {
+		t.Errorf("counted %v", b.recorder.seen)
+	}
+}
+
+func TestAPartThatAJobDoesNotHaveIsSaidToBeSo(t *testing.T) {
+	split, leases := builders.LeasedInParts(t, "split", 3)
+	whole, lease := builders.Leased(t, "whole")
+	b := newBench(t, split, whole, leases[0], leases[1], leases[2], lease)
+	for job, want := range map[string]string{
+		"split": "Job split has 3 parts, from 0 to 2, and no part 3",
+		"whole": "Job whole is not split: it has 1 part, which is part 0, and no part 3",
+	} {
+		_, err := b.ask(http.MethodGet, access.OfPart(builders.Buyer, job, 3, access.Log), "buyer")
+		if !errors.Is(err, access.PartUnknown) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
 func TestWhoIsRefused(t *testing.T) {
+	partOfTrain := access.OfPart(builders.Buyer, "train", 1, access.Log)
 	proxied := access.OfJob(builders.Buyer, "train", access.Ray) + "/"
 	cases := map[string]struct {
 		method, path, token string
@@ -330,6 +391,24 @@ func TestWhoIsRefused(t *testing.T) {
 		"a job of another that is not there too": {path: access.OfJob("team-b", "none", access.Log), token: "buyer", want: access.Forbidden},
 		"a job without a lease": {path: logOfTrain, token: "buyer", want: access.NoLease, change: func(b *bench) {
 			b.job(func(job *boursev1.ComputeJob) { job.Status.Lease = nil })
+		}},
+		"a part of a job without a lease": {path: partOfTrain, token: "buyer", want: access.NoLease, change: func(b *bench) {
+			b.job(func(job *boursev1.ComputeJob) { job.Status.Lease = nil })
+		}},
+		"nobody, of a part":                     {path: partOfTrain, want: access.Unauthenticated},
+		"another member, of a part":             {path: partOfTrain, token: "other", want: access.Forbidden},
+		"who may read logs alone, of a part":    {path: access.OfPart(builders.Buyer, "train", 1, access.Ray) + "/", token: "reader", want: access.Forbidden},
+		"who may not ask whether it has a part": {path: access.OfPart(builders.Buyer, "train", 9, access.Log), token: "other", want: access.Forbidden},
+		"a part whose lease is gone": {path: partOfTrain, token: "buyer", want: access.LeaseUnknown, change: func(b *bench) {
+			b.split("gone")
+		}},
+		"a part whose lease is another job's": {path: partOfTrain, token: "buyer", want: access.LeaseUnknown, change: func(b *bench) {
+			_, lease := builders.Leased(b, "another")
+			lease.Spec.Job.UID = "another"
+			if err := b.hub.Create(b.Context(), lease); err != nil {
+				b.Fatal(err)
+			}
+			b.split(lease.Name)
 		}},
 		"a lease that is gone": {path: logOfTrain, token: "buyer", want: access.LeaseUnknown, change: func(b *bench) {
 			b.job(func(job *boursev1.ComputeJob) { job.Status.Lease.Name = "gone" })
@@ -383,6 +462,14 @@ func (b *bench) job(change func(*boursev1.ComputeJob)) {
 	b.hub.Read(job)
 	change(job)
 	b.hub.EditStatus(job)
+}
+
+// split gives the job a second part, on the lease of that name.
+func (b *bench) split(lease string) {
+	b.Helper()
+	b.job(func(job *boursev1.ComputeJob) {
+		job.Status.Parts = append(listing.Parts(job), boursev1.JobPart{Lease: boursev1.ObjectReference{Namespace: builders.Supplier, Name: lease}})
+	})
 }
 
 func (b *bench) suspend(namespace string) {

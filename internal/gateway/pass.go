@@ -19,6 +19,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/access"
+	"github.com/bourse-dev/bourse/internal/listing"
 	"github.com/bourse-dev/bourse/internal/tunnel"
 )
 
@@ -43,8 +44,8 @@ func (s *Server) hold(e *exchange) error {
 	return nil
 }
 
-// passTo passes a request for a job on to the supplier of its lease.
-func (s *Server) passTo(part, subresource string) func(e *exchange) error {
+// passTo passes a request for a job, or for one part of it, on to the supplier of the lease.
+func (s *Server) passTo(what, subresource string) func(e *exchange) error {
 	return func(e *exchange) error {
 		verb := access.Verb(e.Method)
 		if verb == "" {
@@ -56,30 +57,49 @@ func (s *Server) passTo(part, subresource string) func(e *exchange) error {
 		if err := s.authorize(e.Context(), e.who, want); err != nil {
 			return err
 		}
-		lease, err := s.leaseOf(e.Context(), want.namespace, want.name)
+		part, err := partOf(e)
+		if err != nil {
+			return err
+		}
+		lease, err := s.leaseOf(e.Context(), want.namespace, want.name, part)
 		if err != nil {
 			return err
 		}
 		ctx, end := s.while(e.Context(), func(ctx context.Context) error { return s.authorize(ctx, e.who, want) })
 		defer end()
-		s.pass(ctx, e, lease, part)
+		s.pass(ctx, e, lease, what)
 		return nil
 	}
 }
 
-// leaseOf is the lease that the job has now.
-func (s *Server) leaseOf(ctx context.Context, namespace, name string) (*boursev1.GPULease, error) {
+// partOf is the part that the request names, or the first.
+func partOf(e *exchange) (int, error) {
+	text := e.PathValue("part")
+	if text == "" {
+		return 0, nil
+	}
+	return access.ReadPart(text)
+}
+
+// leaseOf is the lease that the part of the job has now.
+func (s *Server) leaseOf(ctx context.Context, namespace, name string, part int) (*boursev1.GPULease, error) {
 	var job boursev1.ComputeJob
 	if err := s.o.Hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &job); client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("get job: %w", err)
 	} else if err != nil {
 		return nil, access.Refuse(access.JobUnknown, "Namespace %s has no job %s", namespace, name)
 	}
-	if job.Status.Lease == nil {
+	parts := listing.Parts(&job)
+	switch {
+	case len(parts) == 0:
 		return nil, access.Refuse(access.NoLease, "Job %s has no lease yet: kubectl get computejobs -o wide says what it waits for", name)
+	case part >= len(parts) && len(parts) == 1:
+		return nil, access.Refuse(access.PartUnknown, "Job %s is not split: it has 1 part, which is part 0, and no part %d", name, part)
+	case part >= len(parts):
+		return nil, access.Refuse(access.PartUnknown, "Job %s has %d parts, from 0 to %d, and no part %d", name, len(parts), len(parts)-1, part)
 	}
 	var lease boursev1.GPULease
-	key := client.ObjectKey{Namespace: job.Status.Lease.Namespace, Name: job.Status.Lease.Name}
+	key := client.ObjectKey{Namespace: parts[part].Lease.Namespace, Name: parts[part].Lease.Name}
 	if err := s.o.Hub.Get(ctx, key, &lease); client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("get lease: %w", err)
 	} else if err != nil {
@@ -92,15 +112,15 @@ func (s *Server) leaseOf(ctx context.Context, namespace, name string) (*boursev1
 }
 
 // pass sends the request through the tunnel of the lease's supplier, and its answer back.
-func (s *Server) pass(ctx context.Context, e *exchange, lease *boursev1.GPULease, part string) {
-	path := access.OfLease(lease.Name, part)
+func (s *Server) pass(ctx context.Context, e *exchange, lease *boursev1.GPULease, what string) {
+	path := access.OfLease(lease.Name, what)
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Path, r.Out.URL.RawPath = path, ""
-			if part == access.Ray {
+			if what == access.Ray {
 				r.Out.URL.Path += "/" + e.PathValue("path")
-				_, raw, _ := strings.Cut(e.URL.EscapedPath(), "/"+access.Ray+"/")
-				r.Out.URL.RawPath = path + "/" + raw
+				before := strings.Count(e.Pattern, "/") // a namespace or a job may be called ray, too
+				r.Out.URL.RawPath = path + "/" + strings.SplitN(e.URL.EscapedPath(), "/", before+1)[before]
 			}
 			access.Strip(r.Out.Header)
 			r.Out.Header.Del("Expect") // the gateway has said that it goes on
