@@ -287,13 +287,43 @@ func (l *gatewayLab) ask(as join.Access, path string) (string, error) {
 	return string(text), err
 }
 
+// split gives the members' jobs a second part each, on a lease of the buyer's job at a supplier that is not connected.
+func (l *gatewayLab) split() {
+	l.Helper()
+	second := &boursev1.GPULease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: l.competitor.Namespace, Name: l.lease.Name + "-1"}, Spec: *l.lease.Spec.DeepCopy(),
+	}
+	second.Spec.Part = &boursev1.LeasePart{Index: new(int32(1)), Of: 2}
+	second.Spec.Escrow.ID = builders.Hash("lease of " + second.Name)
+	l.create(second)
+	for _, namespace := range []string{l.buyer.Namespace, l.other.Namespace} {
+		job := &boursev1.ComputeJob{}
+		if err := l.admin.Get(l.Context(), client.ObjectKey{Namespace: namespace, Name: "train"}, job); err != nil {
+			l.Fatal(err)
+		}
+		for _, lease := range []*boursev1.GPULease{l.lease, second} {
+			job.Status.Parts = append(job.Status.Parts, boursev1.JobPart{
+				Lease: boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}, Offer: lease.Spec.Offer, Workers: lease.Spec.Workers,
+				PriceUSD: lease.Spec.Payment.PriceUSD, Score: "1.85",
+			})
+		}
+		if err := l.admin.Status().Update(l.Context(), job); err != nil {
+			l.Fatal(err)
+		}
+	}
+}
+
 // Every route of the gateway has a row for everybody. One that is new gives nobody anything until its row says so.
 func TestWhoMayAskTheGatewayForWhat(t *testing.T) {
 	l := newGatewayLab(t)
 	supplier := l.connect(l.supplier)
 	l.eventually("the supplier is connected", func() bool { return supplier.Connected() && l.tunnels.Open() == 1 })
+	l.split()
 	const answered access.Reason = "answered"
-	job := func(of join.Access, part string) string { return access.OfJob(of.Namespace, "train", part) }
+	job := func(of join.Access, what string) string { return access.OfJob(of.Namespace, "train", what) }
+	part := func(of join.Access, part int, what string) string {
+		return access.OfPart(of.Namespace, "train", part, what)
+	}
 	identities := map[string]join.Access{
 		"nobody": {}, "a stranger": {Token: "guess"},
 		"the buyer": l.buyer, "another member": l.other, "the supplier": l.supplier, "another supplier": l.competitor,
@@ -318,6 +348,17 @@ func TestWhoMayAskTheGatewayForWhat(t *testing.T) {
 		{"GET " + access.OutputPath, job(l.other, access.Output), nobody(row{"another member": access.LeaseUnknown})},
 		{access.RayPath, job(l.buyer, access.Ray) + "/api/version", nobody(row{"the buyer": answered})},
 		{access.RayPath, job(l.other, access.Ray) + "/api/version", nobody(row{"another member": access.LeaseUnknown})},
+		{"GET " + access.PartLogPath, part(l.buyer, 0, access.Log), nobody(row{"the buyer": answered})},
+		{"GET " + access.PartLogPath, part(l.buyer, 1, access.Log), nobody(row{"the buyer": access.NotConnected})},
+		{"GET " + access.PartLogPath, part(l.buyer, 2, access.Log), nobody(row{"the buyer": access.PartUnknown})},
+		{"GET " + access.PartLogPath, part(l.other, 0, access.Log), nobody(row{"another member": access.LeaseUnknown})},
+		{"GET " + access.PartLogPath, part(l.other, 1, access.Log), nobody(row{"another member": access.LeaseUnknown})},
+		{"GET " + access.PartOutputPath, part(l.buyer, 0, access.Output), nobody(row{"the buyer": access.Unreachable})}, // as above
+		{"GET " + access.PartOutputPath, part(l.buyer, 1, access.Output), nobody(row{"the buyer": access.NotConnected})},
+		{"GET " + access.PartOutputPath, part(l.other, 1, access.Output), nobody(row{"another member": access.LeaseUnknown})},
+		{access.PartRayPath, part(l.buyer, 0, access.Ray) + "/api/version", nobody(row{"the buyer": answered})},
+		{access.PartRayPath, part(l.buyer, 1, access.Ray) + "/api/version", nobody(row{"the buyer": access.NotConnected})},
+		{access.PartRayPath, part(l.other, 1, access.Ray) + "/api/version", nobody(row{"another member": access.LeaseUnknown})},
 		{"GET " + access.TunnelPath, access.OfTunnel(l.supplier.Namespace), nobody(row{"the supplier": access.Malformed})}, // it asks for no upgrade
 		{"GET " + access.TunnelPath, access.OfTunnel(l.competitor.Namespace), nobody(row{"another supplier": access.Malformed})},
 		{"GET " + access.TunnelPath, access.OfTunnel("kube-system"), nobody(nil)},
