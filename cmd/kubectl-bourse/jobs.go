@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/listing"
 )
 
 const jobsLong = `Says of your jobs where each went: to whom, at what price, how it fares, what it used and paid, and since when.
@@ -102,13 +103,13 @@ func (j *jobs) list(to io.Writer, told *jobRecords, namespace string) error {
 			_, err := fmt.Fprintf(to, "There are no jobs in %s.\n", cmp.Or(namespace, "any namespace"))
 			return err
 		}
-		const mostName, mostState, mostSupplier = 24, 26, 18
+		const mostName, mostState, mostSupplier, mostRegion, mostPrice = 24, 26, 18, 12, 10
 		rows := make([][]string, 0, len(lines))
 		for _, line := range lines {
 			rows = append(rows, []string{
 				short(line.shown(), mostName), fmt.Sprintf("%d %s", line.GPUs, cmp.Or(string(line.Model), "?")), short(line.State, mostState),
-				ago(line.Since.Time, j.now()), short(cmp.Or(line.Supplier.called(), none), mostSupplier), cmp.Or(string(line.Region), none),
-				cmp.Or(string(line.PriceUSD), none), cmp.Or(line.GPUHours, none), cmp.Or(line.Paid, none),
+				ago(line.Since.Time, j.now()), line.first(partLine.supplier, mostSupplier), line.first(partLine.region, mostRegion),
+				line.first(partLine.price, mostPrice), cmp.Or(line.GPUHours, none), cmp.Or(line.Paid, none),
 			})
 		}
 		return table(to, "JOB|GPUS|STATE|SINCE|SUPPLIER|REGION|USD/H|GPU-H|PAID", rows)
@@ -171,23 +172,23 @@ func (r *jobRecords) may(kind string, err error) error {
 	return nil
 }
 
-// lookUp finds out who the job's supplier is, and where its offer says that the GPUs are. An offer may be gone.
+// lookUp finds out who the job's suppliers are, and where their offers say that the GPUs are. An offer may be gone.
 func (r *jobRecords) lookUp(ctx context.Context, job *boursev1.ComputeJob) error {
-	if job.Status.Lease == nil {
-		return nil
-	}
-	namespace := job.Status.Lease.Namespace
-	if _, known := r.suppliers[namespace]; !known {
-		r.suppliers[namespace] = supplier{Namespace: namespace}
-		var member boursev1.Member
-		err := r.hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: boursev1.MemberName}, &member)
-		if err := r.may("members", client.IgnoreNotFound(err)); err != nil {
-			return err
+	for _, part := range listing.Parts(job) {
+		namespace := part.Lease.Namespace
+		if _, known := r.suppliers[namespace]; !known {
+			r.suppliers[namespace] = supplier{Namespace: namespace}
+			var member boursev1.Member
+			err := r.hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: boursev1.MemberName}, &member)
+			if err := r.may("members", client.IgnoreNotFound(err)); err != nil {
+				return err
+			}
+			r.suppliers[namespace] = supplier{Namespace: namespace, Name: member.Spec.DisplayName, Wallet: member.Spec.Wallet}
 		}
-		r.suppliers[namespace] = supplier{Namespace: namespace, Name: member.Spec.DisplayName, Wallet: member.Spec.Wallet}
-	}
-	key := client.ObjectKey{Namespace: namespace, Name: job.Status.Offer}
-	if _, known := r.regions[key]; !known {
+		key := client.ObjectKey{Namespace: namespace, Name: part.Offer}
+		if _, known := r.regions[key]; known {
+			continue
+		}
 		var offer boursev1.GPUOffer
 		if err := r.may("gpuoffers", client.IgnoreNotFound(r.hub.Get(ctx, key, &offer))); err != nil {
 			return err
@@ -197,11 +198,10 @@ func (r *jobRecords) lookUp(ctx context.Context, job *boursev1.ComputeJob) error
 	return nil
 }
 
-// lease returns the lease that the job has, nil for none.
-func (r *jobRecords) lease(job *boursev1.ComputeJob) *boursev1.GPULease {
+// lease returns a lease, nil if it is gone or hidden.
+func (r *jobRecords) lease(at boursev1.ObjectReference) *boursev1.GPULease {
 	for i := range r.leases {
-		lease := &r.leases[i]
-		if job.Status.Lease != nil && *job.Status.Lease == (boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}) {
+		if lease := &r.leases[i]; at == (boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}) {
 			return lease
 		}
 	}
@@ -230,23 +230,52 @@ func (s supplier) called() string { return cmp.Or(s.Name, s.Namespace) }
 
 // jobLine is what is told of a job in one line.
 type jobLine struct {
-	Namespace string                 `json:"namespace"`
-	Name      string                 `json:"name"`
-	Origin    string                 `json:"origin,omitempty"` // the job of the buyer's own cluster that this one stands for
-	GPUs      int32                  `json:"gpus"`
-	Model     boursev1.GPUModel      `json:"model,omitempty"`
-	State     string                 `json:"state"`
-	Message   string                 `json:"message,omitempty"`
-	Since     metav1.Time            `json:"since,omitzero"`
-	Supplier  supplier               `json:"supplier,omitzero"`
-	Offer     string                 `json:"offer,omitempty"`
-	Region    boursev1.Region        `json:"region,omitempty"`
-	PriceUSD  boursev1.USDPrice      `json:"priceUSD,omitempty"`
-	Token     boursev1.TokenSymbol   `json:"token,omitempty"`
-	GPUHours  string                 `json:"gpuHours,omitempty"`
-	Paid      string                 `json:"paid,omitempty"`
-	Lease     string                 `json:"lease,omitempty"`
-	Escrow    boursev1.SolanaAddress `json:"escrow,omitempty"`
+	Namespace string               `json:"namespace"`
+	Name      string               `json:"name"`
+	Origin    string               `json:"origin,omitempty"` // the job of the buyer's own cluster that this one stands for
+	GPUs      int32                `json:"gpus"`
+	Model     boursev1.GPUModel    `json:"model,omitempty"`
+	State     string               `json:"state"`
+	Message   string               `json:"message,omitempty"`
+	Since     metav1.Time          `json:"since,omitzero"`
+	Token     boursev1.TokenSymbol `json:"token,omitempty"`
+	GPUHours  string               `json:"gpuHours,omitempty"`
+	Paid      string               `json:"paid,omitempty"`
+	Parts     []partLine           `json:"parts,omitempty"` // where it went: one part, unless the job was split
+}
+
+// partLine is one lease of a job.
+type partLine struct {
+	GPUs     int32                  `json:"gpus"`
+	Supplier supplier               `json:"supplier"`
+	Offer    string                 `json:"offer"`
+	Region   boursev1.Region        `json:"region,omitempty"`
+	PriceUSD boursev1.USDPrice      `json:"priceUSD"`
+	Lease    string                 `json:"lease"`
+	Escrow   boursev1.SolanaAddress `json:"escrow,omitempty"`
+}
+
+func (p partLine) supplier() string { return p.Supplier.called() }
+func (p partLine) region() string   { return string(p.Region) }
+func (p partLine) price() string    { return string(p.PriceUSD) }
+
+// first is what the first of the job's parts says, cut to so many characters, and how many others say something else.
+func (l *jobLine) first(of func(partLine) string, most int) string {
+	var texts []string
+	for _, part := range l.Parts {
+		if text := of(part); text != "" && !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	switch len(texts) {
+	case 0:
+		return none
+	case 1:
+		return short(texts[0], most)
+	default:
+		more := fmt.Sprintf(" +%d", len(texts)-1)
+		return short(texts[0], most-len(more)) + more
+	}
 }
 
 // shown is the name that its buyer knows the job by.
@@ -255,7 +284,7 @@ func (l jobLine) shown() string { return cmp.Or(l.Origin, l.Name) }
 func (r *jobRecords) line(job *boursev1.ComputeJob) jobLine {
 	line := jobLine{
 		Namespace: job.Namespace, Name: job.Name, Origin: originOf(job), GPUs: job.Spec.GPUs.Workers * max(1, job.Spec.GPUs.PerWorker),
-		Model: job.Status.Model, Since: metav1.NewTime(since(job)), PriceUSD: job.Status.PriceUSD, Token: job.Spec.Bid.Token,
+		Model: job.Status.Model, Since: metav1.NewTime(since(job)), Token: job.Spec.Bid.Token,
 	}
 	if line.Model == "" && len(job.Spec.GPUs.Models) == 1 {
 		line.Model = job.Spec.GPUs.Models[0]
@@ -264,12 +293,15 @@ func (r *jobRecords) line(job *boursev1.ComputeJob) jobLine {
 	if used := job.Status.Usage; used != nil {
 		line.GPUHours, line.Paid = gpuHours(value(used.GPUMilliseconds)), used.Cost
 	}
-	if at := job.Status.Lease; at != nil {
-		line.Supplier, line.Offer, line.Lease = r.suppliers[at.Namespace], job.Status.Offer, at.Name
-		line.Region = r.regions[client.ObjectKey{Namespace: at.Namespace, Name: job.Status.Offer}]
-	}
-	if lease := r.lease(job); lease != nil {
-		line.Escrow = lease.Spec.Escrow.Address
+	for _, part := range listing.Parts(job) {
+		to := partLine{
+			GPUs: part.Workers * max(1, job.Spec.GPUs.PerWorker), Supplier: r.suppliers[part.Lease.Namespace], Offer: part.Offer, PriceUSD: part.PriceUSD,
+			Region: r.regions[client.ObjectKey{Namespace: part.Lease.Namespace, Name: part.Offer}], Lease: part.Lease.Name,
+		}
+		if lease := r.lease(part.Lease); lease != nil {
+			to.Escrow = lease.Spec.Escrow.Address
+		}
+		line.Parts = append(line.Parts, to)
 	}
 	return line
 }
@@ -350,7 +382,7 @@ func findJob(jobs []boursev1.ComputeJob, namespace, name string) (*boursev1.Comp
 	return found[0], nil
 }
 
-func value(of *int64) int64 {
+func value[N int32 | int64](of *N) N {
 	if of == nil {
 		return 0
 	}

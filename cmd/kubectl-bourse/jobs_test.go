@@ -122,9 +122,10 @@ State       runs, for 11m
 Supplier    Oslo Data Centre, in oslo-dc
 Offer       h100, eu-north, 8 h100
 Price       1.85 USD per GPU-hour, paid in IO
-Used        1.33 GPU-hours, 2.47283333 IO paid of a deposit of 14.837 IO
 Lease       train-0a1b2c3d
-Escrow      ` + string(lease.Spec.Escrow.Address) + `, open until 2027-03-01T14:10:00Z
+Escrow      ` + string(lease.Spec.Escrow.Address) + `
+Used        1.33 GPU-hours, 2.47283333 IO paid of a deposit of 14.837 IO
+Open until  2027-03-01T14:10:00Z
 Program     ` + string(lease.Spec.Escrow.ProgramID) + `
 
 2027-03-01T12:00:00Z  asked       2 × 4 h100 for 1h0m0s, at most 2 USD per GPU-hour and 20 USD in all, paid in IO
@@ -147,6 +148,45 @@ Program     ` + string(lease.Spec.Escrow.ProgramID) + `
 	}
 	if _, _, err := told(t, hub, "nobody", ""); err == nil || !strings.Contains(err.Error(), "namespace team-a has no job nobody") {
 		t.Errorf("a job that is not there: %v", err)
+	}
+}
+
+// A job that was split went to several suppliers, and what happened to each part is told of it.
+func TestAJobInPartsTellsWhereEachWent(t *testing.T) {
+	hub := running(t)
+	job, first := builders.Leased(t, "train")
+	hub.Read(job)
+	hub.Read(first)
+	second := first.DeepCopy()
+	second.ObjectMeta = metav1.ObjectMeta{Namespace: "porto-dc", Name: "train-second", CreationTimestamp: first.CreationTimestamp}
+	first.Spec.Part, second.Spec.Part = &boursev1.LeasePart{Index: new(int32(0)), Of: 2}, &boursev1.LeasePart{Index: new(int32(1)), Of: 2}
+	second.Spec.Payment.PriceUSD, second.Status = "1.10", boursev1.GPULeaseStatus{}
+	job.Status.Parts = []boursev1.JobPart{
+		{Lease: *job.Status.Lease, Offer: "h100", Workers: 1, PriceUSD: "1.85", Score: "1.85"},
+		{Lease: boursev1.ObjectReference{Namespace: second.Namespace, Name: second.Name}, Offer: "h100", Workers: 1, PriceUSD: "1.10", Score: "1.10"},
+	}
+	hub.Edit(first)
+	if err := hub.Client.Create(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	hub.EditStatus(job)
+	list, _, err := told(t, hub, "", "")
+	if line := "train          8 h100  runs                11m    Oslo Data Cent… +1  eu-north  1.85 +1"; err != nil || !strings.Contains(list, line) {
+		t.Errorf("%v, want a line %q in\n%s", err, line, list)
+	}
+	got, _, err := told(t, hub, "train", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Part 0      4 of the 8 GPUs\nSupplier    Oslo Data Centre, in oslo-dc\nOffer       h100, eu-north, 4 h100\nPrice       1.85 USD",
+		"Part 1      4 of the 8 GPUs\nSupplier    porto-dc\nOffer       h100, 4 h100\nPrice       1.10 USD",
+		"paid of a deposit of 29.674 IO\n", "matched     part 1: offer h100 of porto-dc at 1.10 USD, lease train-second\n",
+		"accepted    part 0: 8 GPUs are held on 2 nodes\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("want %q in\n%s", want, got)
+		}
 	}
 }
 
@@ -195,8 +235,9 @@ func TestAnswersForPrograms(t *testing.T) {
 	if err := yaml.UnmarshalStrict([]byte(asYAML), &other); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(one, other, cmp.AllowUnexported(life{})); diff != "" || len(one.Events) != 7 || one.Supplier.Name != "Oslo Data Centre" {
-		t.Errorf("%d events of %+v (-JSON +YAML):\n%s", len(one.Events), one.Supplier, diff)
+	if diff := cmp.Diff(one, other, cmp.AllowUnexported(life{})); diff != "" || len(one.Events) != 7 || len(one.Parts) != 1 ||
+		one.Parts[0].Supplier.Name != "Oslo Data Centre" {
+		t.Errorf("%d events of %+v (-JSON +YAML):\n%s", len(one.Events), one.Parts, diff)
 	}
 	if _, _, err := told(t, hub, "", "table"); err == nil || !strings.Contains(err.Error(), "give json or yaml") {
 		t.Errorf("another form: %v", err)

@@ -17,14 +17,15 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/listing"
 	"github.com/bourse-dev/bourse/internal/money"
 )
 
 // life is a job with everything that happened to it.
 type life struct {
 	jobLine
-	Deposit  string  `json:"deposit,omitempty"`
-	Deadline string  `json:"deadline,omitempty"` // when anybody may refund the buyer
+	Deposit  string  `json:"deposit,omitempty"`  // of all parts
+	Deadline string  `json:"deadline,omitempty"` // when anybody may refund the buyer; of the first part
 	Program  string  `json:"programID,omitempty"`
 	Events   []event `json:"events"`
 }
@@ -52,27 +53,58 @@ func (r *jobRecords) life(job *boursev1.ComputeJob) (*life, error) {
 	l := &life{jobLine: r.line(job)}
 	l.add(job.CreationTimestamp, "asked", asked(job), "")
 	for i := range r.leases {
-		lease := &r.leases[i]
-		if lease.Spec.Job.UID != string(job.UID) {
-			continue
+		if lease := &r.leases[i]; lease.Spec.Job.UID == string(job.UID) {
+			if err := r.tell(l, lease); err != nil {
+				return nil, fmt.Errorf("lease %s: %w", lease.Name, err)
+			}
+		}
+	}
+	slices.SortStableFunc(l.Events, func(a, b event) int { return a.At.Compare(b.At.Time) })
+	return l, r.addDeposit(l, job)
+}
+
+// tell tells what happened to a lease of the job. Of several parts, each says which it is.
+func (r *jobRecords) tell(l *life, lease *boursev1.GPULease) error {
+	token, err := contract.Token(&lease.Spec.Payment)
+	if err != nil {
+		return err
+	}
+	before := len(l.Events)
+	deposit := token.Format(money.Amount(max(0, lease.Spec.Payment.Deposit)))
+	l.add(lease.CreationTimestamp, "matched", fmt.Sprintf("offer %s of %s at %s USD, lease %s",
+		lease.Spec.Offer, cmp.Or(r.suppliers[lease.Namespace].called(), lease.Namespace), lease.Spec.Payment.PriceUSD, lease.Name), "")
+	l.addLease(lease)
+	l.addVoucher(r.voucher(lease), deposit)
+	l.addSettlements(r.settlements, lease)
+	if part := lease.Spec.Part; part != nil {
+		for i := range l.Events[before:] {
+			told := &l.Events[before+i]
+			told.Detail = fmt.Sprintf("part %d: %s", value(part.Index), told.Detail)
+		}
+	}
+	return nil
+}
+
+// addDeposit says what the escrows of the job's leases were given.
+func (r *jobRecords) addDeposit(l *life, job *boursev1.ComputeJob) error {
+	var whole money.Amount
+	for i, part := range listing.Parts(job) {
+		lease := r.lease(part.Lease)
+		if lease == nil {
+			l.Deposit = "" // the sum of some would mislead
+			return nil
 		}
 		token, err := contract.Token(&lease.Spec.Payment)
 		if err != nil {
-			return nil, fmt.Errorf("lease %s: %w", lease.Name, err)
+			return fmt.Errorf("lease %s: %w", lease.Name, err)
 		}
-		deposit := token.Format(money.Amount(max(0, lease.Spec.Payment.Deposit)))
-		if job.Status.Lease != nil && lease.Name == job.Status.Lease.Name {
-			l.Deposit, l.Program = deposit, string(lease.Spec.Escrow.ProgramID)
-			l.Deadline = lease.Spec.Escrow.Deadline.UTC().Format(time.RFC3339)
+		whole += money.Amount(max(0, lease.Spec.Payment.Deposit))
+		l.Deposit = token.Format(whole)
+		if i == 0 {
+			l.Program, l.Deadline = string(lease.Spec.Escrow.ProgramID), lease.Spec.Escrow.Deadline.UTC().Format(time.RFC3339)
 		}
-		l.add(lease.CreationTimestamp, "matched", fmt.Sprintf("offer %s of %s at %s USD, lease %s",
-			lease.Spec.Offer, cmp.Or(r.suppliers[lease.Namespace].called(), lease.Namespace), lease.Spec.Payment.PriceUSD, lease.Name), "")
-		l.addLease(lease)
-		l.addVoucher(r.voucher(lease), deposit)
-		l.addSettlements(r.settlements, lease)
 	}
-	slices.SortStableFunc(l.Events, func(a, b event) int { return a.At.Compare(b.At.Time) })
-	return l, nil
+	return nil
 }
 
 func asked(job *boursev1.ComputeJob) string {
@@ -176,21 +208,27 @@ func (l *life) print(to io.Writer, now time.Time) error {
 	say("Job", name)
 	say("State", fmt.Sprintf("%s, for %s", l.State, ago(l.Since.Time, now)))
 	say("", l.Message)
-	if l.Supplier.Namespace != "" {
-		text := l.Supplier.called()
-		if l.Supplier.Name != "" {
-			text += ", in " + l.Supplier.Namespace
+	for i, part := range l.Parts {
+		if len(l.Parts) > 1 {
+			say(fmt.Sprintf("Part %d", i), fmt.Sprintf("%d of the %d GPUs", part.GPUs, l.GPUs))
+		}
+		text := part.Supplier.called()
+		if part.Supplier.Name != "" {
+			text += ", in " + part.Supplier.Namespace
 		}
 		say("Supplier", text)
-		say("Offer", strings.Join(slices.DeleteFunc([]string{l.Offer, string(l.Region), fmt.Sprintf("%d %s", l.GPUs, l.Model)}, func(s string) bool { return s == "" }), ", "))
-		say("Price", fmt.Sprintf("%s USD per GPU-hour, paid in %s", l.PriceUSD, l.Token))
+		say("Offer", strings.Join(slices.DeleteFunc([]string{part.Offer, string(part.Region), fmt.Sprintf("%d %s", part.GPUs, l.Model)}, func(s string) bool { return s == "" }), ", "))
+		say("Price", fmt.Sprintf("%s USD per GPU-hour, paid in %s", part.PriceUSD, l.Token))
+		say("Lease", part.Lease)
+		if part.Escrow != "" {
+			say("Escrow", string(part.Escrow))
+		}
+	}
+	if len(l.Parts) > 0 {
 		say("Used", fmt.Sprintf("%s GPU-hours, %s paid of a deposit of %s", cmp.Or(l.GPUHours, "0.00"), cmp.Or(l.Paid, "nothing"), cmp.Or(l.Deposit, "?")))
-		say("Lease", l.Lease)
 	}
-	if l.Escrow != "" {
-		say("Escrow", fmt.Sprintf("%s, open until %s", l.Escrow, l.Deadline))
-		say("Program", l.Program)
-	}
+	say("Open until", l.Deadline)
+	say("Program", l.Program)
 	out.WriteByte('\n')
 	const when, what = 22, 12
 	for _, e := range l.Events {
