@@ -290,3 +290,38 @@ func TestWhatMayNotBeReadIsLeftOutAndNamed(t *testing.T) {
 		t.Errorf("without its jobs: %v", err)
 	}
 }
+
+func TestAJobIsFoundByTheNameThatItsBuyerKnows(t *testing.T) {
+	named := func(namespace, name, originNamespace, originName string) boursev1.ComputeJob {
+		job := builders.Job(name)
+		job.Namespace = namespace
+		if originName != "" {
+			job.Annotations = map[string]string{boursev1.AnnotationOriginNamespace: originNamespace, boursev1.AnnotationOriginName: originName}
+		}
+		return *job
+	}
+	jobs := []boursev1.ComputeJob{
+		named("team-a", "ml-train-0a1b", "ml", "train"), named("team-a", "train", "", ""), named("team-a", "ml-tune-1a2b", "ml", "tune"),
+		named("team-a", "ml-eval-2a3b", "ml", "eval"), named("team-b", "lab-eval-3a4b", "lab", "eval"),
+	}
+	cases := map[string]struct{ name, want, wantErr string }{
+		"its own name before another's origin": {name: "train", want: "train"},
+		"that other, by its namespace":         {name: "ml/train", want: "ml-train-0a1b"},
+		"an origin":                            {name: "tune", want: "ml-tune-1a2b"},
+		"a copy's own name":                    {name: "ml-tune-1a2b", want: "ml-tune-1a2b"},
+		"two origins":                          {name: "eval", wantErr: "there are several jobs eval"},
+		"one of the two":                       {name: "lab/eval", want: "lab-eval-3a4b"},
+		"none":                                 {name: "none", wantErr: "there is no job none"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			job, err := findJob(jobs, "", tc.name)
+			switch {
+			case tc.wantErr != "" && (err == nil || !strings.Contains(err.Error(), tc.wantErr)):
+				t.Errorf("got %v, want %s", err, tc.wantErr)
+			case tc.wantErr == "" && (err != nil || job.Name != tc.want):
+				t.Errorf("got %v, %v, want %s", job, err, tc.want)
+			}
+		})
+	}
+}
