@@ -166,7 +166,7 @@ func TestAJobInPartsTellsWhereEachWent(t *testing.T) {
 		{Lease: boursev1.ObjectReference{Namespace: second.Namespace, Name: second.Name}, Offer: "h100", Workers: 1, PriceUSD: "1.10", Score: "1.10"},
 	}
 	hub.Edit(first)
-	if err := hub.Client.Create(t.Context(), second); err != nil {
+	if err := hub.Create(t.Context(), second); err != nil {
 		t.Fatal(err)
 	}
 	hub.EditStatus(job)
