@@ -27,7 +27,6 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/access"
-	"github.com/bourse-dev/bourse/internal/listing"
 	"github.com/bourse-dev/bourse/internal/tunnel"
 	"github.com/bourse-dev/bourse/test/builders"
 	"github.com/bourse-dev/bourse/test/fakehub"
@@ -187,7 +186,7 @@ func (t bearer) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 // connect opens the tunnel of a namespace with an account's token.
-func (b *bench) connect(namespace, token string) *tunnel.Member {
+func (b *bench) connect(namespace, token string) {
 	b.Helper()
 	member := tunnel.NewMember(tunnel.MemberOptions{
 		Namespace: namespace, Handler: b.supplier, Pulse: tunnel.DefaultPulse(), Retry: 10 * time.Millisecond, Log: logr.Discard(), Now: time.Now,
@@ -203,7 +202,6 @@ func (b *bench) connect(namespace, token string) *tunnel.Member {
 		}
 	})
 	member.Point(b.gateway)
-	return member
 }
 
 func (b *bench) eventually(what string, holds func() bool) {
@@ -310,65 +308,6 @@ func TestABuyerAsksItsSupplier(t *testing.T) {
 	}
 }
 
-// Each part has a lease of its own, at a supplier of its own, of which one may be away.
-func TestABuyerAsksTheSupplierOfAPart(t *testing.T) {
-	job, leases := builders.LeasedInParts(t, "ray", 3)
-	b := newBench(t, job, leases[0], leases[1], leases[2])
-	b.supplier.HandleFunc("/", func(writer http.ResponseWriter, request *http.Request) {
-		fmt.Fprintf(writer, "%s %s", request.Method, request.URL)
-	})
-	b.reviewer.set("second", leases[1].Namespace+" create gpuleases/tunnel")
-	b.connect(builders.Supplier, "supplier")
-	b.connect(leases[1].Namespace, "second")
-	b.eventually("two suppliers are connected", func() bool { return b.tunnels.Open() == 2 })
-	below := func(part int) string { return "/leases/" + leases[part].Name + "/" }
-	cases := map[string]struct {
-		method, path, want string
-		refused            access.Reason
-	}{
-		"no part named":            {path: access.OfJob(builders.Buyer, "ray", access.Log), want: "GET " + below(0) + "log"},
-		"the first part":           {path: access.OfPart(builders.Buyer, "ray", 0, access.Log) + "?worker=1", want: "GET " + below(0) + "log?worker=1"},
-		"the second part":          {path: access.OfPart(builders.Buyer, "ray", 1, access.Log), want: "GET " + below(1) + "log"},
-		"a part's output":          {path: access.OfPart(builders.Buyer, "ray", 1, access.Output), want: "GET " + below(1) + "output"},
-		"a part's dashboard":       {path: access.OfPart(builders.Buyer, "ray", 1, access.Ray) + "/", want: "GET " + below(1) + "ray/"},
-		"a part's program":         {path: access.OfPart(builders.Buyer, "ray", 1, access.Ray) + "/api/jobs/a%2Fb?x=1", want: "GET " + below(1) + "ray/api/jobs/a%2Fb?x=1"},
-		"a program, no part":       {path: access.OfJob(builders.Buyer, "ray", access.Ray) + "/api/jobs/a%2Fb", want: "GET " + below(0) + "ray/api/jobs/a%2Fb"},
-		"a program that begins":    {method: http.MethodPost, path: access.OfPart(builders.Buyer, "ray", 1, access.Ray) + "/api/jobs/", want: "POST " + below(1) + "ray/api/jobs/"},
-		"a part that is away":      {path: access.OfPart(builders.Buyer, "ray", 2, access.Log), refused: access.NotConnected},
-		"a part that it has not":   {path: access.OfPart(builders.Buyer, "ray", 3, access.Log), refused: access.PartUnknown},
-		"a part that is no number": {path: access.OfJob(builders.Buyer, "ray", "parts/last/log"), refused: access.Malformed},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			if tc.method == "" {
-				tc.method = http.MethodGet
-			}
-			text, err := b.ask(tc.method, tc.path, "buyer")
-			if diff := cmp.Diff(tc.want, text); diff != "" || tc.refused == "" && err != nil || tc.refused != "" && !errors.Is(err, tc.refused) {
-				t.Errorf("%v, want %q (-want +got):\n%s", err, tc.refused, diff)
-			}
-		})
-	}
-	if b.recorder.count("log ok") != 3 || b.recorder.count("log PartUnknown") != 1 {
-		t.Errorf("counted %v", b.recorder.seen)
-	}
-}
-
-func TestAPartThatAJobDoesNotHaveIsSaidToBeSo(t *testing.T) {
-	split, leases := builders.LeasedInParts(t, "split", 3)
-	whole, lease := builders.Leased(t, "whole")
-	b := newBench(t, split, whole, leases[0], leases[1], leases[2], lease)
-	for job, want := range map[string]string{
-		"split": "Job split has 3 parts, from 0 to 2, and no part 3",
-		"whole": "Job whole is not split: it has 1 part, which is part 0, and no part 3",
-	} {
-		_, err := b.ask(http.MethodGet, access.OfPart(builders.Buyer, job, 3, access.Log), "buyer")
-		if !errors.Is(err, access.PartUnknown) || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %s", err, want)
-		}
-	}
-}
-
 func TestWhoIsRefused(t *testing.T) {
 	partOfTrain := access.OfPart(builders.Buyer, "train", 1, access.Log)
 	proxied := access.OfJob(builders.Buyer, "train", access.Ray) + "/"
@@ -462,14 +401,6 @@ func (b *bench) job(change func(*boursev1.ComputeJob)) {
 	b.hub.Read(job)
 	change(job)
 	b.hub.EditStatus(job)
-}
-
-// split gives the job a second part, on the lease of that name.
-func (b *bench) split(lease string) {
-	b.Helper()
-	b.job(func(job *boursev1.ComputeJob) {
-		job.Status.Parts = append(listing.Parts(job), boursev1.JobPart{Lease: boursev1.ObjectReference{Namespace: builders.Supplier, Name: lease}})
-	})
 }
 
 func (b *bench) suspend(namespace string) {
