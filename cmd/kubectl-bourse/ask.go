@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -139,28 +140,19 @@ func readFile(stdin io.Reader, name string) ([]byte, error) {
 	return fs.ReadFile(os.DirFS(filepath.Dir(name)), filepath.Base(name))
 }
 
-// pickJob returns the one job of a name, or the only one without a name. Without a namespace it may be in any.
+// pickJob returns the one job of a name, its own or that of the job it stands for, or the only one without a name. Without a namespace it may
+// be in any.
 func pickJob(jobs []boursev1.ComputeJob, namespace, name string) (*boursev1.ComputeJob, error) {
-	var found *boursev1.ComputeJob
-	for i := range jobs {
-		job := &jobs[i]
-		if name != "" && job.Name != name || namespace != "" && job.Namespace != namespace {
-			continue
-		}
-		if found != nil {
-			return nil, fmt.Errorf("namespaces %s and %s have a job %s: choose with --namespace", found.Namespace, job.Namespace, name)
-		}
-		found = job
-	}
+	inside := slices.DeleteFunc(slices.Clone(jobs), func(job boursev1.ComputeJob) bool { return namespace != "" && job.Namespace != namespace })
 	switch {
-	case found != nil:
-		return found, nil
-	case name == "":
+	case name != "":
+		return findJob(inside, namespace, name)
+	case len(inside) == 1:
+		return &inside[0], nil
+	case len(inside) == 0:
 		return nil, errors.New("there is no ComputeJob in it")
-	case namespace == "":
-		return nil, fmt.Errorf("there is no job %s", name)
 	default:
-		return nil, fmt.Errorf("namespace %s has no job %s", namespace, name)
+		return nil, fmt.Errorf("there are %d jobs: name one of them", len(inside))
 	}
 }
 

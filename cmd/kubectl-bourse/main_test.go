@@ -242,7 +242,7 @@ func TestWhatCannotBeAskedIsSaid(t *testing.T) {
 	}{
 		"no job":                      {[]string{"quote", "--from", market}, "name a job"},
 		"a job that is not there":     {[]string{"quote", "none", "--from", market, "-n", "team-a"}, "namespace team-a has no job none"},
-		"a name that two jobs have":   {[]string{"quote", "train", "--from", market}, "choose with --namespace"},
+		"a name that two jobs have":   {[]string{"quote", "train", "--from", market}, "its namespace with --namespace"},
 		"a field that is none":        {[]string{"quote", "-f", broken, "--from", market}, `"gpu"`},
 		"a job without models":        {[]string{"quote", "-f", file(t, empty), "--from", market}, "spec.gpus.models"},
 		"two jobs in one file":        {[]string{"explain", "-f", file(t, builders.Job("a"), builders.Job("b")), "--from", market}, "holds 2 jobs"},
