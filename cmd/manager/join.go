@@ -203,12 +203,8 @@ func (s *joinServer) askNetwork(ctx context.Context) (chain.Hash, bool) {
 		if ctx.Err() == nil {
 			s.log.Error(err, "Could not open the hub, since the chain did not say which network it is")
 		}
-		timer := time.NewTimer(askNetwork)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !sleep(ctx, askNetwork) {
 			return chain.Hash{}, false
-		case <-timer.C:
 		}
 	}
 }

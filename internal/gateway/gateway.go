@@ -9,14 +9,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/net/netutil"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/bourse-dev/bourse/internal/access"
@@ -33,7 +30,6 @@ const (
 	// readWithin and writeWithin are how long a client may keep a request that it sends, or an answer that it does not read, waiting.
 	readWithin  = 30 * time.Second
 	writeWithin = 5 * time.Minute
-	stopWithin  = 5 * time.Second
 	// defaultRecheck is how soon what is under way ends when its rights do.
 	defaultRecheck = 15 * time.Second
 )
@@ -85,25 +81,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, certificate f
 		Handler:           s.Handler(), //nolint:contextcheck // each request has its own
 		ReadHeaderTimeout: headersWithin, IdleTimeout: idleFor, MaxHeaderBytes: maxHeaders,
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    log.New(io.Discard, "", 0), // strangers would fill it
 	}
-	secured := tls.NewListener(netutil.LimitListener(listener, maxConnections), &tls.Config{
-		MinVersion: tls.VersionTLS12, GetCertificate: certificate,
-		NextProtos: []string{"http/1.1"}, // a connection becomes a tunnel as a whole
-	})
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
-		defer cancel()
-		stopped <- server.Shutdown(within)
-	})
-	err := server.Serve(secured)
-	if !errors.Is(err, http.ErrServerClosed) {
-		stop()
+	if err := visitor.Serve(ctx, listener, maxConnections, server, certificate); err != nil {
 		return fmt.Errorf("serve gateway: %w", err)
-	}
-	if err := <-stopped; err != nil {
-		return fmt.Errorf("stop serving gateway: %w", err)
 	}
 	return nil
 }

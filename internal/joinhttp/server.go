@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -18,7 +17,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/net/netutil"
 
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/join"
@@ -34,7 +32,6 @@ const (
 	requestWithin  = 10 * time.Second
 	answerWithin   = 15 * time.Second
 	idleFor        = 30 * time.Second
-	stopWithin     = 5 * time.Second
 	retryAfter     = 5 // seconds
 )
 
@@ -85,25 +82,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, certificate f
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: headersWithin, ReadTimeout: requestWithin, WriteTimeout: answerWithin, IdleTimeout: idleFor,
 		MaxHeaderBytes: maxHeaders,
-		ErrorLog:       log.New(io.Discard, "", 0), // strangers would fill it
 	}
-	secured := tls.NewListener(netutil.LimitListener(listener, maxConnections), &tls.Config{
-		MinVersion: tls.VersionTLS12, GetCertificate: certificate,
-		NextProtos: []string{"http/1.1"}, // HTTP/2 lets one client reset streams without end
-	})
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
-		defer cancel()
-		stopped <- server.Shutdown(within)
-	})
-	err := server.Serve(secured)
-	if !errors.Is(err, http.ErrServerClosed) {
-		stop()
+	if err := visitor.Serve(ctx, listener, maxConnections, server, certificate); err != nil {
 		return fmt.Errorf("serve joins: %w", err)
-	}
-	if err := <-stopped; err != nil {
-		return fmt.Errorf("stop serving joins: %w", err)
 	}
 	return nil
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package visitor counts what strangers ask, each address by itself and all together, and says when it is too much. What is counted and
-// how much that may be is its callers' to decide.
+// Package visitor is for servers that strangers may call: it serves them by HTTPS, counts what they ask, each address by itself and all
+// together, and says when it is too much. What is answered, and how much that may be, is its callers' to decide.
 package visitor
 
 import (
