@@ -4,12 +4,14 @@ package gpulease
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
+	"github.com/bourse-dev/bourse/internal/ray"
 )
 
 // behind is a cluster whose cache has seen none of the pods of some names.
@@ -84,5 +86,28 @@ func TestAPodThatTheCacheHasNotSeenIsNotMadeAgain(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Two leases that begin at once would take each other's places if a worker went to where only the head's place is held: the GPUs there may
+// be those that another lease lets go for workers which can go nowhere else.
+func TestWorkersGoOnlyWhereTheirOwnGPUsAreHeld(t *testing.T) {
+	b := newBench(t, nil)
+	b.rest()
+	for _, pod := range b.pods() {
+		pod.Spec.NodeName = "n1"
+		if pod.Name == "hold-head" {
+			pod.Spec.NodeName = "n2"
+		}
+		b.hub.Edit(&pod)
+	}
+	b.pass()
+	b.deposit()
+	b.rest()
+	b.kuberay()
+	for _, pod := range b.pods() {
+		if hosts, ok := ray.Seeks(&pod); ok && !slices.Equal(hosts, []string{"n1"}) {
+			t.Errorf("pod %s may go to %v, and its lease holds GPUs on n1", pod.Name, hosts)
+		}
 	}
 }
