@@ -6,8 +6,10 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -110,4 +112,34 @@ func TestWorkersGoOnlyWhereTheirOwnGPUsAreHeld(t *testing.T) {
 			t.Errorf("pod %s may go to %v, and its lease holds GPUs on n1", pod.Name, hosts)
 		}
 	}
+}
+
+// The hub was restored from a backup that did not have the lease yet, and made another one of its name.
+func TestAnotherLeaseOfTheNameDoesNotTakeOverWhatRuns(t *testing.T) {
+	b := newBench(t, func(lease *boursev1.GPULease, _ *boursev1.GPUPool) { lease.UID = "first" })
+	fresh := b.lease.DeepCopy()
+	b.running()
+	ran := len(b.pods())
+	b.hub.Read(b.lease)
+	b.lease.Finalizers = nil
+	b.hub.Edit(b.lease)
+	if err := b.hub.Delete(t.Context(), b.lease); err != nil {
+		t.Fatal(err)
+	}
+	fresh.UID, fresh.ResourceVersion = "second", ""
+	fresh.Spec.AcceptBy = metav1.NewTime(b.hub.Now().Add(30 * time.Second))
+	fresh.Spec.Escrow.Deadline = metav1.NewTime(b.hub.Now().Add(12 * time.Hour))
+	fresh.CreationTimestamp = metav1.NewTime(b.hub.Now())
+	if err := b.hub.Create(t.Context(), fresh); err != nil {
+		t.Fatal(err)
+	}
+	b.pass()
+	b.want(boursev1.LeaseAccepted, metav1.ConditionFalse, boursev1.ReasonCapacityGone)
+	b.wantEnd(boursev1.EndNotAccepted, boursev1.PartySupplier)
+	if got := len(b.pods()); got != ran {
+		t.Errorf("%d pods, want the %d that were there", got, ran)
+	}
+	b.over()
+	b.want(boursev1.LeaseSettled, metav1.ConditionTrue, boursev1.ReasonNothingOwed)
+	b.nothingLeft()
 }
