@@ -104,8 +104,13 @@ func (r *Reconciler) tooLate(ctx context.Context, lease *boursev1.GPULease) erro
 		return err
 	}
 	message := "The scheduler did not find a place for every pod in time"
-	if why := ray.Unplaced(state.Holders); why != "" {
+	switch why, ended := ray.Unplaced(state.Holders), lost(state.Holders); {
+	case ended != "":
+		message = "A pod did not keep its place: " + ended
+	case why != "":
 		message += ": " + why
+	case len(state.Holders) == 0:
+		message = "Nothing was held in time: the lease came too late by this cluster's clock, or the pool has no node of the model"
 	}
 	r.decline(lease, boursev1.ReasonCapacityGone, clip(message, maxEndMessage))
 	return nil
@@ -134,7 +139,7 @@ func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *b
 	}
 	if len(state.Holders) > int(lease.Spec.Workers) {
 		hosts, ok := ray.Hosts(state.Holders)
-		return hosts, ok, nil
+		return hosts, ok && lost(state.Holders) == "", nil
 	}
 	plan := r.plan(lease, program)
 	plan.NodeSelector = pool.Spec.NodeSelector
@@ -153,6 +158,16 @@ func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *b
 	}
 	objects := append([]client.Object{remembering(plan.Space(), lease)}, plan.Walls()...)
 	return nil, false, r.create(ctx, append(objects, holders...)...)
+}
+
+// lost says why a pod does not hold its place any more, as when its node refused it after the scheduler had placed it; nothing if all do.
+func lost(holders []corev1.Pod) string {
+	for i := range holders {
+		if why, ended := ray.Trouble(&holders[i]); ended {
+			return why
+		}
+	}
+	return ""
 }
 
 // inherited declines a lease whose namespace is that of an earlier one of the same name, as when the hub was restored from a backup and matched

@@ -5,6 +5,7 @@ package gpulease
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/ray"
+	"github.com/bourse-dev/bourse/internal/ray/raytest"
 )
 
 // behind is a cluster whose cache has seen none of the pods of some names.
@@ -142,4 +144,43 @@ func TestAnotherLeaseOfTheNameDoesNotTakeOverWhatRuns(t *testing.T) {
 	b.over()
 	b.want(boursev1.LeaseSettled, metav1.ConditionTrue, boursev1.ReasonNothingOwed)
 	b.nothingLeft()
+}
+
+// A lease that is not accepted in time says what kept it.
+func TestALeaseThatIsNotHeldSaysWhy(t *testing.T) {
+	cases := map[string]struct {
+		change func(*bench)
+		want   string
+	}{
+		"a pod whose node refuses it": {func(b *bench) {
+			b.rest()
+			b.schedule()
+			b.edit("hold-1", func(pod *corev1.Pod) {
+				pod.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "UnexpectedAdmissionError", Message: "Allocate failed"}
+			})
+		}, "A pod did not keep its place: UnexpectedAdmissionError: Allocate failed"},
+		"pods without a place": {func(b *bench) {
+			b.rest()
+			b.edit("hold-0", func(pod *corev1.Pod) {
+				raytest.Set(pod, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "Insufficient nvidia.com/gpu"})
+			})
+		}, "did not find a place for every pod in time: Insufficient nvidia.com/gpu"},
+		"a clock that is ahead": {func(*bench) {}, "the lease came too late by this cluster's clock"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil)
+			tc.change(b)
+			if b.lease.Status.End == nil && name != "a clock that is ahead" {
+				b.rest()
+				b.want(boursev1.LeaseAccepted, metav1.ConditionUnknown, boursev1.ReasonHolding)
+			}
+			b.hub.Step(b.lease.Spec.AcceptBy.Sub(b.hub.Now()) + time.Second)
+			b.rest()
+			b.want(boursev1.LeaseAccepted, metav1.ConditionFalse, boursev1.ReasonCapacityGone)
+			if got := b.lease.Status.End.Message; !strings.Contains(got, tc.want) {
+				t.Errorf("it says %q, want %q", got, tc.want)
+			}
+		})
+	}
 }
