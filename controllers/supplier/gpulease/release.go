@@ -257,8 +257,14 @@ func (r *Reconciler) nothingOwed(ctx context.Context, lease *boursev1.GPULease) 
 		return reconcile.Result{}, fmt.Errorf("get voucher: %w", err)
 	}
 	deposit := voucher.Spec.Deposit
-	flying := deposit != nil && deposit.State != boursev1.TransactionFailed
-	if flying && r.Now().Before(lease.Status.End.At.Add(leastWait)) {
+	wait := time.Duration(0)
+	switch {
+	case deposit != nil && deposit.State != boursev1.TransactionFailed:
+		wait = leastWait
+	case kube.IsTrue(lease, boursev1.LeaseAccepted): // the buyer may be signing a deposit, not knowing yet that the lease has ended
+		wait = signingWait
+	}
+	if r.Now().Before(lease.Status.End.At.Add(wait)) {
 		return reconcile.Result{RequeueAfter: pollDeposit}, nil
 	}
 	kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonNothingOwed, "No deposit was made")
