@@ -144,11 +144,31 @@ func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *b
 	if err := kube.Hold(ctx, r.Hub, lease, Finalizer); err != nil {
 		return nil, false, err
 	}
-	objects := append([]client.Object{remembering(plan.Space(), lease)}, plan.Walls()...)
-	for _, holder := range plan.Holders() {
-		objects = append(objects, holder)
+	if err := r.create(ctx, append([]client.Object{remembering(plan.Space(), lease)}, plan.Walls()...)...); err != nil {
+		return nil, false, err
 	}
-	return nil, false, r.create(ctx, objects...)
+	holders, err := r.missing(ctx, plan)
+	if err != nil {
+		return nil, false, err
+	}
+	return nil, false, r.create(ctx, holders...)
+}
+
+// missing are the holding pods that are not there. The API server is asked, since the cache may not have seen yet what was made a moment ago:
+// a pod that is created again is refused, and counts once more in the quota all the same, until that is counted anew minutes later. The Ray
+// pods would find no room in it until then.
+func (r *Reconciler) missing(ctx context.Context, plan ray.Plan) ([]client.Object, error) {
+	var pods corev1.PodList
+	if err := r.LocalLive.List(ctx, &pods, client.InNamespace(plan.Namespace)); err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	var missing []client.Object
+	for _, holder := range plan.Holders() {
+		if !slices.ContainsFunc(pods.Items, func(pod corev1.Pod) bool { return pod.Name == holder.Name }) {
+			missing = append(missing, holder)
+		}
+	}
+	return missing, nil
 }
 
 // remembering writes on the lease's namespace what must be known of the lease when the hub has it no more.
