@@ -144,28 +144,25 @@ func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *b
 	if err := kube.Hold(ctx, r.Hub, lease, Finalizer); err != nil {
 		return nil, false, err
 	}
-	if err := r.create(ctx, append([]client.Object{remembering(plan.Space(), lease)}, plan.Walls()...)...); err != nil {
+	holders, err := r.missing(ctx, plan.Holders())
+	if err != nil || len(holders) == 0 {
 		return nil, false, err
 	}
-	holders, err := r.missing(ctx, plan)
-	if err != nil {
-		return nil, false, err
-	}
-	return nil, false, r.create(ctx, holders...)
+	objects := append([]client.Object{remembering(plan.Space(), lease)}, plan.Walls()...)
+	return nil, false, r.create(ctx, append(objects, holders...)...)
 }
 
-// missing are the holding pods that are not there. The API server is asked, since the cache may not have seen yet what was made a moment ago:
-// a pod that is created again is refused, and counts once more in the quota all the same, until that is counted anew minutes later. The Ray
-// pods would find no room in it until then.
-func (r *Reconciler) missing(ctx context.Context, plan ray.Plan) ([]client.Object, error) {
-	var pods corev1.PodList
-	if err := r.LocalLive.List(ctx, &pods, client.InNamespace(plan.Namespace)); err != nil {
+// missing returns those of the pods of one namespace that its API server itself does not have. A pod that is there must not be made again: the
+// quota of the namespace also counts one that is refused for its name, and for minutes leaves no room for Ray's pods.
+func (r *Reconciler) missing(ctx context.Context, pods []*corev1.Pod) ([]client.Object, error) {
+	var there corev1.PodList
+	if err := r.LocalLive.List(ctx, &there, client.InNamespace(pods[0].Namespace)); err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
 	var missing []client.Object
-	for _, holder := range plan.Holders() {
-		if !slices.ContainsFunc(pods.Items, func(pod corev1.Pod) bool { return pod.Name == holder.Name }) {
-			missing = append(missing, holder)
+	for _, pod := range pods {
+		if !slices.ContainsFunc(there.Items, func(other corev1.Pod) bool { return other.Name == pod.Name }) {
+			missing = append(missing, pod)
 		}
 	}
 	return missing, nil

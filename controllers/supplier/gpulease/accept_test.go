@@ -3,15 +3,11 @@
 package gpulease
 
 import (
-	"context"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/test/builders"
@@ -129,58 +125,6 @@ func TestLeasesOfOthersAreLeftAlone(t *testing.T) {
 		}
 	}); len(wrote) != 0 {
 		t.Errorf("it wrote %v", wrote)
-	}
-}
-
-// behind is a client whose cache has not seen some pods yet.
-type behind struct {
-	client.Client
-	unseen []string
-}
-
-func (c behind) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
-	err := c.Client.List(ctx, list, opts...)
-	if pods, ok := list.(*corev1.PodList); ok {
-		pods.Items = slices.DeleteFunc(pods.Items, func(pod corev1.Pod) bool { return slices.Contains(c.unseen, pod.Name) })
-	}
-	return err
-}
-
-// To create a pod once more fails, and yet takes room in the namespace's quota, which is cut so that the Ray pods just fit.
-func TestNoHoldingPodIsCreatedTwice(t *testing.T) {
-	all := []string{"hold-head", "hold-0", "hold-1"}
-	cases := map[string]struct{ unseen, gone, want []string }{
-		"all are there, and the cache has seen none": {unseen: all},
-		"the cache has not seen the last":            {unseen: all[2:]},
-		"one was never made":                         {unseen: all, gone: all[1:2], want: all[1:2]},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			b := newBench(t, nil)
-			b.rest()
-			for _, pod := range b.pods() {
-				if slices.Contains(tc.gone, pod.Name) {
-					if err := b.hub.Delete(t.Context(), &pod); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			r := b.controller()
-			r.Local = behind{Client: b.hub, unseen: tc.unseen}
-			var pods []string
-			for _, wrote := range b.hub.Writes(func() {
-				if _, err := r.Reconcile(t.Context(), b.lease.DeepCopy()); err != nil {
-					t.Fatal(err)
-				}
-			}) {
-				if pod, ok := strings.CutPrefix(wrote, "create hold-"); ok {
-					pods = append(pods, "hold-"+pod)
-				}
-			}
-			if !slices.Equal(pods, tc.want) {
-				t.Errorf("creates the pods %v, want %v", pods, tc.want)
-			}
-		})
 	}
 }
 

@@ -7,7 +7,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -71,7 +73,10 @@ func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state 
 		return nil
 	}
 	plan := r.plan(lease, &program.Spec.Ray)
-	plan.Hosts = hosts
+	plan.HeadHosts = hosts
+	plan.Hosts, _ = ray.Hosts(slices.DeleteFunc(slices.Clone(state.Holders), func(pod corev1.Pod) bool {
+		return ray.GPUs(&pod) == 0 // where only the head's place is held, free GPUs are another lease's, or nobody's
+	}))
 	plan.Token = rand.Text() // if the Secret is there already, its own stays
 	if err := r.create(ctx, plan.Objects()...); err != nil {
 		return err

@@ -218,6 +218,10 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 	case EscrowClosed:
 		return reconcile.Result{}, closed(lease, found)
 	case EscrowAbsent:
+		if kube.IsTrue(lease, boursev1.LeaseFunded) && !r.late(lease) { // an escrow that was there leaves its tombstone: the node lags
+			kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonRefunding, "The chain's node does not show the escrow now, which was there")
+			return reconcile.Result{RequeueAfter: pollDeposit}, nil
+		}
 		return r.nothingOwed(ctx, lease)
 	case EscrowRefused:
 		if !kube.IsTrue(lease, boursev1.LeaseFunded) {
