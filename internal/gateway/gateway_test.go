@@ -28,6 +28,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/access"
 	"github.com/bourse-dev/bourse/internal/tunnel"
+	"github.com/bourse-dev/bourse/internal/visitor"
 	"github.com/bourse-dev/bourse/test/builders"
 	"github.com/bourse-dev/bourse/test/fakehub"
 )
@@ -480,6 +481,17 @@ func TestALogThatIsFollowedEndsWithTheRightToIt(t *testing.T) {
 			}
 			b.eventually("it is counted", func() bool { return b.recorder.count("log ok") == 1 })
 		})
+	}
+}
+
+func TestARightEndsHoweverMuchIsAsked(t *testing.T) {
+	b := leased(t)
+	response := b.follow()
+	b.server.limits = visitor.NewLimits(visitor.Rates{}) // strangers take all that there is
+	b.reviewer.set("buyer")
+	b.eventually("the log ends with the right to it", func() bool { return b.recorder.count("log ok") == 1 })
+	if _, err := io.ReadAll(response.Body); err == nil {
+		t.Error("what was cut off looks complete")
 	}
 }
 

@@ -30,7 +30,7 @@ func (s *Server) hold(e *exchange) error {
 	if err := s.authorize(e.Context(), e.who, want); err != nil {
 		return err
 	}
-	ctx, end := s.while(e.Context(), func(ctx context.Context) error { return s.authorize(ctx, e.who, want) })
+	ctx, end := s.while(e.Context(), e.who, want)
 	defer end()
 	s.o.Log.Info("Opened a tunnel", "namespace", namespace)
 	err := s.o.Tunnels.Accept(ctx, e.writer, e.Request, namespace)
@@ -65,7 +65,7 @@ func (s *Server) passTo(what, subresource string) func(e *exchange) error {
 		if err != nil {
 			return err
 		}
-		ctx, end := s.while(e.Context(), func(ctx context.Context) error { return s.authorize(ctx, e.who, want) })
+		ctx, end := s.while(e.Context(), e.who, want)
 		defer end()
 		s.pass(ctx, e, lease, what)
 		return nil
@@ -154,9 +154,9 @@ func (s *Server) unpassed(ctx context.Context, err error, lease *boursev1.GPULea
 	}
 }
 
-// while is a context that ends when something that was allowed is not any more. That it cannot be found out ends nothing. What it began ends
-// when the function is called that it returns.
-func (s *Server) while(ctx context.Context, may func(ctx context.Context) error) (allowed context.Context, end func()) {
+// while is a context that ends when somebody may not do any more what was allowed. That it cannot be found out ends nothing. What it began
+// ends when the function is called that it returns.
+func (s *Server) while(ctx context.Context, who identity, want right) (allowed context.Context, end func()) {
 	allowed, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -169,7 +169,7 @@ func (s *Server) while(ctx context.Context, may func(ctx context.Context) error)
 				return
 			case <-ticker.C:
 			}
-			if refusal, ok := errors.AsType[*access.Refusal](may(allowed)); ok && refusal.Reason == access.Forbidden {
+			if refusal, ok := errors.AsType[*access.Refusal](s.still(allowed, who, want)); ok && refusal.Reason == access.Forbidden {
 				cancel()
 				return
 			}
