@@ -33,7 +33,11 @@ func (s *Server) hold(e *exchange) error {
 	ctx, end := s.while(e.Context(), e.who, want)
 	defer end()
 	s.o.Log.Info("Opened a tunnel", "namespace", namespace)
-	err := s.o.Tunnels.Accept(ctx, e.writer, e.Request, namespace)
+	writer := e.writer
+	if waits, ok := writer.(*patientWriter); ok {
+		writer = waits.ResponseWriter // a tunnel has deadlines of its own
+	}
+	err := s.o.Tunnels.Accept(ctx, writer, e.Request, namespace)
 	s.o.Log.Info("Closed a tunnel", "namespace", namespace)
 	switch {
 	case errors.Is(err, tunnel.ErrFull):
