@@ -27,7 +27,9 @@ func (d *deadlines) SetWriteDeadline(at time.Time) error {
 	return nil
 }
 
-func (d *deadlines) Hijack() (net.Conn, *bufio.ReadWriter, error) { return hijacked{Conn: d.Conn, of: d}, nil, nil }
+func (d *deadlines) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return hijacked{Conn: d.Conn, of: d}, nil, nil
+}
 
 type hijacked struct {
 	net.Conn
