@@ -108,6 +108,7 @@ type bench struct {
 	supplier *http.ServeMux
 	tunnels  *tunnel.Hub
 	leads    chan struct{}
+	stop     context.CancelFunc
 }
 
 func newBench(t *testing.T, objects ...client.Object) *bench {
@@ -154,6 +155,7 @@ func (b *bench) listen() {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
+	b.stop = cancel
 	ended := make(chan error, 1)
 	go func() {
 		ended <- b.server.Serve(ctx, listener, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &served, nil })
@@ -444,6 +446,18 @@ func TestAReplicaThatWaitsSendsToAnother(t *testing.T) {
 	}
 	if b.reviewer.asked != asked {
 		t.Error("it asked the API server in vain")
+	}
+}
+
+func TestAGatewayThatStopsSendsToAnother(t *testing.T) {
+	b := leased(t)
+	_, lease := builders.Leased(t, "train")
+	b.supplier.HandleFunc("GET "+access.OfLease(lease.Name, "log"), func(_ http.ResponseWriter, request *http.Request) {
+		b.stop()
+		<-request.Context().Done()
+	})
+	if text, err := b.ask(http.MethodGet, logOfTrain, "buyer"); !errors.Is(err, access.Standby) {
+		t.Errorf("got %q, %v, want %s", text, err, access.Standby)
 	}
 }
 

@@ -138,18 +138,20 @@ func (s *Server) pass(ctx context.Context, e *exchange, lease *boursev1.GPULease
 			}
 			return nil
 		},
-		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { s.refuse(e, s.unpassed(ctx, err, lease)) },
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { s.refuse(e, s.unpassed(ctx, e, err, lease)) },
 		ErrorLog:     log.New(io.Discard, "", 0), // what is cut off is the client's to see
 	}
 	proxy.ServeHTTP(e.writer, e.WithContext(ctx))
 }
 
 // unpassed is why a request did not get through.
-func (s *Server) unpassed(ctx context.Context, err error, lease *boursev1.GPULease) error {
+func (s *Server) unpassed(ctx context.Context, e *exchange, err error, lease *boursev1.GPULease) error {
 	switch {
 	case errors.Is(err, tunnel.ErrBusy):
 		return access.Refuse(access.Busy, "Too many requests for this lease or its supplier are under way; end one, or try again")
-	case context.Cause(ctx) != nil:
+	case e.Context().Err() != nil: // or who asked has left, and hears nothing of it
+		return access.Refuse(access.Standby, "This replica of the gateway is being stopped; try again at once, over a new connection")
+	case ctx.Err() != nil:
 		return access.Refuse(access.Forbidden, "The right to ask has ended")
 	default:
 		s.o.Log.V(1).Info("Did not reach a supplier", "lease", klog.KObj(lease), "problem", err.Error())
