@@ -63,7 +63,9 @@ func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state 
 	program, err := r.program(ctx, lease)
 	switch {
 	case errors.Is(err, errNoProgram): // it was here when the lease was accepted: it comes again, or the time to start runs out
-		r.tellRunning(lease, state, "")
+		const message = "What the lease runs is gone from the hub, and is waited for"
+		kube.Waiting(lease, boursev1.LeaseRunning, boursev1.ReasonAwaitingProgram, message)
+		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonAwaitingProgram, message)
 		return nil
 	case err != nil:
 		return err
