@@ -95,12 +95,17 @@ func (f *federation) mirrored(job *story.Job) {
 func (f *federation) reads(job *story.Job) {
 	f.t.Helper()
 	inHub := &story.Job{ObjectKey: client.ObjectKey{Namespace: job.Lease.Spec.Job.Namespace, Name: job.Lease.Spec.Job.Name}}
-	for _, which := range [][]string{{"--head"}, {"--worker", "0"}} {
-		f.must(f.teller.Wait(f.t.Context(), "the buyer to read its job's logs", time.Minute, func(ctx context.Context) (bool, error) {
-			text, err := f.lab.Logs(ctx, "buyer", inHub, which...)
-			return strings.HasPrefix(text, fakeOutput), err // its supplier may be about to connect
+	for container, which := range map[string][]string{"ray-head": {"--head"}, "ray-worker": {"--worker", "0"}} {
+		var text string
+		f.must(f.teller.Wait(f.t.Context(), "the buyer to read its job's logs", time.Minute, func(ctx context.Context) (_ bool, err error) {
+			text, err = f.lab.Logs(ctx, "buyer", inHub, which...)
+			return err == nil, err // its supplier may be about to connect
 		}))
-		f.teller.Say("the buyer reads with kubectl bourse logs %s: %s…", strings.Join(which, " "), fakeOutput)
+		line, _, _ := strings.Cut(text, "\n")
+		if !strings.HasPrefix(line, fakeOutput) || !strings.Contains(line, container) {
+			f.t.Errorf("the buyer reads %q with kubectl bourse logs %v, want the log of %s", text, which, container)
+		}
+		f.teller.Say("the buyer reads with kubectl bourse logs %s: %s", strings.Join(which, " "), line)
 	}
 	if text, err := f.lab.Logs(f.t.Context(), "oslo", inHub, "--head"); err == nil {
 		f.t.Errorf("oslo reads the logs of another's job: %q", text)
