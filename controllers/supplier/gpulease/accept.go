@@ -125,6 +125,9 @@ func (r *Reconciler) decline(lease *boursev1.GPULease, reason, message string) {
 // hold makes the lease's namespace, its walls, and the pods that hold its GPUs, and returns the nodes once all are placed. A place that was
 // given up for another lease's workers is not kept.
 func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *boursev1.GPUPool, program *boursev1.RayProgram) ([]string, bool, error) {
+	if inherited, err := r.inherited(ctx, lease); err != nil || inherited {
+		return nil, false, err
+	}
 	state, err := r.state(ctx, lease)
 	if err != nil {
 		return nil, false, err
@@ -144,9 +147,6 @@ func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *b
 	plan := r.plan(lease, program)
 	plan.NodeSelector = pool.Spec.NodeSelector
 	if plan.Products, err = r.products(ctx, pool, lease.Spec.Model); err != nil || len(plan.Products) == 0 {
-		return nil, false, err
-	}
-	if inherited, err := r.inherited(ctx, lease); err != nil || inherited {
 		return nil, false, err
 	}
 	if err := kube.Hold(ctx, r.Hub, lease, Finalizer); err != nil {

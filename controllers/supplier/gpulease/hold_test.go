@@ -128,10 +128,17 @@ func TestWorkersGoOnlyWhereTheirOwnGPUsAreHeld(t *testing.T) {
 }
 
 // The hub was restored from a backup that did not have the lease yet, and made another one of its name.
-func TestAnotherLeaseOfTheNameDoesNotTakeOverWhatRuns(t *testing.T) {
+func TestAnotherLeaseOfTheNameTakesOverNothing(t *testing.T) {
+	for name, reach := range map[string]func(*bench){"what runs": (*bench).running, "what is held": (*bench).accepted} {
+		t.Run(name, func(t *testing.T) { takesOverNothing(t, reach) })
+	}
+}
+
+func takesOverNothing(t *testing.T, reach func(*bench)) {
+	t.Helper()
 	b := newBench(t, func(lease *boursev1.GPULease, _ *boursev1.GPUPool) { lease.UID = "first" })
 	fresh := b.lease.DeepCopy()
-	b.running()
+	reach(b)
 	ran := len(b.pods())
 	b.hub.Read(b.lease)
 	b.lease.Finalizers = nil

@@ -31,7 +31,7 @@ func (r *Reconciler) launch(ctx context.Context, lease *boursev1.GPULease) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	_, launched, err := r.running(ctx, lease)
+	object, launched, err := r.running(ctx, lease)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -45,7 +45,7 @@ func (r *Reconciler) launch(ctx context.Context, lease *boursev1.GPULease) (reco
 			}
 		}
 	}
-	r.tellRunning(lease, state)
+	r.tellRunning(lease, state, state.Obstacle(object))
 	return reconcile.Result{}, nil
 }
 
@@ -120,12 +120,12 @@ func (r *Reconciler) run(ctx context.Context, lease *boursev1.GPULease, state ra
 	if err := r.create(ctx, plan.Objects()...); err != nil {
 		return err
 	}
-	r.tellRunning(lease, state)
+	r.tellRunning(lease, state, "")
 	return nil
 }
 
-// tellRunning says how far the workers are.
-func (r *Reconciler) tellRunning(lease *boursev1.GPULease, state ray.State) {
+// tellRunning says how far the workers are, and what is in their way, if that is known.
+func (r *Reconciler) tellRunning(lease *boursev1.GPULease, state ray.State, obstacle string) {
 	switch {
 	case state.AllReady(lease.Spec.Workers):
 		mended(lease, state.Since)
@@ -137,9 +137,18 @@ func (r *Reconciler) tellRunning(lease *boursev1.GPULease, state ray.State) {
 	case lease.Status.Usage != nil:
 		r.tellInterrupted(lease, boursev1.ReasonWorkersNotReady, "A worker is not ready, so the meter stands still")
 	default:
-		kube.Waiting(lease, boursev1.LeaseRunning, boursev1.ReasonStarting, "The workers are starting")
-		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonStarting, "The workers are starting")
+		message := because("The workers are starting", obstacle)
+		kube.Waiting(lease, boursev1.LeaseRunning, boursev1.ReasonStarting, message)
+		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonStarting, message)
 	}
+}
+
+// because adds a cause to a message, if there is one.
+func because(message, cause string) string {
+	if cause == "" {
+		return message
+	}
+	return message + ": " + cause
 }
 
 // tellInterrupted says why the workers are not known to be ready. Its time is when that began; what was not seen in the silence of
