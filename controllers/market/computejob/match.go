@@ -245,11 +245,20 @@ func backoff(attempts int32) time.Duration {
 	return min(firstBackoff<<(attempts-1), mostBackoff)
 }
 
+// refusedAt is when a lease was refused. The supplier says so, by its own clock, and cannot say a moment at which there was no lease to refuse:
+// the job would be matched again at once, or never.
 func refusedAt(lease *boursev1.GPULease) time.Time {
-	if lease.Status.End != nil {
-		return lease.Status.End.At.Time
+	first, last := lease.CreationTimestamp.Time, lease.Spec.AcceptBy.Add(acceptGrace)
+	switch end := lease.Status.End; {
+	case end == nil:
+		return lease.Spec.AcceptBy.Time
+	case end.At.Before(&lease.CreationTimestamp):
+		return first
+	case end.At.After(last):
+		return last
+	default:
+		return end.At.Time
 	}
-	return lease.Spec.AcceptBy.Time
 }
 
 // logMatch tells the administrator of a match.
