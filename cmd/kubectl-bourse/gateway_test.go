@@ -390,6 +390,11 @@ func TestADashboardIsServedToThisMachineAlone(t *testing.T) {
 		"the page itself":              {method: "POST", path: "/", header: map[string]string{"Origin": "http://" + address}, code: 200, want: "POST " + below + "/ "},
 		"another page":                 {method: "GET", path: "/", header: map[string]string{"Origin": "https://evil.example"}, code: 403},
 		"another page's form":          {method: "POST", path: "/", header: map[string]string{"Sec-Fetch-Site": "cross-site"}, code: 403},
+		"another page's picture":       {method: "GET", path: "/api/actors/kill", header: map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}, code: 403},
+		"another page's frame":         {method: "GET", path: "/", header: map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "iframe"}, code: 403},
+		"another page's window":        {method: "GET", path: "/api/actors/kill", header: map[string]string{"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "document"}, code: 403},
+		"another page's link":          {method: "GET", path: "/", header: map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}, code: 200, want: "GET " + below + "/ "},
+		"the page's own picture":       {method: "GET", path: "/a.png", header: map[string]string{"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "image"}, code: 200, want: "GET " + below + "/a.png "},
 		"another name":                 {method: "GET", path: "/", header: map[string]string{"Host": "evil.example"}, code: 403},
 	}
 	for name, tc := range cases {
