@@ -324,6 +324,14 @@ func TestATokenAndAGatewayCanBeGiven(t *testing.T) {
 }
 
 // A kubeconfig's plugin is asked for the token, as kubectl does.
+func TestTheCommandItselfKeepsNobodyWaiting(t *testing.T) {
+	flags := hubFlags{kubeconfig: newFar(t).kubeconfig(&clientcmdapi.AuthInfo{Token: "the token"})}
+	config, namespace, err := flags.load()
+	if err != nil || config.QPS >= 0 || namespace != "team-a" {
+		t.Errorf("%v, namespace %s, %g questions a second", err, namespace, config.QPS)
+	}
+}
+
 func TestATokenOfAPluginIsUsed(t *testing.T) {
 	f := newFar(t)
 	plugin := &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
