@@ -91,7 +91,7 @@ func (t *Teller) version(ctx context.Context, _ *Lab, job *Job, open *dashboard)
 	return nil
 }
 
-// runs holds that Ray has the job's program and no other, and that it comes to run.
+// runs holds that Ray has the job's program and no other, that it comes to run, and that its output is followed as ray job logs --follow does.
 func (t *Teller) runs(ctx context.Context, _ *Lab, job *Job, open *dashboard) error {
 	var programs []struct {
 		ID         string `json:"submission_id"`
@@ -112,6 +112,14 @@ func (t *Teller) runs(ctx context.Context, _ *Lab, job *Job, open *dashboard) er
 	if len(programs) != 1 || programs[0].Entrypoint != job.Object.Spec.Ray.Entrypoint || programs[0].Status != "RUNNING" {
 		return fmt.Errorf("Ray has the programs %+v, want one of %q that runs", programs, job.Object.Spec.Ray.Entrypoint)
 	}
+	first, err := open.hear(ctx, "/api/jobs/"+programs[0].ID+"/logs/tail")
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(first, programs[0].Entrypoint) {
+		return fmt.Errorf("the dashboard begins to follow the program with %q, want its entrypoint in it", first)
+	}
+	t.Say("WebSocket tail     %d bytes so far", len(first))
 	return nil
 }
 
