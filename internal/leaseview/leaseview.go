@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -50,7 +51,10 @@ type Server struct {
 	o         Options
 	pods      typedcorev1.PodsGetter
 	transport *http.Transport
-	outputs   chan struct{} // one place for each output that is held in memory
+	heldFor   time.Duration // how long an output may be held in memory
+
+	mu      sync.Mutex
+	outputs map[string]bool // the leases of which one is
 }
 
 // The supplier needs this beside what its controllers do.
@@ -67,7 +71,7 @@ func New(o Options) (*Server, error) {
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{Timeout: dialWithin}).DialContext
 	}
-	return &Server{o: o, pods: pods, outputs: make(chan struct{}, mostOutputs), transport: &http.Transport{
+	return &Server{o: o, pods: pods, heldFor: heldFor, outputs: map[string]bool{}, transport: &http.Transport{
 		DialContext: o.Dial, ResponseHeaderTimeout: headersWithin, IdleConnTimeout: idleFor, MaxResponseHeaderBytes: maxHeaders,
 		DisableCompression: true,
 	}}, nil
