@@ -110,7 +110,7 @@ func (t *Teller) runs(ctx context.Context, _ *Lab, job *Job, open *dashboard) er
 		return err
 	}
 	if len(programs) != 1 || programs[0].Entrypoint != job.Object.Spec.Ray.Entrypoint || programs[0].Status != "RUNNING" {
-		return fmt.Errorf("Ray has the programs %+v, want one of %q that runs", programs, job.Object.Spec.Ray.Entrypoint)
+		return fmt.Errorf("the dashboard has the programs %+v, want one of %q that runs", programs, job.Object.Spec.Ray.Entrypoint)
 	}
 	first, err := open.hear(ctx, "/api/jobs/"+programs[0].ID+"/logs/tail")
 	if err != nil {
@@ -222,7 +222,7 @@ func (t *Teller) over(ctx context.Context, lab *Lab, job *Job, open *dashboard) 
 			return err
 		}
 	}
-	want := string(access.LeaseEnded) + ": Lease " + job.Lease.Name + " has ended as " + string(job.Lease.Status.End.Reason)
+	want := string(access.LeaseEnded) + ": Lease " + job.Lease.Name + " has ended as " + job.Lease.Status.End.Reason
 	for _, asked := range []struct {
 		what string
 		ask  func(context.Context) error
