@@ -33,8 +33,7 @@ const (
 )
 
 // feed carries what the watches see to whoever owns the book next: which offers and leases changed. They are read anew, so that it does not
-// matter how often or in what order they are told. The feed also knows the jobs that wait, and so which of them an
-// event can help.
+// matter how often or in what order they are told. The feed also knows the jobs that wait, and so which of them an event can help.
 type feed struct {
 	mu      sync.Mutex
 	offers  map[types.NamespacedName]bool
