@@ -25,7 +25,7 @@ import (
 // Finalizer keeps a job that has a lease until the lease has ended, or for as long as releaseWithin.
 const Finalizer = "bourse.dev/lease"
 
-// workers is how many jobs are looked at at once. A pass waits for the API server most of the time.
+// workers is how many jobs are looked at together. A pass waits for the API server most of the time.
 const workers = 4
 
 // decided is the priority of a job of which a decision is written down that is not carried out yet: it comes before jobs that wait for
