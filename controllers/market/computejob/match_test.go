@@ -236,7 +236,7 @@ func TestALeaseThatTheCacheDoesNotShowIsAdopted(t *testing.T) {
 		t.Fatalf("err = %v, want the crash", err)
 	}
 	b.hub.Fail(nil)
-	job, _ = b.pass("train") // an error here would be a second lease that was tried
+	job, _ = b.pass("train") // a second lease cannot have the name, and an error here would be that the first was not adopted
 	expect(t, job, boursev1.JobMatched, metav1.ConditionTrue, boursev1.ReasonOfferFound)
 }
 
