@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/retry"
@@ -54,7 +55,7 @@ const (
 )
 
 const (
-	joiners = 8     // how many suppliers join at a time
+	joiners = 4     // how many suppliers join at a time
 	rare    = 0.005 // a request that a supplier makes less often in a minute is not told of
 )
 
@@ -185,7 +186,7 @@ func (h *hubBench) join() {
 		if err := h.connect(s); err != nil {
 			return err
 		}
-		return s.hub.GetClient().Create(h.b.Context(), s.offer())
+		return again(func() error { return client.IgnoreAlreadyExists(s.hub.GetClient().Create(h.b.Context(), s.offer())) })
 	})
 	err := h.teller.Wait(h.b.Context(), "the market to know every offer and every supplier's sign", 20*time.Minute, h.known)
 	if err != nil {
@@ -283,6 +284,12 @@ func (h *hubBench) connect(s *simulated) error {
 	return nil
 }
 
+// again does something until it is done, as a manager's queue does it, and for as long as an offer stands at the most.
+func again(do func() error) error {
+	every := wait.Backoff{Duration: time.Second, Factor: 1.5, Jitter: 0.2, Steps: 12}
+	return retry.OnError(every, func(error) bool { return true }, do)
+}
+
 // everyone runs do for all suppliers, so many at a time, and fails with the first error.
 func (h *hubBench) everyone(atOnce int, do func(*simulated) error) {
 	h.b.Helper()
@@ -353,7 +360,7 @@ func (h *hubBench) spread(ctx context.Context, every time.Duration, do func(*sim
 // renew makes an offer valid for longer, as a supplier does.
 func (h *hubBench) renew(s *simulated) error {
 	writer := kube.SpecWriter{Client: s.hub.GetClient()}
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	return again(func() error {
 		offer := s.offer()
 		if err := s.hub.GetClient().Get(h.b.Context(), client.ObjectKeyFromObject(offer), offer); err != nil {
 			return err
