@@ -253,6 +253,10 @@ func TestWhyThereIsNoLogIsSaid(t *testing.T) {
 		want   string
 	}{
 		"a job that is not there": {args: []string{"logs", "none"}, want: "namespace team-a has no job none"},
+		"a worker below zero":     {args: []string{"logs", "train", "--worker", "-2"}, want: "--worker must be a number from 0"},
+		"fewer lines than none":   {args: []string{"logs", "train", "--tail", "-5"}, want: "--tail must be a number of lines from 0"},
+		"a time that is to come":  {args: []string{"logs", "train", "--head", "--since", "-10m"}, want: "--since must be a time such as 10m"},
+		"words that steer":        {want: "Busy: Too much\uFFFD[2J", change: func(f *far) { f.answers(refuse(access.Busy, "Too much\x1b[2J")) }},
 		"no gateway":              {change: func(f *far) { f.market.Spec.Gateway = nil }, want: "market main has no gateway: its administrator can open one"},
 		"no market":               {change: func(f *far) { f.market.Status.Conditions = nil }, want: "no market is ready"},
 		"a certificate alone":     {user: clientcmdapi.AuthInfo{Username: "me", Password: "word"}, want: "has no token"},

@@ -56,7 +56,24 @@ func newLogs(hub *hubFlags) *cobra.Command {
 	return cmd
 }
 
+// check refuses what would show something else than was asked for.
+func (c *logsCommand) check() error {
+	switch {
+	case c.worker < -1:
+		return errors.New("--worker must be a number from 0")
+	case c.tail < -1:
+		return errors.New("--tail must be a number of lines from 0")
+	case c.since < 0:
+		return errors.New("--since must be a time such as 10m")
+	default:
+		return nil
+	}
+}
+
 func (c *logsCommand) run(ctx context.Context, to, stderr io.Writer, name string) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	view, err := c.gateway.open(ctx, stderr, name)
 	if err != nil {
 		return err

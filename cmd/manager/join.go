@@ -78,6 +78,9 @@ func (j *joinOptions) check(roles controllers.Roles) error {
 	if _, err := join.HubOf(j.url); err != nil {
 		problems = append(problems, fmt.Errorf("--join-url: %w", err))
 	}
+	if err := join.CheckServer(j.hubURL); j.hubURL != "" && err != nil {
+		problems = append(problems, fmt.Errorf("--join-hub-url: %w", err))
+	}
 	if j.certificates == "" {
 		problems = append(problems, errors.New("--join-cert-dir is required by --join-address: name a folder with tls.crt and tls.key"))
 	}

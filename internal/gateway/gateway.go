@@ -117,7 +117,7 @@ func Routes() []string {
 	return patterns
 }
 
-// Handler answers requests.
+// Handler answers requests, also those for what is not there, and waits for no client without end.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
@@ -125,7 +125,9 @@ func (s *Server) Handler() http.Handler {
 			s.answer(request.Context(), r, writer, request)
 		})
 	}
-	return mux
+	return http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
+		mux.ServeHTTP(patient(writer, request, s.o.Now), request)
+	})
 }
 
 // outcomeOK is an answer that is no refusal.
@@ -142,7 +144,7 @@ type exchange struct {
 
 // answer finds out who asks, and answers or refuses.
 func (s *Server) answer(ctx context.Context, r route, writer http.ResponseWriter, request *http.Request) {
-	e := &exchange{Request: request, writer: patient(writer, request, s.o.Now), outcome: outcomeOK}
+	e := &exchange{Request: request, writer: writer, outcome: outcomeOK}
 	defer func() { s.o.Recorder.GatewayRequest(r.name, e.outcome) }() // also when the answer was cut off
 	err := s.serves()
 	if err == nil {

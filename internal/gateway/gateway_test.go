@@ -28,6 +28,7 @@ import (
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/access"
 	"github.com/bourse-dev/bourse/internal/tunnel"
+	"github.com/bourse-dev/bourse/internal/visitor"
 	"github.com/bourse-dev/bourse/test/builders"
 	"github.com/bourse-dev/bourse/test/fakehub"
 )
@@ -107,6 +108,7 @@ type bench struct {
 	supplier *http.ServeMux
 	tunnels  *tunnel.Hub
 	leads    chan struct{}
+	stop     context.CancelFunc
 }
 
 func newBench(t *testing.T, objects ...client.Object) *bench {
@@ -153,6 +155,7 @@ func (b *bench) listen() {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
+	b.stop = cancel
 	ended := make(chan error, 1)
 	go func() {
 		ended <- b.server.Serve(ctx, listener, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &served, nil })
@@ -446,6 +449,18 @@ func TestAReplicaThatWaitsSendsToAnother(t *testing.T) {
 	}
 }
 
+func TestAGatewayThatStopsSendsToAnother(t *testing.T) {
+	b := leased(t)
+	_, lease := builders.Leased(t, "train")
+	b.supplier.HandleFunc("GET "+access.OfLease(lease.Name, "log"), func(_ http.ResponseWriter, request *http.Request) {
+		b.stop()
+		<-request.Context().Done()
+	})
+	if text, err := b.ask(http.MethodGet, logOfTrain, "buyer"); !errors.Is(err, access.Standby) {
+		t.Errorf("got %q, %v, want %s", text, err, access.Standby)
+	}
+}
+
 // follow begins to follow a log that never ends.
 func (b *bench) follow() *http.Response {
 	b.Helper()
@@ -480,6 +495,17 @@ func TestALogThatIsFollowedEndsWithTheRightToIt(t *testing.T) {
 			}
 			b.eventually("it is counted", func() bool { return b.recorder.count("log ok") == 1 })
 		})
+	}
+}
+
+func TestARightEndsHoweverMuchIsAsked(t *testing.T) {
+	b := leased(t)
+	response := b.follow()
+	b.server.limits = visitor.NewLimits(visitor.Rates{}) // strangers take all that there is
+	b.reviewer.set("buyer")
+	b.eventually("the log ends with the right to it", func() bool { return b.recorder.count("log ok") == 1 })
+	if _, err := io.ReadAll(response.Body); err == nil {
+		t.Error("what was cut off looks complete")
 	}
 }
 

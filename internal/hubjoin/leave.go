@@ -4,10 +4,12 @@ package hubjoin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,9 +47,18 @@ func (h *Hub) Leave(ctx context.Context, claim join.Claim) (join.Departure, erro
 	return departureOf(member), nil
 }
 
+// errChanged says that a member is not what it was when it was decided to remove it: it may have joined again, or be suspended.
+var errChanged = errors.New("the member has changed meanwhile")
+
 // Remove removes a member that joined, and its namespace with all that is in it unless that is to stay. It says no, and does nothing, if an
-// admin made either.
+// admin made either; and it is an error if the member has changed since it was read, which may have been from a cache.
 func (h *Hub) Remove(ctx context.Context, member *boursev1.Member, stays bool) (bool, error) {
+	now := &boursev1.Member{}
+	if err := h.o.Live.Get(ctx, client.ObjectKeyFromObject(member), now); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("get member: %w", err)
+	} else if err == nil && (now.UID != member.UID || !apiequality.Semantic.DeepEqual(now.Spec, member.Spec)) {
+		return false, fmt.Errorf("remove member: %w", errChanged)
+	}
 	namespace := &corev1.Namespace{}
 	err := h.o.Live.Get(ctx, client.ObjectKey{Name: member.Namespace}, namespace)
 	if client.IgnoreNotFound(err) != nil {

@@ -59,9 +59,9 @@ func (s *Sign) Start(ctx context.Context) error {
 
 // show renews the Lease, and tells once when that begins to fail and when it works again.
 func (s *Sign) show(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, within)
+	soon, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	switch err := s.renew(ctx); {
+	switch err := s.renew(soon); {
 	case err != nil && !s.missed && ctx.Err() == nil:
 		s.missed = true
 		s.Log.Error(err, "Could not say in the hub that the manager is there", "role", s.Role)
