@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-logr/logr/funcr"
 
 	"github.com/bourse-dev/bourse/internal/access"
 	"github.com/bourse-dev/bourse/internal/visitor"
@@ -93,5 +97,31 @@ func TestAGatewayThatStopsSendsToAnother(t *testing.T) {
 	})
 	if text, err := b.ask(http.MethodGet, logOfTrain, "buyer"); !errors.Is(err, access.Standby) {
 		t.Errorf("got %q, %v, want %s", text, err, access.Standby)
+	}
+}
+
+func TestOnlyTunnelsThatAreOpenAreToldOf(t *testing.T) {
+	b := newBench(t)
+	var mu sync.Mutex
+	var told []string
+	b.server.o.Log = funcr.New(func(_, line string) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, line)
+	}, funcr.Options{})
+	lines := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(told)
+	}
+	if _, err := b.ask(http.MethodGet, access.OfTunnel(builders.Supplier), "supplier"); !errors.Is(err, access.Malformed) || lines() > 0 {
+		t.Errorf("%v, told %q of what is no tunnel", err, told)
+	}
+	b.connect(builders.Supplier, "supplier")
+	b.eventually("it is told that it was opened", func() bool { return lines() == 1 })
+	b.stop()
+	b.eventually("it is told that it was closed", func() bool { return lines() == 2 })
+	if !strings.Contains(told[0], "Opened a tunnel") || !strings.Contains(told[1], "Closed a tunnel") {
+		t.Errorf("told %q", told)
 	}
 }
