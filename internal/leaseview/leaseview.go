@@ -148,11 +148,11 @@ func (s *Server) lease(ctx context.Context, name string) (*lease, error) {
 }
 
 func gone(l *boursev1.GPULease) error {
-	why := "its pods are gone, and their logs with them"
+	as := ""
 	if l.Status.End != nil {
-		why = fmt.Sprintf("it ended as %s, and %s", l.Status.End.Reason, why)
+		as = " as " + l.Status.End.Reason
 	}
-	return access.Refuse(access.LeaseEnded, "Lease %s has ended: %s", l.Name, why)
+	return access.Refuse(access.LeaseEnded, "Lease %s has ended%s: its pods are gone, and their logs with them", l.Name, as)
 }
 
 // missing is why a pod that should be there is not.
@@ -161,6 +161,15 @@ func (l *lease) missing(what string) error {
 		return gone(l.GPULease)
 	}
 	return access.Refuse(access.NotStarted, "%s of lease %s is not there yet, or is being replaced; try again", what, l.Name)
+}
+
+// silent is why a head that is there does not answer.
+func (l *lease) silent() error {
+	if l.Status.End != nil {
+		return gone(l.GPULease)
+	}
+	return access.Refuse(access.Unreachable,
+		"Ray does not answer on the head of lease %s: its dashboard starts some time after the pod, or the supplier's network keeps the operator from it", l.Name)
 }
 
 // head is the head's container and where it is reached.

@@ -51,6 +51,7 @@ type bench struct {
 	more   chan string // what the program writes while it is followed; closed when it ends
 	head   net.Conn    // a head that is no Ray; nil: Ray
 	dialed atomic.Value
+	silent atomic.Bool // the Ray head does not answer
 }
 
 func space(lease *boursev1.GPULease) string { return ray.LeaseSpace(lease.Name) }
@@ -74,8 +75,11 @@ func newBench(t *testing.T, change func(lease *boursev1.GPULease, objects []clie
 		Hub: b.hub, Local: b.hub, Secrets: b.hub, Config: &rest.Config{Host: api.URL, QPS: -1}, Namespace: builders.Supplier, Log: logr.Discard(),
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			b.dialed.Store(address)
-			if b.head != nil {
+			switch {
+			case b.head != nil:
 				return b.head, nil
+			case b.silent.Load():
+				return nil, errors.New("connection refused")
 			}
 			return (&net.Dialer{}).DialContext(ctx, network, head.Listener.Addr().String())
 		},
@@ -425,6 +429,29 @@ func TestWhatIsRefused(t *testing.T) {
 			b := newBench(t, tc.change)
 			if text, err := b.ask(tc.path(b.lease.Name)); !errors.Is(err, tc.want) {
 				t.Errorf("got %q, %v, want %s", text, err, tc.want)
+			}
+		})
+	}
+}
+
+// A head comes up after its pod, and goes down before it.
+func TestAHeadThatDoesNotAnswerHasNotStartedOrHasEnded(t *testing.T) {
+	paths := map[string]string{"the dashboard": access.Ray + "/", "the output": access.Output, "the output that is followed": access.Output + "?follow=true"}
+	for name, path := range paths {
+		t.Run(name, func(t *testing.T) {
+			for _, end := range []*boursev1.LeaseEnd{nil, {Reason: boursev1.EndCompleted}} {
+				b := newBench(t, func(lease *boursev1.GPULease, all []client.Object) []client.Object {
+					lease.Status.End = end
+					return all
+				})
+				b.silent.Store(true)
+				want, says := access.Unreachable, "starts some time after the pod"
+				if end != nil {
+					want, says = access.LeaseEnded, "has ended as Completed"
+				}
+				if text, err := b.ask(access.OfLease(b.lease.Name, path)); !errors.Is(err, want) || !strings.Contains(err.Error(), says) {
+					t.Errorf("end %v: got %q, %v, want %s", end, text, err, want)
+				}
 			}
 		})
 	}

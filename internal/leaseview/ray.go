@@ -85,17 +85,12 @@ func (s *Server) ray(writer http.ResponseWriter, request *http.Request, of *leas
 		},
 		ErrorHandler: func(writer http.ResponseWriter, _ *http.Request, err error) {
 			s.o.Log.V(1).Info("Did not reach a Ray head", "lease", klog.KObj(of), "problem", err.Error())
-			s.refuse(writer, request, unreachable(of))
+			s.refuse(writer, request, of.silent())
 		},
 		ErrorLog: log.New(io.Discard, "", 0), // what is cut off is the client's to see
 	}
 	proxy.ServeHTTP(writer, request)
 	return nil
-}
-
-func unreachable(of *lease) error {
-	return access.Refuse(access.Unreachable,
-		"The dashboard of lease %s does not answer: it starts some time after its pod, or the supplier's network keeps the operator from it", of.Name)
 }
 
 // output sends what the program has written, and follows it if that is asked for.
@@ -237,7 +232,7 @@ func (s *Server) whole(ctx context.Context, of program) (string, error) {
 	response, err := s.transport.RoundTrip(request)
 	if err != nil {
 		s.o.Log.V(1).Info("Did not reach a Ray head", "lease", klog.KObj(of.of), "problem", err.Error())
-		return "", unreachable(of.of)
+		return "", of.of.silent()
 	}
 	defer func() { _ = response.Body.Close() }() // it was only read
 	switch {
@@ -249,7 +244,7 @@ func (s *Server) whole(ctx context.Context, of program) (string, error) {
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxOutput+1))
 	if err != nil {
 		s.o.Log.V(1).Info("An output broke off", "lease", klog.KObj(of.of), "problem", err.Error())
-		return "", unreachable(of.of)
+		return "", of.of.silent()
 	}
 	if len(text) > maxOutput {
 		return "", access.Refuse(access.TooLong, "The output is longer than %d MiB: follow it from its beginning, which has no bound", maxOutput>>20)
@@ -269,7 +264,7 @@ func (s *Server) follow(writer http.ResponseWriter, request *http.Request, of pr
 	conn, err := s.o.Dial(ctx, "tcp", of.host)
 	if err != nil {
 		s.o.Log.V(1).Info("Did not reach a Ray head", "lease", klog.KObj(of.of), "problem", err.Error())
-		return unreachable(of.of)
+		return of.of.silent()
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // a read that waits ends with its reader
 	config, err := websocket.NewConfig("ws://"+of.host+of.path+"/tail", "http://"+of.host)

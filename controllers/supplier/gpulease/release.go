@@ -79,13 +79,13 @@ func (r *Reconciler) conclude(ctx context.Context, lease *boursev1.GPULease) (re
 	case over:
 		r.endTaken(lease, gone)
 	default:
-		return reconcile.Result{}, r.endInTime(lease, state)
+		return reconcile.Result{}, r.endInTime(lease, state, state.Obstacle(object))
 	}
 	return reconcile.Result{}, nil
 }
 
 // endInTime ends the lease when a bound in time is reached.
-func (r *Reconciler) endInTime(lease *boursev1.GPULease, state ray.State) error {
+func (r *Reconciler) endInTime(lease *boursev1.GPULease, state ray.State, obstacle string) error {
 	over, err := r.termOver(lease)
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (r *Reconciler) endInTime(lease *boursev1.GPULease, state ray.State) error 
 	case over:
 		r.end(lease, boursev1.EndJobFailed, boursev1.PartyBuyer, r.Now(), "The program ran past its term")
 	case !state.AllReady(lease.Spec.Workers) && !state.Silent:
-		r.endLate(lease, state)
+		r.endLate(lease, state, obstacle)
 	}
 	if lost, most := r.broken(lease); lost >= most {
 		r.endBroken(lease, state)
@@ -135,10 +135,10 @@ func (r *Reconciler) termOver(lease *boursev1.GPULease) (bool, error) {
 }
 
 // endLate ends a lease whose workers were not ready for too long.
-func (r *Reconciler) endLate(lease *boursev1.GPULease, state ray.State) {
+func (r *Reconciler) endLate(lease *boursev1.GPULease, state ray.State, obstacle string) {
 	if lease.Status.Usage == nil {
 		if !r.Now().Before(lease.CreationTimestamp.Add(startAllowance)) {
-			r.end(lease, boursev1.EndStartTimeout, boursev1.PartySupplier, r.Now(), "The workers did not become ready in time")
+			r.end(lease, boursev1.EndStartTimeout, boursev1.PartySupplier, r.Now(), because("The workers did not become ready in time", obstacle))
 		}
 		return
 	}
@@ -196,7 +196,17 @@ func (r *Reconciler) clear(ctx context.Context, lease *boursev1.GPULease) (recon
 			return reconcile.Result{}, fmt.Errorf("delete %T: %w", object, err)
 		}
 	}
+	if state.Pods > 0 && !r.Now().Before(lease.Status.End.At.Add(clearWithin+grace(lease))) {
+		if _, err := r.raze(ctx, lease); err != nil { // KubeRay is away, and its finalizer keeps what owns the pods
+			return reconcile.Result{}, err
+		}
+	}
 	return reconcile.Result{}, r.hurry(ctx, lease, state)
+}
+
+// grace is how long the lease's pods may take to end.
+func grace(lease *boursev1.GPULease) time.Duration {
+	return time.Duration(lease.Spec.Terms.NoticeSeconds) * time.Second
 }
 
 // refund closes the escrow once everything owed is claimed, or the buyer has had its time to promise it.
@@ -218,6 +228,10 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 	case EscrowClosed:
 		return reconcile.Result{}, closed(lease, found)
 	case EscrowAbsent:
+		if kube.IsTrue(lease, boursev1.LeaseFunded) && !r.late(lease) { // an escrow that was there leaves its tombstone: the node lags
+			kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonRefunding, "The chain's node does not show the escrow now, which was there")
+			return reconcile.Result{RequeueAfter: pollDeposit}, nil
+		}
 		return r.nothingOwed(ctx, lease)
 	case EscrowRefused:
 		if !kube.IsTrue(lease, boursev1.LeaseFunded) {
@@ -253,8 +267,14 @@ func (r *Reconciler) nothingOwed(ctx context.Context, lease *boursev1.GPULease) 
 		return reconcile.Result{}, fmt.Errorf("get voucher: %w", err)
 	}
 	deposit := voucher.Spec.Deposit
-	flying := deposit != nil && deposit.State != boursev1.TransactionFailed
-	if flying && r.Now().Before(lease.Status.End.At.Add(leastWait)) {
+	wait := time.Duration(0)
+	switch {
+	case deposit != nil && deposit.State != boursev1.TransactionFailed:
+		wait = leastWait
+	case kube.IsTrue(lease, boursev1.LeaseAccepted): // the buyer may be signing a deposit, not knowing yet that the lease has ended
+		wait = signingWait
+	}
+	if r.Now().Before(lease.Status.End.At.Add(wait)) {
 		return reconcile.Result{RequeueAfter: pollDeposit}, nil
 	}
 	kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonNothingOwed, "No deposit was made")
