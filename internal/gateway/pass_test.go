@@ -4,10 +4,12 @@ package gateway
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -123,5 +125,26 @@ func TestOnlyTunnelsThatAreOpenAreToldOf(t *testing.T) {
 	b.eventually("it is told that it was closed", func() bool { return lines() == 2 })
 	if !strings.Contains(told[0], "Opened a tunnel") || !strings.Contains(told[1], "Closed a tunnel") {
 		t.Errorf("told %q", told)
+	}
+}
+
+func TestWhoAsksAndLeavesIsNotToldOf(t *testing.T) {
+	b := newBench(t)
+	var told []string
+	b.server.o.Log = funcr.New(func(_, line string) { told = append(told, line) }, funcr.Options{})
+	b.reviewer.fail = errors.New("nobody waits for the answer")
+	here, leave := context.WithCancel(t.Context())
+	defer leave()
+	ask := func() {
+		request := httptest.NewRequestWithContext(here, http.MethodGet, logOfTrain, nil)
+		request.Header.Set("Authorization", "Bearer buyer")
+		b.server.Handler().ServeHTTP(httptest.NewRecorder(), request)
+	}
+	if ask(); len(told) != 1 {
+		t.Errorf("told %q, want that the hub did not answer", told)
+	}
+	leave()
+	if ask(); len(told) != 1 {
+		t.Errorf("told %q, and nothing more of who has left", told)
 	}
 }
