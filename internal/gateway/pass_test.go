@@ -138,7 +138,7 @@ func TestWhoAsksAndLeavesIsNotToldOf(t *testing.T) {
 	ask := func() {
 		request := httptest.NewRequestWithContext(here, http.MethodGet, logOfTrain, nil)
 		request.Header.Set("Authorization", "Bearer buyer")
-		b.server.Handler().ServeHTTP(httptest.NewRecorder(), request)
+		b.server.Handler().ServeHTTP(httptest.NewRecorder(), request) //nolint:contextcheck // the request has it
 	}
 	if ask(); len(told) != 1 {
 		t.Errorf("told %q, want that the hub did not answer", told)
@@ -146,5 +146,45 @@ func TestWhoAsksAndLeavesIsNotToldOf(t *testing.T) {
 	leave()
 	if ask(); len(told) != 1 {
 		t.Errorf("told %q, and nothing more of who has left", told)
+	}
+}
+
+func TestAnUpgradeGoesThroughToTheHead(t *testing.T) {
+	b := leased(t)
+	_, lease := builders.Leased(t, "train")
+	b.supplier.HandleFunc("GET "+access.OfLease(lease.Name, access.Ray)+"/shout", func(writer http.ResponseWriter, _ *http.Request) {
+		conn, buffered, err := http.NewResponseController(writer).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: shouting\r\n\r\n")
+		for word, err := buffered.ReadString('\n'); err == nil; word, err = buffered.ReadString('\n') {
+			fmt.Fprint(conn, strings.ToUpper(word))
+		}
+	})
+	request := b.request(http.MethodGet, access.OfJob(builders.Buyer, "train", access.Ray)+"/shout", "buyer", nil)
+	request.Header.Set("Connection", "Upgrade")
+	request.Header.Set("Upgrade", "shouting")
+	response, err := b.client.Transport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, upgraded := response.Body.(io.ReadWriteCloser)
+	if !upgraded {
+		t.Fatalf("got %s", response.Status)
+	}
+	defer func() { _ = both.Close() }()
+	reader := bufio.NewReader(both)
+	for _, word := range []string{"hear", "me"} {
+		fmt.Fprintln(both, word)
+		if got, err := reader.ReadString('\n'); err != nil || got != strings.ToUpper(word)+"\n" {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	b.reviewer.set("buyer")
+	if rest, err := reader.ReadString('\n'); err == nil {
+		t.Errorf("got %q when the right had ended", rest)
 	}
 }
