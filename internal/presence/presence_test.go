@@ -48,7 +48,7 @@ func TestEachSignIsOneWrite(t *testing.T) {
 	b := newBench(t)
 	b.show(t.Context())
 	for range 3 {
-		b.hub.Step(leastPause)
+		b.hub.Step(mostPause)
 		if wrote := b.hub.Writes(func() { b.show(t.Context()) }); len(wrote) != 1 || wrote[0] != "patch bourse-presence-supplier" {
 			t.Fatalf("wrote %v, want one patch", wrote)
 		}
