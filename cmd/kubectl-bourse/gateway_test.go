@@ -324,6 +324,14 @@ func TestATokenAndAGatewayCanBeGiven(t *testing.T) {
 }
 
 // A kubeconfig's plugin is asked for the token, as kubectl does.
+func TestTheCommandItselfKeepsNobodyWaiting(t *testing.T) {
+	flags := hubFlags{kubeconfig: newFar(t).kubeconfig(&clientcmdapi.AuthInfo{Token: "the token"})}
+	config, namespace, err := flags.load()
+	if err != nil || config.QPS >= 0 || namespace != "team-a" {
+		t.Errorf("%v, namespace %s, %g questions a second", err, namespace, config.QPS)
+	}
+}
+
 func TestATokenOfAPluginIsUsed(t *testing.T) {
 	f := newFar(t)
 	plugin := &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
@@ -390,6 +398,11 @@ func TestADashboardIsServedToThisMachineAlone(t *testing.T) {
 		"the page itself":              {method: "POST", path: "/", header: map[string]string{"Origin": "http://" + address}, code: 200, want: "POST " + below + "/ "},
 		"another page":                 {method: "GET", path: "/", header: map[string]string{"Origin": "https://evil.example"}, code: 403},
 		"another page's form":          {method: "POST", path: "/", header: map[string]string{"Sec-Fetch-Site": "cross-site"}, code: 403},
+		"another page's picture":       {method: "GET", path: "/api/actors/kill", header: map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}, code: 403},
+		"another page's frame":         {method: "GET", path: "/", header: map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "iframe"}, code: 403},
+		"another page's window":        {method: "GET", path: "/api/actors/kill", header: map[string]string{"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "document"}, code: 403},
+		"another page's link":          {method: "GET", path: "/", header: map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}, code: 200, want: "GET " + below + "/ "},
+		"the page's own picture":       {method: "GET", path: "/a.png", header: map[string]string{"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "image"}, code: 200, want: "GET " + below + "/a.png "},
 		"another name":                 {method: "GET", path: "/", header: map[string]string{"Host": "evil.example"}, code: 403},
 	}
 	for name, tc := range cases {

@@ -41,6 +41,7 @@ func newLogs(hub *hubFlags) *cobra.Command {
 		Long:    logsLong,
 		Example: logsExample,
 		Args:    cobra.ExactArgs(1),
+		PreRunE: func(*cobra.Command, []string) error { return c.check() },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0])
 		},
@@ -71,9 +72,6 @@ func (c *logsCommand) check() error {
 }
 
 func (c *logsCommand) run(ctx context.Context, to, stderr io.Writer, name string) error {
-	if err := c.check(); err != nil {
-		return err
-	}
 	view, err := c.gateway.open(ctx, stderr, name)
 	if err != nil {
 		return err

@@ -80,7 +80,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, certificate f
 	server := &http.Server{
 		Handler:           s.Handler(), //nolint:contextcheck // each request has its own
 		ReadHeaderTimeout: headersWithin, IdleTimeout: idleFor, MaxHeaderBytes: maxHeaders,
-		BaseContext: func(net.Listener) context.Context { return ctx },
+		DisableGeneralOptionsHandler: true, // it answers past the handler's patience
+		BaseContext:                  func(net.Listener) context.Context { return ctx },
 	}
 	if err := visitor.Serve(ctx, listener, maxConnections, server, certificate); err != nil {
 		return fmt.Errorf("serve gateway: %w", err)

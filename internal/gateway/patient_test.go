@@ -55,6 +55,21 @@ func TestNoAnswerWaitsForAClientWithoutEnd(t *testing.T) {
 	}
 }
 
+// net/http answers what is asked of the server as a whole by itself, with no deadline.
+func TestNothingIsAnsweredPastTheHandler(t *testing.T) {
+	b := newBench(t)
+	request := b.request(http.MethodOptions, "/", "", nil)
+	request.URL.Opaque = "*"
+	response, err := b.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusBadRequest {
+		t.Errorf("OPTIONS * is answered by %s, want that the handler refuses it", response.Status)
+	}
+}
+
 func TestAnUpgradedConnectionWaitsForNoClientWithoutEnd(t *testing.T) {
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { _ = ours.Close() })

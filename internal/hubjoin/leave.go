@@ -53,11 +53,8 @@ var errChanged = errors.New("the member has changed meanwhile")
 // Remove removes a member that joined, and its namespace with all that is in it unless that is to stay. It says no, and does nothing, if an
 // admin made either; and it is an error if the member has changed since it was read, which may have been from a cache.
 func (h *Hub) Remove(ctx context.Context, member *boursev1.Member, stays bool) (bool, error) {
-	now := &boursev1.Member{}
-	if err := h.o.Live.Get(ctx, client.ObjectKeyFromObject(member), now); client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("get member: %w", err)
-	} else if err == nil && (now.UID != member.UID || !apiequality.Semantic.DeepEqual(now.Spec, member.Spec)) {
-		return false, fmt.Errorf("remove member: %w", errChanged)
+	if err := h.unchanged(ctx, member); err != nil {
+		return false, err
 	}
 	namespace := &corev1.Namespace{}
 	err := h.o.Live.Get(ctx, client.ObjectKey{Name: member.Namespace}, namespace)
@@ -82,6 +79,22 @@ func (h *Hub) Remove(ctx context.Context, member *boursev1.Member, stays bool) (
 		}
 	}
 	return true, nil
+}
+
+// unchanged is an error unless the member is what it was, or gone.
+func (h *Hub) unchanged(ctx context.Context, member *boursev1.Member) error {
+	now := &boursev1.Member{}
+	err := h.o.Live.Get(ctx, client.ObjectKeyFromObject(member), now)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("get member: %w", err)
+	case now.UID != member.UID || !apiequality.Semantic.DeepEqual(now.Spec, member.Spec):
+		return fmt.Errorf("remove member: %w", errChanged)
+	default:
+		return nil
+	}
 }
 
 // modeOf is what a claim's mode says in a Member; nothing for one that changes nothing.

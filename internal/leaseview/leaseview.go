@@ -153,7 +153,7 @@ func (s *Server) lease(ctx context.Context, name string) (*lease, error) {
 func gone(l *boursev1.GPULease) error {
 	as := ""
 	if l.Status.End != nil {
-		as = " as " + string(l.Status.End.Reason)
+		as = " as " + l.Status.End.Reason
 	}
 	return access.Refuse(access.LeaseEnded, "Lease %s has ended%s: its pods are gone, and their logs with them", l.Name, as)
 }

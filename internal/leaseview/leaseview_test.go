@@ -122,6 +122,8 @@ func (b *bench) ray() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(writer http.ResponseWriter, request *http.Request) {
 		writer.Header().Set("Set-Cookie", "ray-authentication-token="+token)
+		writer.Header()["bourse-reason"] = []string{string(access.Standby)} // as only a head that is the buyer's own does
+		writer.Header().Set("Bourse-Upgrade", "yes")
 		body, err := io.ReadAll(request.Body)
 		fmt.Fprintf(writer, "%s %s %s", request.Method, request.URL, body)
 		if err != nil || request.Header.Get("Cookie")+request.Header.Get("X-Ray-Authorization") != "" {
@@ -337,8 +339,13 @@ func TestTheDashboardIsAskedWithItsOwnToken(t *testing.T) {
 	b := newBench(t, nil)
 	response := b.get(access.OfLease(b.lease.Name, access.Ray) + "/api/jobs/a%2Fb?x=1")
 	text, err := io.ReadAll(response.Body)
-	if err != nil || string(text) != "GET /api/jobs/a%2Fb?x=1 " || response.Header.Get("Set-Cookie") != "" {
-		t.Errorf("got %q, %v, cookie %q", text, err, response.Header.Get("Set-Cookie"))
+	if err != nil || string(text) != "GET /api/jobs/a%2Fb?x=1 " {
+		t.Errorf("got %q, %v", text, err)
+	}
+	for _, name := range []string{"Set-Cookie", "Bourse-Reason", "Bourse-Upgrade"} {
+		if value, there := response.Header[name]; there {
+			t.Errorf("Ray's answer brings %s: %q", name, value)
+		}
 	}
 	if address := b.dialed.Load(); address != "10.0.0.1:8265" {
 		t.Errorf("the dashboard is that of %v", address)

@@ -78,7 +78,7 @@ func (s *Server) ray(writer http.ResponseWriter, request *http.Request, of *leas
 		Transport:     s.transport,
 		FlushInterval: -1,
 		ModifyResponse: func(response *http.Response) error {
-			response.Header.Del("Set-Cookie") // Ray's own has the token
+			access.StripAnswer(response.Header)
 			return nil
 		},
 		ErrorHandler: func(writer http.ResponseWriter, _ *http.Request, err error) {

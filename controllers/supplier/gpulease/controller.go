@@ -37,6 +37,8 @@ const (
 	fundAllowance  = 5 * time.Minute  // from acceptBy until the deposit must be final on chain
 	lostAllowance  = 10 * time.Minute // how long a worker may not be ready before the lease is at fault
 	leastWait      = 10 * time.Minute // how long the last voucher is waited for, if two periods are shorter
+	clearWithin    = 10 * time.Minute // after the end and the notice, until the pods must be gone, or the namespace goes with them
+	signingWait    = 20 * time.Second // how long after its end an accepted lease waits for a deposit to be written down
 	deadlineMargin = time.Minute      // how long before the escrow's deadline everything must be claimed
 	disputeMargin  = 5 * time.Minute  // how long before the deadline what is not promised is disputed, if the lease has an arbiter
 	pollAward      = time.Minute      // how often the chain is asked what the arbiter decided

@@ -4,13 +4,16 @@ package gpulease
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -18,10 +21,18 @@ import (
 	"github.com/bourse-dev/bourse/internal/ray/raytest"
 )
 
-// behind is a cluster whose cache has seen none of the pods of some names.
+// behind is a cluster whose cache has seen none of the pods of some names, and maybe no Ray object.
 type behind struct {
 	client.Client
 	unseen map[string]bool
+	blind  bool
+}
+
+func (c behind) Get(ctx context.Context, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
+	if c.blind && slices.ContainsFunc(ray.Kinds(), func(kind client.Object) bool { return reflect.TypeOf(kind) == reflect.TypeOf(object) }) {
+		return apierrors.NewNotFound(schema.GroupResource{Group: "ray.io"}, key.Name)
+	}
+	return c.Client.Get(ctx, key, object, opts...)
 }
 
 func (c behind) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
@@ -187,6 +198,39 @@ func TestALeaseThatIsNotHeldSaysWhy(t *testing.T) {
 			b.want(boursev1.LeaseAccepted, metav1.ConditionFalse, boursev1.ReasonCapacityGone)
 			if got := b.lease.Status.End.Message; !strings.Contains(got, tc.want) {
 				t.Errorf("it says %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// A process that has just begun may read a cache that is older than what the one before it made. What it does not see there is not gone.
+func TestWhatTheCacheHasNotSeenIsNotTaken(t *testing.T) {
+	for name, reach := range map[string]func(*bench){
+		"the pods that hold the place": func(b *bench) { b.accepted(); b.deposit() },
+		"what the lease runs":          (*bench).running,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil)
+			reach(b)
+			stale := behind{Client: b.hub, unseen: map[string]bool{}, blind: true}
+			for _, pod := range b.pods() {
+				stale.unseen[pod.Name] = true
+			}
+			r := b.controller()
+			r.Local = stale
+			for range 2 {
+				b.hub.Read(b.lease)
+				result, err := r.Reconcile(t.Context(), b.lease)
+				if err != nil || result.RequeueAfter != pollGone {
+					t.Fatalf("result %+v: %v", result, err)
+				}
+			}
+			if b.hub.Read(b.lease); b.lease.Status.End != nil {
+				t.Fatalf("it ended: %+v", b.lease.Status.End)
+			}
+			b.rest()
+			if b.lease.Status.End != nil {
+				t.Errorf("it ended: %+v", b.lease.Status.End)
 			}
 		})
 	}

@@ -16,6 +16,8 @@ import (
 	"regexp"
 	"strings"
 
+	"golang.org/x/net/websocket"
+
 	"github.com/bourse-dev/bourse/internal/access"
 )
 
@@ -83,6 +85,26 @@ func (d *dashboard) read(ctx context.Context, path string, into any) error {
 		return fmt.Errorf("parse the answer of %s: %w: %.200s", path, err, body)
 	}
 	return nil
+}
+
+// hear opens a WebSocket at the dashboard, and returns the first that it says.
+func (d *dashboard) hear(ctx context.Context, path string) (first string, err error) {
+	config, err := websocket.NewConfig("ws"+strings.TrimPrefix(d.address, "http")+path, d.address)
+	if err != nil {
+		return "", fmt.Errorf("make request: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	conn, err := config.DialContext(ctx)
+	if err != nil {
+		return "", fmt.Errorf("open WebSocket %s: %w", path, err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // who waits for a word waits no longer than that
+	defer func() { _ = conn.Close() }()                         // it was only read
+	if err := websocket.Message.Receive(conn, &first); err != nil {
+		return "", fmt.Errorf("read WebSocket %s: %w", path, err)
+	}
+	return first, nil
 }
 
 // get asks the dashboard for something. What the gateway refuses is an *access.Refusal.

@@ -91,7 +91,7 @@ func (t *Teller) version(ctx context.Context, _ *Lab, job *Job, open *dashboard)
 	return nil
 }
 
-// runs holds that Ray has the job's program and no other, and that it comes to run.
+// runs holds that Ray has the job's program and no other, that it comes to run, and that its output is followed as ray job logs --follow does.
 func (t *Teller) runs(ctx context.Context, _ *Lab, job *Job, open *dashboard) error {
 	var programs []struct {
 		ID         string `json:"submission_id"`
@@ -110,8 +110,16 @@ func (t *Teller) runs(ctx context.Context, _ *Lab, job *Job, open *dashboard) er
 		return err
 	}
 	if len(programs) != 1 || programs[0].Entrypoint != job.Object.Spec.Ray.Entrypoint || programs[0].Status != "RUNNING" {
-		return fmt.Errorf("Ray has the programs %+v, want one of %q that runs", programs, job.Object.Spec.Ray.Entrypoint)
+		return fmt.Errorf("the dashboard has the programs %+v, want one of %q that runs", programs, job.Object.Spec.Ray.Entrypoint)
 	}
+	first, err := open.hear(ctx, "/api/jobs/"+programs[0].ID+"/logs/tail")
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(first, programs[0].Entrypoint) {
+		return fmt.Errorf("the dashboard begins to follow the program with %q, want its entrypoint in it", first)
+	}
+	t.Say("WebSocket tail     %d bytes so far", len(first))
 	return nil
 }
 
@@ -135,19 +143,31 @@ func (t *Teller) containers(ctx context.Context, lab *Lab, job *Job, _ *dashboar
 		default:
 			continue
 		}
-		text, err := lab.Logs(ctx, buyer, job, which...)
-		if err != nil {
+		if err := t.reads(ctx, lab, job, &pod, which...); err != nil {
 			return err
 		}
-		if !strings.Contains(text, rayStarted) || !strings.Contains(text, pod.Status.PodIP) {
-			return fmt.Errorf("kubectl bourse logs %s does not show that Ray has started on %s with address %s: %s",
-				strings.Join(which, " "), pod.Name, pod.Status.PodIP, text)
-		}
-		t.Say("the buyer reads with kubectl bourse logs %s: %d lines of %s", strings.Join(which, " "), strings.Count(text, "\n"), pod.Name)
 	}
 	if heads != 1 || workers != int(job.Lease.Spec.Workers) {
 		return fmt.Errorf("%s has %d heads and %d workers, want 1 and %d", job.Name, heads, workers, job.Lease.Spec.Workers)
 	}
+	return nil
+}
+
+// reads holds that the buyer reads a pod's own log, in which Ray has started.
+func (t *Teller) reads(ctx context.Context, lab *Lab, job *Job, pod *corev1.Pod, which ...string) error {
+	var text string
+	err := t.Wait(ctx, "Ray to write that it has started on "+pod.Name, lookLimit, func(ctx context.Context) (_ bool, err error) {
+		text, err = lab.Logs(ctx, buyer, job, which...)
+		return strings.Contains(text, rayStarted), err
+	})
+	if err != nil {
+		return err
+	}
+	command := strings.Join(append([]string{"kubectl bourse logs"}, which...), " ")
+	if !strings.Contains(text, pod.Status.PodIP) {
+		return fmt.Errorf("%s is not the log of %s with address %s: %s", command, pod.Name, pod.Status.PodIP, text)
+	}
+	t.Say("the buyer reads with %s: %d lines of %s", command, strings.Count(text, "\n"), pod.Name)
 	return nil
 }
 
@@ -214,7 +234,7 @@ func (t *Teller) over(ctx context.Context, lab *Lab, job *Job, open *dashboard) 
 			return err
 		}
 	}
-	want := string(access.LeaseEnded) + ": Lease " + job.Lease.Name + " has ended as " + string(job.Lease.Status.End.Reason)
+	want := string(access.LeaseEnded) + ": Lease " + job.Lease.Name + " has ended as " + job.Lease.Status.End.Reason
 	for _, asked := range []struct {
 		what string
 		ask  func(context.Context) error

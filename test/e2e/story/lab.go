@@ -170,7 +170,7 @@ func (l *Lab) Bourse(ctx context.Context, member string, args ...string) *exec.C
 func (l *Lab) Logs(ctx context.Context, member string, job *Job, which ...string) (string, error) {
 	text, err := l.Bourse(ctx, member, append([]string{"logs", job.Name, "-n", job.Namespace}, which...)...).Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return "", fmt.Errorf("kubectl bourse logs %s: %w: %s", strings.Join(which, " "), err, bytes.TrimSpace(exit.Stderr))
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(append([]string{"kubectl bourse logs"}, which...), " "), err, bytes.TrimSpace(exit.Stderr))
 	}
 	return string(text), err
 }

@@ -34,13 +34,14 @@ func (t *Teller) Output(ctx context.Context, lab *Lab, job *Job, last string) er
 		}
 	}()
 	printed := t.print(ctx, lab, job, lines)
-	if err := follow.Wait(); err != nil {
+	err = follow.Wait()
+	if printed == last {
+		return nil // the pods may be gone before it is said that there is no more
+	}
+	if err != nil {
 		return fmt.Errorf("follow the output of %s: %w: %s", job.Name, err, strings.TrimSpace(why.String()))
 	}
-	if printed != last {
-		return fmt.Errorf("the output of %s ends with %q, want %q", job.Name, printed, last)
-	}
-	return nil
+	return fmt.Errorf("the output of %s ends with %q, want %q", job.Name, printed, last)
 }
 
 // print prints lines, and meanwhile what is new of their job. It returns the last of them.
