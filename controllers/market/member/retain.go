@@ -47,13 +47,12 @@ func (r *Reconciler) retain(ctx context.Context, member *boursev1.Member) (recon
 		}
 		return reconcile.Result{RequeueAfter: day}, nil
 	}
-	now := r.Now().Truncate(time.Second)
-	if unseen := member.Status.Unseen; unseen == nil || unseen.CountedAt.After(now.Add(day)) { // it begins now, or a wrong clock counted
-		days := int32(0)
-		if unseen != nil {
-			days = *unseen.Days
-		}
-		r.note(member, days, now)
+	now, unseen := r.Now().Truncate(time.Second), member.Status.Unseen
+	switch {
+	case unseen == nil || within(member.Spec.AskedAt, unseen.CountedAt.Time, now): // it begins, or begins anew
+		r.note(member, 0, now)
+	case unseen.CountedAt.After(now.Add(day)): // a wrong clock counted
+		r.note(member, *unseen.Days, now)
 	}
 	return r.count(ctx, member, now)
 }
@@ -81,17 +80,10 @@ func (r *Reconciler) kept(ctx context.Context, member *boursev1.Member) (bool, e
 	return !joined, nil
 }
 
-// shown says whether something was seen of the member within a day, or since the last day was counted.
+// shown says whether something was seen of the member within a day.
 func (r *Reconciler) shown(member *boursev1.Member) bool {
-	if r.seen.there(member.Namespace) {
-		return true
-	}
 	now := r.Now()
-	since := now.Add(-day)
-	if unseen := member.Status.Unseen; unseen != nil && unseen.CountedAt.Time.Before(since) {
-		since = unseen.CountedAt.Time
-	}
-	return within(&member.CreationTimestamp, since, now) || within(member.Spec.AskedAt, since, now)
+	return r.seen.there(member.Namespace) || within(&member.CreationTimestamp, now.Add(-day), now) || within(member.Spec.AskedAt, now.Add(-day), now)
 }
 
 // staked says whether the member has something at stake, or may have: what the chain has not said yet is not nothing.
