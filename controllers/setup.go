@@ -142,8 +142,8 @@ func (o Options) supplier() []controller {
 			Local: o.Local.GetClient(), Recorder: o.Local.GetEventRecorder(eventSource), HoldImage: o.HoldImage, Now: o.Now,
 		}},
 		{"gpulease", o.Hub, &gpulease.Reconciler{
-			Teller: o.teller(o.Hub), Hub: o.Hub.GetClient(), Local: o.Local.GetClient(), LocalCache: o.Local.GetCache(),
-			Ledger:    gpulease.OnChain{Chain: o.Chain, Signer: o.SupplierSigner},
+			Teller: o.teller(o.Hub), Hub: o.Hub.GetClient(), Local: o.Local.GetClient(), LocalLive: o.Local.GetAPIReader(),
+			LocalCache: o.Local.GetCache(), Ledger: gpulease.OnChain{Chain: o.Chain, Signer: o.SupplierSigner},
 			Wallet:    boursev1.SolanaAddress(o.SupplierSigner.PublicKey().String()),
 			Namespace: o.MemberNamespace, System: o.SystemNamespace, HoldImage: o.HoldImage, RegistryCIDRs: o.RegistryCIDRs, Now: o.Now,
 		}},

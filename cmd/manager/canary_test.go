@@ -154,7 +154,7 @@ func (c *canary) start() {
 	teller := &kube.Teller{Client: c.hub, Recorder: c.hub.Recorder, Metrics: metrics.New(c.registry)}
 	c.buyer = &buyervoucher.Reconciler{Hub: c.hub, Chain: c.chain, Signer: buyer, Now: c.hub.Now}
 	c.supplier = &gpulease.Reconciler{
-		Teller: teller, Hub: c.hub, Local: c.hub, Ledger: gpulease.OnChain{Chain: c.chain, Signer: supplier},
+		Teller: teller, Hub: c.hub, Local: c.hub, LocalLive: c.hub, Ledger: gpulease.OnChain{Chain: c.chain, Signer: supplier},
 		Wallet: boursev1.SolanaAddress(supplier.PublicKey().String()), Namespace: builders.Supplier, HoldImage: "pause:1", Now: c.hub.Now,
 	}
 }

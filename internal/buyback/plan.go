@@ -23,16 +23,16 @@ const (
 	tokenInitialize        = 18
 )
 
-// Sizes and prices of accounts: a receipt needs one byte to be told from an address that somebody sent lamports to.
-const (
-	tokensSize   = 165
-	receiptSize  = 1
-	rentPerByte  = 6_960
-	rentOverhead = 128
-	// mostLamports is what one buy-back may cost the treasury: its receipt, the account that swaps pay into, two more that a route may
-	// need, and fees.
-	mostLamports = 3*(tokensSize+rentOverhead)*rentPerByte + (receiptSize+rentOverhead)*rentPerByte + 100_000
-)
+// receiptSize is one byte, so that a receipt is told from an address that somebody sent lamports to.
+const receiptSize = 1
+
+// mostFees is what one buy-back may cost the treasury besides rent, in lamports.
+const mostFees = 100_000
+
+// mostLamports is what it may cost in all: its receipt, the account that swaps pay into, two more that a route may need, and fees.
+func mostLamports() uint64 {
+	return 3*chain.Rent(chain.TokenAccountSize) + chain.Rent(receiptSize) + mostFees
+}
 
 // What a simulation may show that must not be signed.
 var (
@@ -63,7 +63,7 @@ func (t Terms) Plan(route swap.Route, bound oracle.Bound, held Holdings) (Plan, 
 	}
 	plan := Plan{Spend: route.Amount, Burn: burn, Least: route.Least, Most: bound.Most}
 	if !held.Opened {
-		plan.Instructions = append(t.allocate(at.Into, t.intoSeed(), tokensSize, chain.TokenProgram), chain.Instruction{
+		plan.Instructions = append(t.allocate(at.Into, t.intoSeed(), chain.TokenAccountSize, chain.TokenProgram), chain.Instruction{
 			Program:  chain.TokenProgram,
 			Accounts: []chain.Meta{{Address: at.Into, Writable: true}, {Address: t.Burned}},
 			Data:     append([]byte{tokenInitialize}, t.Treasury[:]...),
@@ -84,7 +84,7 @@ func (t Terms) Plan(route swap.Route, bound oracle.Bound, held Holdings) (Plan, 
 // allocate pays an account's rent and makes it. Lamports that somebody sent there before do no harm; a second time, the chain refuses it.
 func (t Terms) allocate(account chain.Address, seed string, size uint64, owner chain.Address) []chain.Instruction {
 	pay := binary.LittleEndian.AppendUint32(nil, systemTransfer)
-	pay = binary.LittleEndian.AppendUint64(pay, (size+rentOverhead)*rentPerByte)
+	pay = binary.LittleEndian.AppendUint64(pay, chain.Rent(size))
 	data := append(binary.LittleEndian.AppendUint32(nil, systemAllocateWithSeed), t.Treasury[:]...)
 	data = append(binary.LittleEndian.AppendUint64(data, uint64(len(seed))), seed...)
 	data = append(binary.LittleEndian.AppendUint64(data, size), owner[:]...)
@@ -118,7 +118,7 @@ func (p Plan) Check(before, after Holdings) error {
 	if err != nil || arrived < p.Least || arrived > p.Most {
 		return fmt.Errorf("%w: %s would arrive", ErrYield, arrived)
 	}
-	if after.Lamports < before.Lamports && before.Lamports-after.Lamports > mostLamports {
+	if after.Lamports < before.Lamports && before.Lamports-after.Lamports > mostLamports() {
 		return fmt.Errorf("%w: %d", ErrCosts, before.Lamports-after.Lamports)
 	}
 	return nil

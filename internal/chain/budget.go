@@ -4,8 +4,11 @@ package chain
 
 import "encoding/binary"
 
-// setComputeUnitLimit is the compute budget program's instruction of that name.
-const setComputeUnitLimit = 2
+// The compute budget program's instructions of these names.
+const (
+	setComputeUnitLimit = 2
+	setComputeUnitPrice = 3
+)
 
 // ComputeLimit returns the instruction that caps what the transaction may compute, in compute units.
 func ComputeLimit(units uint32) Instruction {

@@ -13,7 +13,6 @@ import (
 // Sizes and markers of the accounts.
 const (
 	leaseSize  = 256
-	tokensSize = 165
 	mintSize   = 82
 	layout     = 2
 	markOpen   = "bourse2\x01"
@@ -99,7 +98,7 @@ func readTokens(account chain.Account) (tokens, error) {
 		return tokens{}, refuse(Absent, "no token account at %s", account.Address)
 	case account.Owner != chain.TokenProgram:
 		return tokens{}, refuse(WrongOwner, "%s belongs to %s instead of the Token program", account.Address, account.Owner)
-	case len(account.Data) != tokensSize:
+	case len(account.Data) != chain.TokenAccountSize:
 		return tokens{}, refuse(WrongLayout, "token account %s has %d bytes", account.Address, len(account.Data))
 	}
 	in := fields{account.Data}

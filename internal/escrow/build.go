@@ -188,7 +188,7 @@ func (t Terms) arbitrated() (places, error) {
 // payees returns the token accounts of the supplier and the treasury, and the instructions that make them where they are missing.
 func (t Terms) payees(payer chain.Address) (purses [2]chain.Address, creates []chain.Instruction, err error) {
 	for i, wallet := range [2]chain.Address{t.Supplier, t.Treasury} {
-		tokens, create, err := tokensOf(payer, wallet, t.Mint)
+		tokens, create, err := chain.TokenAccount(payer, wallet, t.Mint)
 		if err != nil {
 			return purses, nil, err
 		}
@@ -204,20 +204,11 @@ func Close(t Terms, submitter chain.Address) ([]chain.Instruction, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build close: %w", err)
 	}
-	tokens, create, err := tokensOf(submitter, t.Buyer, t.Mint)
+	tokens, create, err := chain.TokenAccount(submitter, t.Buyer, t.Mint)
 	if err != nil {
 		return nil, fmt.Errorf("build close: %w", err)
 	}
 	return []chain.Instruction{
 		create, instruction(t.Program, []byte{opClose}, submitter, at.lease, at.vault, t.Mint, tokens, t.Buyer),
 	}, nil
-}
-
-// tokensOf returns a wallet's associated token account and the instruction that makes it if it is missing.
-func tokensOf(payer, wallet, mint chain.Address) (chain.Address, chain.Instruction, error) {
-	tokens, err := chain.TokenAddress(wallet, mint)
-	if err != nil {
-		return chain.Address{}, chain.Instruction{}, err
-	}
-	return tokens, createForm().build(chain.AssociatedProgram, []byte{createIdempotent}, payer, tokens, wallet, mint), nil
 }

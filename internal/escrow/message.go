@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 	"time"
 
@@ -24,15 +23,6 @@ const (
 	KindCreateConfig  Kind = "CreateConfig"
 	KindProposeConfig Kind = "ProposeConfig"
 	KindApplyConfig   Kind = "ApplyConfig"
-)
-
-// What a transaction may cost its signer besides tokens.
-const (
-	lamportsPerSignature = 5_000
-	microLamports        = 1_000_000 // of one lamport
-	mostUnits            = 1_400_000 // that one transaction can compute
-	rentPerByte          = 6_960
-	rentOverhead         = 128 // bytes that every account is charged for besides its data
 )
 
 // Intent is what a message would do once it is signed. What it does not say, the message cannot do: amounts are the most that can leave
@@ -115,8 +105,7 @@ type messageReading struct {
 	intent     Intent
 	rebuilt    []chain.Instruction
 	signatures uint64 // that the chain charges for
-	units      *uint32
-	price      *uint64
+	cost       chain.Cost
 	promise    *Intent // what the voucher check before a claim proves
 	opened     []Terms // what the instructions so far open
 }
@@ -129,9 +118,9 @@ func (r *messageReading) call(call chain.Call) error {
 	case r.promise != nil && !slices.Contains(r.programs, call.Program):
 		return errors.New("the claim does not follow its voucher")
 	case call.Program == chain.ComputeBudgetProgram:
-		return r.budget(call)
+		return r.rebuild(r.cost.Budget(call))
 	case call.Program == chain.AssociatedProgram:
-		return r.create(call)
+		return errors.Join(r.cost.Rent(chain.TokenAccountSize), r.rebuild(chain.ReadTokenAccount(call, r.intent.Signer)))
 	case call.Program == chain.Ed25519Program:
 		return r.check(call)
 	case slices.Contains(r.programs, call.Program):
@@ -146,35 +135,10 @@ func (r *messageReading) opensMore(call chain.Call) bool {
 	return r.intent.Kind == KindOpen && call.Program == r.intent.Program && len(call.Data) > 0 && call.Data[0] == opOpen
 }
 
-// budget reads a limit of compute units, or a price for them.
-func (r *messageReading) budget(call chain.Call) error {
-	data := call.Data
-	switch {
-	case len(call.Accounts) > 0:
-	case len(data) == 5 && data[0] == setUnitLimit && r.units == nil:
-		r.units = new(binary.LittleEndian.Uint32(data[1:]))
-		r.rebuilt = append(r.rebuilt, chain.Instruction{Program: call.Program, Data: data})
-		return nil
-	case len(data) == 9 && data[0] == setUnitPrice && r.price == nil:
-		r.price = new(binary.LittleEndian.Uint64(data[1:]))
-		r.rebuilt = append(r.rebuilt, chain.Instruction{Program: call.Program, Data: data})
-		return nil
-	}
-	return errors.New("a compute budget in another form")
-}
-
-// create reads the making of an associated token account, which costs the signer its rent at most.
-func (r *messageReading) create(call chain.Call) error {
-	addresses, ok := createForm().read(call)
-	if !ok || call.Data[0] != createIdempotent || addresses[0] != r.intent.Signer {
-		return errors.New("a token account in another form")
-	}
-	tokens, again, err := tokensOf(addresses[0], addresses[2], addresses[3])
-	if err != nil || tokens != addresses[1] {
-		return errors.New("a token account that is not the wallet's associated one")
-	}
+// rebuild takes in an instruction as it is built.
+func (r *messageReading) rebuild(again chain.Instruction, err error) error {
 	r.rebuilt = append(r.rebuilt, again)
-	return r.costs(rent(tokensSize))
+	return err
 }
 
 // check reads the proof of a voucher.
@@ -204,7 +168,7 @@ func (r *messageReading) effect(call chain.Call) error {
 	}
 	op := call.Data[0]
 	form, known := formOf(op)
-	addresses, ok := form.read(call)
+	addresses, ok := form.Read(call)
 	if !known || !ok {
 		return fmt.Errorf("instruction %d in another form", op)
 	}
@@ -215,7 +179,7 @@ func (r *messageReading) effect(call chain.Call) error {
 		return errors.New("a voucher without its claim")
 	}
 	r.intent.Program = call.Program
-	r.rebuilt = append(r.rebuilt, form.build(call.Program, call.Data, addresses...))
+	r.rebuilt = append(r.rebuilt, form.Build(call.Program, call.Data, addresses...))
 	if op >= opCreateConfig {
 		return r.configure(call, addresses)
 	}
@@ -267,7 +231,7 @@ func (r *messageReading) configure(call chain.Call, addresses []chain.Address) e
 	case opCreateConfig:
 		r.intent.Kind, r.intent.Config = KindCreateConfig, addresses[1]
 		in.seconds()
-		if err := r.costs(rent(configSize)); err != nil {
+		if err := r.cost.Rent(configSize); err != nil {
 			return err
 		}
 	case opProposeConfig:
@@ -315,7 +279,7 @@ func (r *messageReading) open(call chain.Call, addresses []chain.Address) error 
 		r.intent.Kind, r.intent.Mint, r.intent.Config = KindOpen, terms.Mint, terms.Config
 		r.intent.Supplier, r.intent.Arbiter, r.intent.Deadline = terms.Supplier, terms.Arbiter, terms.Deadline
 	}
-	return r.costs(rent(leaseSize) + rent(tokensSize))
+	return errors.Join(r.cost.Rent(leaseSize), r.cost.Rent(chain.TokenAccountSize))
 }
 
 // claim reads a claim: it takes nothing from its submitter.
@@ -329,40 +293,10 @@ func (r *messageReading) claim(call chain.Call, addresses []chain.Address) error
 }
 
 // finish adds what the chain itself charges.
-func (r *messageReading) finish() error {
+func (r *messageReading) finish() (err error) {
 	if r.intent.Kind == "" {
 		return errors.New("it does nothing")
 	}
-	if err := r.costs(r.signatures * lamportsPerSignature); err != nil {
-		return err
-	}
-	if r.price == nil {
-		return nil
-	}
-	units := uint64(mostUnits)
-	if r.units != nil {
-		units = min(units, uint64(*r.units))
-	}
-	high, low := bits.Mul64(*r.price, units)
-	if high >= microLamports {
-		return errors.New("a priority fee beyond counting")
-	}
-	fee, rest := bits.Div64(high, low, microLamports)
-	if rest > 0 {
-		fee++
-	}
-	return r.costs(fee)
+	r.intent.Lamports, err = r.cost.Total(r.signatures)
+	return err
 }
-
-// costs adds to what the signer's wallet loses in lamports.
-func (r *messageReading) costs(lamports uint64) error {
-	sum, carry := bits.Add64(r.intent.Lamports, lamports, 0)
-	if carry > 0 {
-		return errors.New("lamports beyond counting")
-	}
-	r.intent.Lamports = sum
-	return nil
-}
-
-// rent is what an account of a size must hold to stay.
-func rent(size uint64) uint64 { return (size + rentOverhead) * rentPerByte }

@@ -132,7 +132,7 @@ func (r *reading) calls(transaction chain.Transaction, from int) error {
 // call reads one instruction and what it made the Token program do.
 func (r *reading) call(next *Movement, call chain.Call, made []tokenCall) error {
 	form, known := formOf(call.Data[0])
-	if !known || len(call.Data) != form.size || len(call.Accounts) < len(form.roles) {
+	if !known || len(call.Data) != form.Size || len(call.Accounts) < len(form.Accounts) {
 		return fmt.Errorf("%w: instruction %d of %d bytes", ErrMismatch, call.Data[0], len(call.Data))
 	}
 	if r.state.closed || r.state.opened == (call.Data[0] == opOpen) {

@@ -60,6 +60,8 @@ func (p Plan) Objects() []client.Object {
 }
 
 func (p Plan) cluster() rayv1.RayClusterSpec {
+	head := p
+	head.Hosts = p.HeadHosts
 	return rayv1.RayClusterSpec{
 		RayVersion:  p.Version,
 		AuthOptions: &rayv1.AuthOptions{Mode: rayv1.AuthModeToken, SecretName: new(TokenName)},
@@ -67,7 +69,7 @@ func (p Plan) cluster() rayv1.RayClusterSpec {
 			ServiceType:    corev1.ServiceTypeClusterIP,
 			EnableIngress:  new(false),
 			RayStartParams: map[string]string{"num-cpus": "0", "num-gpus": "0"}, // tasks run on workers only
-			Template:       p.template(headContainer, equal(p.HeadCPU, p.HeadMemory, 0)),
+			Template:       head.template(headContainer, equal(p.HeadCPU, p.HeadMemory, 0)),
 		},
 		WorkerGroupSpecs: []rayv1.WorkerGroupSpec{{
 			GroupName:      workerGroup,

@@ -81,7 +81,8 @@ type Plan struct {
 	Notice       int64             // the seconds between being told and being killed
 	NodeSelector map[string]string // the pool's nodes
 	Products     []string          // the labels of the nodes that have the model
-	Hosts        []string          // the nodes that hold the lease's GPUs, once that is known
+	Hosts        []string          // the nodes that hold the workers' places, once that is known
+	HeadHosts    []string          // the nodes that hold any place of the lease, once that is known
 
 	Egress        boursev1.Egress
 	RegistryCIDRs []string // what Egress Registry reaches

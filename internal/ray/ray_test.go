@@ -118,14 +118,16 @@ func TestHoldersRequestWhatTheRayPodsWill(t *testing.T) {
 
 func TestRayPodsArePinnedToTheHosts(t *testing.T) {
 	plan := testPlan()
-	plan.Hosts = []string{"n1", "n2"}
-	terms := podSpecs(t, plan)["worker"].Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
-	var got []string
-	for _, term := range terms {
-		got = append(got, term.MatchFields[0].Values...)
-	}
-	if diff := cmp.Diff(plan.Hosts, got); diff != "" {
-		t.Errorf("hosts (-want +got):\n%s", diff)
+	plan.Hosts, plan.HeadHosts = []string{"n1", "n2"}, []string{"n1", "n2", "n3"}
+	specs := podSpecs(t, plan)
+	for name, want := range map[string][]string{"worker": plan.Hosts, "head": plan.HeadHosts} {
+		var got []string
+		for _, term := range specs[name].Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
+			got = append(got, term.MatchFields[0].Values...)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("hosts of the %s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

@@ -63,7 +63,7 @@ func Withdraw(p Pool, staker chain.Address) ([]chain.Instruction, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build withdrawal: %w", err)
 	}
-	tokens, create, err := tokensOf(staker, staker, p.Mint)
+	tokens, create, err := chain.TokenAccount(staker, staker, p.Mint)
 	if err != nil {
 		return nil, fmt.Errorf("build withdrawal: %w", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 
 	"github.com/bourse-dev/bourse/internal/chain"
@@ -33,18 +32,6 @@ const (
 	KindCreateRewards Kind = "CreateRewards"
 	KindPostRewards   Kind = "PostRewards"
 	KindClaimReward   Kind = "ClaimReward"
-)
-
-// What a transaction may cost its signer besides tokens.
-const (
-	lamportsPerSignature = 5_000
-	microLamports        = 1_000_000 // of one lamport
-	mostUnits            = 1_400_000 // that one transaction can compute
-	rentPerByte          = 6_960
-	rentOverhead         = 128 // bytes that every account is charged for besides its data
-	tokensSize           = 165
-	setUnitLimit         = 2 // instructions of the compute budget program
-	setUnitPrice         = 3
 )
 
 // Intent is what a message would do once it is signed. Tokens and Lamports are the most that can leave the signer's wallet, whatever
@@ -95,16 +82,15 @@ type reading struct {
 	programs []chain.Address
 	intent   Intent
 	rebuilt  []chain.Instruction
-	units    *uint32
-	price    *uint64
+	cost     chain.Cost
 }
 
 func (r *reading) call(call chain.Call) error {
 	switch {
 	case call.Program == chain.ComputeBudgetProgram && r.intent.Kind == "":
-		return r.budget(call)
+		return r.rebuild(r.cost.Budget(call))
 	case call.Program == chain.AssociatedProgram && r.intent.Kind == "":
-		return r.create(call)
+		return errors.Join(r.cost.Rent(chain.TokenAccountSize), r.rebuild(chain.ReadTokenAccount(call, r.intent.Signer)))
 	case !slices.Contains(r.programs, call.Program):
 		return fmt.Errorf("it calls the program %s", call.Program)
 	case r.intent.Kind == "" || r.intent.Kind == KindCreatePool && len(call.Data) > 0 && call.Data[0] == opBond:
@@ -114,35 +100,10 @@ func (r *reading) call(call chain.Call) error {
 	}
 }
 
-// budget reads a limit of compute units, or a price for them.
-func (r *reading) budget(call chain.Call) error {
-	data := call.Data
-	switch {
-	case len(call.Accounts) > 0:
-		return errors.New("a compute budget in another form")
-	case len(data) == 5 && data[0] == setUnitLimit && r.units == nil:
-		r.units = new(binary.LittleEndian.Uint32(data[1:]))
-	case len(data) == 9 && data[0] == setUnitPrice && r.price == nil:
-		r.price = new(binary.LittleEndian.Uint64(data[1:]))
-	default:
-		return errors.New("a compute budget in another form")
-	}
-	r.rebuilt = append(r.rebuilt, chain.Instruction{Program: call.Program, Data: data})
-	return nil
-}
-
-// create reads the making of an associated token account, which costs the signer its rent at most.
-func (r *reading) create(call chain.Call) error {
-	addresses, ok := createForm().read(call)
-	if !ok || call.Data[0] != createIdempotent || addresses[0] != r.intent.Signer {
-		return errors.New("a token account in another form")
-	}
-	tokens, again, err := tokensOf(addresses[0], addresses[2], addresses[3])
-	if err != nil || tokens != addresses[1] {
-		return errors.New("a token account that is not the wallet's associated one")
-	}
+// rebuild takes in an instruction as it is built.
+func (r *reading) rebuild(again chain.Instruction, err error) error {
 	r.rebuilt = append(r.rebuilt, again)
-	return r.rent(tokensSize)
+	return err
 }
 
 // effect reads the program's own instruction.
@@ -178,12 +139,12 @@ func (r *reading) shape(call chain.Call) ([]chain.Address, error) {
 		return nil, errors.New("an empty instruction")
 	}
 	form, known := formOf(call.Data[0])
-	addresses, ok := form.read(call)
+	addresses, ok := form.Read(call)
 	if !known || !ok || addresses[0] != r.intent.Signer {
 		return nil, fmt.Errorf("instruction %d in another form, or of another signer", call.Data[0])
 	}
 	r.intent.Program = call.Program
-	r.rebuilt = append(r.rebuilt, form.build(call.Program, call.Data, addresses...))
+	r.rebuilt = append(r.rebuilt, form.Build(call.Program, call.Data, addresses...))
 	return addresses, nil
 }
 
@@ -195,10 +156,10 @@ func (r *reading) createPool(call chain.Call, addresses []chain.Address) error {
 	}
 	r.rebuilt[len(r.rebuilt)-1] = again[0]
 	r.intent.Kind, r.intent.Account, r.intent.Mint = KindCreatePool, addresses[2], addresses[4]
-	if err := r.rent(poolSize); err != nil {
+	if err := r.cost.Rent(poolSize); err != nil {
 		return err
 	}
-	return r.rent(tokensSize)
+	return r.cost.Rent(chain.TokenAccountSize)
 }
 
 // bond reads what goes to stake: no more than the amount, from the signer's own associated account, into the pool's own vault.
@@ -214,7 +175,7 @@ func (r *reading) bond(call chain.Call, addresses []chain.Address) error {
 	}
 	r.intent.Kind, r.intent.Account, r.intent.Mint = KindBond, pool, mint
 	r.intent.Tokens = money.Amount(binary.LittleEndian.Uint64(call.Data[1:]))
-	if err := r.rent(positionSize); err != nil {
+	if err := r.cost.Rent(positionSize); err != nil {
 		return err
 	}
 	return r.position(call.Program, pool, addresses[3])
@@ -263,10 +224,10 @@ func (r *reading) reward(call chain.Call, addresses []chain.Address) error {
 	switch call.Data[0] {
 	case opCreateRewards:
 		r.intent.Kind, r.intent.Account, r.intent.Mint = KindCreateRewards, addresses[2], addresses[4]
-		if err := r.rent(rewardsSize); err != nil {
+		if err := r.cost.Rent(rewardsSize); err != nil {
 			return err
 		}
-		return r.rent(tokensSize)
+		return r.cost.Rent(chain.TokenAccountSize)
 	case opPostRewards:
 		r.intent.Kind, r.intent.Account = KindPostRewards, addresses[2]
 		return nil
@@ -276,7 +237,7 @@ func (r *reading) reward(call chain.Call, addresses []chain.Address) error {
 			return errors.New("a proof in another form")
 		}
 		r.intent.Kind, r.intent.Account, r.intent.Mint = KindClaimReward, addresses[1], addresses[6]
-		return r.rent(receiptSize)
+		return r.cost.Rent(receiptSize)
 	}
 }
 
@@ -285,29 +246,7 @@ func (r *reading) finish() error {
 	if r.intent.Kind == "" {
 		return errors.New("it does nothing with stakes or rewards")
 	}
-	if err := r.costs(lamportsPerSignature); err != nil || r.price == nil {
-		return err
-	}
-	units := uint64(mostUnits)
-	if r.units != nil {
-		units = min(units, uint64(*r.units))
-	}
-	high, low := bits.Mul64(*r.price, units)
-	if high >= microLamports {
-		return errors.New("a priority fee beyond counting")
-	}
-	fee, rest := bits.Div64(high, low, microLamports)
-	if rest > 0 {
-		fee++
-	}
-	return r.costs(fee)
-}
-
-// rent adds what an account of a size must hold to stay.
-func (r *reading) rent(size uint64) error { return r.costs((size + rentOverhead) * rentPerByte) }
-
-// costs adds to what the signer's wallet loses in lamports.
-func (r *reading) costs(lamports uint64) (err error) {
-	r.intent.Lamports, err = r.intent.Lamports.Add(money.Amount(lamports))
+	lamports, err := r.cost.Total(1)
+	r.intent.Lamports = money.Amount(lamports)
 	return err
 }

@@ -101,7 +101,7 @@ func ClaimReward(r Rewards, submitter chain.Address, reward Reward, proof []Dige
 	if err != nil {
 		return nil, fmt.Errorf("build claim of reward: %w", err)
 	}
-	tokens, create, err := tokensOf(submitter, reward.Wallet, r.Mint)
+	tokens, create, err := chain.TokenAccount(submitter, reward.Wallet, r.Mint)
 	if err != nil {
 		return nil, fmt.Errorf("build claim of reward: %w", err)
 	}

@@ -62,7 +62,7 @@ func after(fate Fate, program, pool chain.Address, evidence Evidence, call chain
 		return fate
 	}
 	found, _ := formOf(call.Data[0])
-	addresses, ok := found.read(call)
+	addresses, ok := found.Read(call)
 	if !ok || !slices.Contains(addresses, pool) { // no account of a slash's instructions but the pool's own can be the pool
 		return fate
 	}

@@ -33,6 +33,9 @@ func up(tb testing.TB, args ...string) *story.Lab {
 	tb.Helper()
 	dir := filepath.Join(tb.TempDir(), "lab")
 	tb.Cleanup(func() {
+		if tb.Failed() {
+			showFailure(tb, dir)
+		}
 		// The test's own context has ended by then, and the lab must go all the same.
 		if err := command(context.Background(), tb, "down", "--dir", dir); err != nil {
 			tb.Errorf("lab down: %v", err)

@@ -88,3 +88,31 @@ func (b *bench) closeEscrow() {
 	b.chain.Set(account)
 	b.chain.Tick(finalLag + 1)
 }
+
+// TestARefundThatFailedOftenIsTriedAgain has an escrow that nobody else closes, after an outage in which no refund landed.
+func TestARefundThatFailedOftenIsTriedAgain(t *testing.T) {
+	b := funded(t)
+	b.hub.Step(b.lease.Spec.Escrow.Deadline.Add(afterDeadline).Sub(b.hub.Now()))
+	voucher, _ := b.pass()
+	for attempt := int32(mostRefunds); attempt < mostRefunds+2; attempt++ {
+		voucher.Spec.Refund.State, voucher.Spec.Refund.Attempt, voucher.Spec.Refund.Raw = boursev1.TransactionFailed, attempt, ""
+		b.hub.Edit(voucher)
+		b.quiet()
+		_, result := b.pass()
+		if result.RequeueAfter <= 0 || result.RequeueAfter > refundEvery {
+			t.Fatalf("after %d attempts it is tried again in %s", attempt, result.RequeueAfter)
+		}
+		b.hub.Step(result.RequeueAfter)
+		voucher, _ = b.pass()
+		if refund := voucher.Spec.Refund; refund.State != boursev1.TransactionSigned || refund.Attempt != attempt+1 {
+			t.Fatalf("after %d attempts and a while the refund is %+v", attempt, refund)
+		}
+	}
+	for range 10 {
+		b.chain.Tick(1)
+		voucher, _ = b.pass()
+	}
+	if voucher.Spec.Refund.State != boursev1.TransactionLanded {
+		t.Errorf("refund %+v, want one that landed", voucher.Spec.Refund)
+	}
+}

@@ -20,8 +20,10 @@ import (
 const (
 	// afterDeadline allows for the difference between our clock and the chain's.
 	afterDeadline = 2 * time.Minute
-	// mostRefunds is how often a refund is signed.
+	// mostRefunds is how often a refund is signed without a break: each attempt that fails on the chain costs its fee. After that it is signed
+	// once in refundEvery, since nobody else takes the deposit back.
 	mostRefunds = 20
+	refundEvery = time.Hour
 )
 
 // reclaim takes back what an escrow still holds after its deadline, when the supplier did not close it. Nobody's leave is needed.
@@ -32,8 +34,8 @@ func (r *Reconciler) reclaim(ctx context.Context, lease *boursev1.GPULease, vouc
 	if in(voucher.Spec.Refund, boursev1.TransactionSigned) {
 		return r.landRefund(ctx, lease, voucher.Spec.Refund)
 	}
-	if voucher.Spec.Refund != nil && voucher.Spec.Refund.Attempt >= mostRefunds {
-		return reconcile.Result{}, nil
+	if wait := r.calm(lease, voucher.Spec.Refund); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
 	}
 	left := lease.Spec.Escrow.Deadline.Add(afterDeadline).Sub(r.Now())
 	if left > 0 && !closedBySupplier(lease) {
@@ -50,6 +52,15 @@ func (r *Reconciler) reclaim(ctx context.Context, lease *boursev1.GPULease, vouc
 		return reconcile.Result{RequeueAfter: r.soon(lease, voucher, left)}, nil
 	}
 	return r.refund(ctx, lease, voucher)
+}
+
+// calm is how long a refund that failed again and again waits for its next attempt. Each refundEvery since the deadline allows one more.
+func (r *Reconciler) calm(lease *boursev1.GPULease, failed *boursev1.Transaction) time.Duration {
+	if failed == nil || failed.Attempt < mostRefunds {
+		return 0
+	}
+	more := time.Duration(failed.Attempt-mostRefunds+1) * refundEvery
+	return lease.Spec.Escrow.Deadline.Add(more).Sub(r.Now())
 }
 
 // soon shortens a wait while a usage record is ahead of our clock, because time alone makes it believable, and while the wallet does

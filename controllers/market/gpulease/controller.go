@@ -83,12 +83,32 @@ func (r *Reconciler) expire(ctx context.Context, lease *boursev1.GPULease) (reco
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	voucher := &boursev1.Voucher{}
-	voucher.Namespace, voucher.Name = lease.Spec.Job.Namespace, lease.Name
-	if err := r.Hub.Delete(ctx, voucher); client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, fmt.Errorf("delete voucher: %w", err)
+	err := r.Hub.Get(ctx, client.ObjectKey{Namespace: lease.Spec.Job.Namespace, Name: lease.Name}, voucher)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return reconcile.Result{}, fmt.Errorf("get voucher: %w", err)
+	case err != nil || !pays(voucher, lease):
+	case deposited(voucher):
+		return reconcile.Result{RequeueAfter: retention}, nil // whatever the supplier says: by these two the buyer takes it back
+	default:
+		lock := client.Preconditions{ResourceVersion: &voucher.ResourceVersion}
+		if err := r.Hub.Delete(ctx, voucher, lock); client.IgnoreNotFound(err) != nil {
+			return reconcile.Result{}, fmt.Errorf("delete voucher: %w", err)
+		}
 	}
 	if err := r.Hub.Delete(ctx, lease); client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("delete lease: %w", err)
 	}
 	return reconcile.Result{}, nil
+}
+
+// pays says whether the voucher is the lease's, and not only called so.
+func pays(voucher *boursev1.Voucher, lease *boursev1.GPULease) bool {
+	return voucher.Spec.Lease == boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}
+}
+
+// deposited says whether the buyer has sent a deposit, or may have, that it has not taken back.
+func deposited(voucher *boursev1.Voucher) bool {
+	sent, back := voucher.Spec.Deposit, voucher.Spec.Refund
+	return sent != nil && sent.State != boursev1.TransactionFailed && (back == nil || back.State != boursev1.TransactionLanded)
 }

@@ -48,49 +48,61 @@ func pass(t *testing.T, hub *fakehub.Hub, lease *boursev1.GPULease) (there bool,
 }
 
 func TestWhichLeasesAreKept(t *testing.T) {
+	tx := func(state boursev1.TransactionState) *boursev1.Transaction {
+		return &boursev1.Transaction{State: state}
+	}
+	nothing := func(t *testing.T) *boursev1.GPULease {
+		t.Helper()
+		return over(t, settled(boursev1.ReasonNothingOwed)...)
+	}
 	cases := map[string]struct {
-		lease func(t *testing.T) *boursev1.GPULease
-		keeps bool
+		lease   func(t *testing.T) *boursev1.GPULease
+		keeps   bool
+		voucher boursev1.VoucherSpec
 	}{
-		"one that nothing was deposited for": {func(t *testing.T) *boursev1.GPULease {
-			t.Helper()
-			return over(t, settled(boursev1.ReasonNothingOwed)...)
-		}, false},
-		"one that was refused": {func(t *testing.T) *boursev1.GPULease {
+		"one that its buyer deposited for, whatever the supplier says": {nothing, true, boursev1.VoucherSpec{Deposit: tx(boursev1.TransactionLanded)}},
+		"one whose deposit may be on its way":                          {nothing, true, boursev1.VoucherSpec{Deposit: tx(boursev1.TransactionSigned)}},
+		"one whose deposit failed":                                     {nothing, false, boursev1.VoucherSpec{Deposit: tx(boursev1.TransactionFailed)}},
+		"one whose buyer took its deposit back": {nothing, false, boursev1.VoucherSpec{
+			Deposit: tx(boursev1.TransactionLanded), Refund: tx(boursev1.TransactionLanded),
+		}},
+		"one that nothing was deposited for": {lease: nothing},
+		"one that was refused": {lease: func(t *testing.T) *boursev1.GPULease {
 			t.Helper()
 			lease := over(t)
 			lease.Status.Conditions, lease.Status.End.Reason = nil, boursev1.EndNotAccepted
 			return lease
-		}, false},
-		"one that the market gave up, and whose supplier says nothing": {func(t *testing.T) *boursev1.GPULease {
+		}},
+		"one that the market gave up, and whose supplier says nothing": {lease: func(t *testing.T) *boursev1.GPULease {
 			t.Helper()
 			lease := over(t)
 			lease.Status = boursev1.GPULeaseStatus{}
 			lease.Spec.State, lease.Spec.EndReason = boursev1.LeaseEnded, boursev1.EndNotAccepted
 			return lease
-		}, false},
-		"one that was paid": {func(t *testing.T) *boursev1.GPULease { t.Helper(); return over(t, settled(boursev1.ReasonClosed)...) }, true},
-		"one that was paid, whatever it says": {func(t *testing.T) *boursev1.GPULease {
+		}},
+		"one that was paid": {lease: func(t *testing.T) *boursev1.GPULease { t.Helper(); return over(t, settled(boursev1.ReasonClosed)...) }, keeps: true},
+		"one that was paid, whatever it says": {lease: func(t *testing.T) *boursev1.GPULease {
 			t.Helper()
 			lease := over(t, settled(boursev1.ReasonNothingOwed)...)
 			lease.Status.Paid = new(int64(1))
 			return lease
-		}, true},
-		"one that is being settled": {func(t *testing.T) *boursev1.GPULease { t.Helper(); return over(t) }, true},
-		"one that runs": {func(t *testing.T) *boursev1.GPULease {
+		}, keeps: true},
+		"one that is being settled": {lease: func(t *testing.T) *boursev1.GPULease { t.Helper(); return over(t) }, keeps: true},
+		"one that runs": {lease: func(t *testing.T) *boursev1.GPULease {
 			t.Helper()
 			lease := over(t)
 			lease.Status.End = nil
 			return lease
-		}, true},
+		}, keeps: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			lease := tc.lease(t)
-			voucher := &boursev1.Voucher{ObjectMeta: metav1.ObjectMeta{Namespace: lease.Spec.Job.Namespace, Name: lease.Name}}
+			voucher := &boursev1.Voucher{ObjectMeta: metav1.ObjectMeta{Namespace: lease.Spec.Job.Namespace, Name: lease.Name}, Spec: tc.voucher}
+			voucher.Spec.Lease = boursev1.ObjectReference{Namespace: lease.Namespace, Name: lease.Name}
 			hub := fakehub.New(t, nil, lease, voucher)
 			there, again := pass(t, hub, lease)
-			if !there || (again == 0) != tc.keeps {
+			if !there || again == 0 && !tc.keeps {
 				t.Fatalf("at first it is there: %t, and is looked at again in %s", there, again)
 			}
 			hub.Step(max(again, 365*24*time.Hour))
@@ -103,6 +115,19 @@ func TestWhichLeasesAreKept(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The voucher of another lease that has the same name in another supplier's namespace stays.
+func TestTheVoucherOfAnotherLeaseIsKept(t *testing.T) {
+	lease := over(t, settled(boursev1.ReasonNothingOwed)...)
+	voucher := &boursev1.Voucher{ObjectMeta: metav1.ObjectMeta{Namespace: lease.Spec.Job.Namespace, Name: lease.Name}}
+	voucher.Spec.Lease = boursev1.ObjectReference{Namespace: "somebody-else", Name: lease.Name}
+	hub := fakehub.New(t, nil, lease, voucher)
+	hub.Step(365 * 24 * time.Hour)
+	if there, _ := pass(t, hub, lease); there {
+		t.Error("the lease is still there")
+	}
+	hub.Read(voucher)
 }
 
 func TestNotBeforeItsTime(t *testing.T) {

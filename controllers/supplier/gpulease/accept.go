@@ -144,11 +144,28 @@ func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *b
 	if err := kube.Hold(ctx, r.Hub, lease, Finalizer); err != nil {
 		return nil, false, err
 	}
-	objects := append([]client.Object{remembering(plan.Space(), lease)}, plan.Walls()...)
-	for _, holder := range plan.Holders() {
-		objects = append(objects, holder)
+	holders, err := r.missing(ctx, plan.Holders())
+	if err != nil || len(holders) == 0 {
+		return nil, false, err
 	}
-	return nil, false, r.create(ctx, objects...)
+	objects := append([]client.Object{remembering(plan.Space(), lease)}, plan.Walls()...)
+	return nil, false, r.create(ctx, append(objects, holders...)...)
+}
+
+// missing returns those of the pods of one namespace that its API server itself does not have. A pod that is there must not be made again: the
+// quota of the namespace also counts one that is refused for its name, and for minutes leaves no room for Ray's pods.
+func (r *Reconciler) missing(ctx context.Context, pods []*corev1.Pod) ([]client.Object, error) {
+	var there corev1.PodList
+	if err := r.LocalLive.List(ctx, &there, client.InNamespace(pods[0].Namespace)); err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	var missing []client.Object
+	for _, pod := range pods {
+		if !slices.ContainsFunc(there.Items, func(other corev1.Pod) bool { return other.Name == pod.Name }) {
+			missing = append(missing, pod)
+		}
+	}
+	return missing, nil
 }
 
 // remembering writes on the lease's namespace what must be known of the lease when the hub has it no more.

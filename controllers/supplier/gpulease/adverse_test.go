@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/chain"
@@ -242,4 +243,40 @@ func TestANodeThatLagsGivesUpNothing(t *testing.T) {
 		t.Errorf("the promise is given up for a node's lag: %v", err)
 	}
 	b.until("it is paid all the same", func() bool { return b.paid() > 0 })
+}
+
+// forgetful is a chain whose node shows no account: it is far behind, and was asked by a process that has just begun.
+type forgetful struct{ Chain }
+
+func (forgetful) Accounts(_ context.Context, _ chain.Commitment, addresses ...chain.Address) ([]chain.Account, error) {
+	accounts := make([]chain.Account, len(addresses))
+	for i, address := range addresses {
+		accounts[i].Address = address
+	}
+	return accounts, nil
+}
+
+// TestANodeThatHasNotSeenTheDepositSettlesNothing ends a lease that was funded and not used.
+func TestANodeThatHasNotSeenTheDepositSettlesNothing(t *testing.T) {
+	b := newBench(t, nil)
+	b.launched()
+	b.deleteJob()
+	b.vanish()
+	r := b.controller()
+	r.Ledger = OnChain{Chain: forgetful{b.chain}, Signer: b.wallet}
+	var result reconcile.Result
+	for range 4 {
+		b.hub.Read(b.lease)
+		var err error
+		if result, err = r.Reconcile(t.Context(), b.lease); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if result.RequeueAfter != pollDeposit {
+		t.Errorf("the next pass is in %s, want %s", result.RequeueAfter, pollDeposit)
+	}
+	b.hub.Read(b.lease)
+	b.want(boursev1.LeaseSettled, metav1.ConditionUnknown, boursev1.ReasonRefunding)
+	b.over()
+	b.want(boursev1.LeaseSettled, metav1.ConditionTrue, boursev1.ReasonClosed)
 }

@@ -101,7 +101,7 @@ func node(name string) *corev1.Node {
 // controller is one that was started just now.
 func (b *bench) controller() *Reconciler {
 	return &Reconciler{
-		Teller: b.hub.Teller(), Hub: b.hub, Local: local{Client: b.hub, going: b.going}, Ledger: OnChain{Chain: b.chain, Signer: b.wallet},
+		Teller: b.hub.Teller(), Hub: b.hub, Local: local{Client: b.hub, going: b.going}, LocalLive: b.hub, Ledger: OnChain{Chain: b.chain, Signer: b.wallet},
 		Wallet: boursev1.SolanaAddress(b.wallet.PublicKey().String()), Namespace: builders.Supplier, HoldImage: "pause:1", Now: b.hub.Now,
 	}
 }

@@ -49,6 +49,7 @@ type Reconciler struct {
 	Teller        kube.Writer            // writes the leases' statuses, in the hub
 	Hub           client.Client          // the market's API server
 	Local         client.Client          // the supplier's own one
+	LocalLive     client.Reader          // the same, past the cache
 	LocalCache    cache.Cache            // where changes of pods and Ray objects are watched
 	Ledger        Ledger                 // the chain
 	Wallet        boursev1.SolanaAddress // the supplier's wallet

@@ -7,7 +7,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,7 +31,7 @@ func (r *Reconciler) launch(ctx context.Context, lease *boursev1.GPULease) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	_, launched, err := r.running(ctx, lease)
+	object, launched, err := r.running(ctx, lease)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -43,7 +45,7 @@ func (r *Reconciler) launch(ctx context.Context, lease *boursev1.GPULease) (reco
 			}
 		}
 	}
-	r.tellRunning(lease, state)
+	r.tellRunning(lease, state, state.Obstacle(object))
 	return reconcile.Result{}, nil
 }
 
@@ -61,7 +63,7 @@ func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state 
 	program, err := r.program(ctx, lease)
 	switch {
 	case errors.Is(err, errNoProgram): // it was here when the lease was accepted: it comes again, or the time to start runs out
-		r.tellRunning(lease, state)
+		r.tellRunning(lease, state, "")
 		return nil
 	case err != nil:
 		return err
@@ -71,17 +73,20 @@ func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state 
 		return nil
 	}
 	plan := r.plan(lease, &program.Spec.Ray)
-	plan.Hosts = hosts
+	plan.HeadHosts = hosts
+	plan.Hosts, _ = ray.Hosts(slices.DeleteFunc(slices.Clone(state.Holders), func(pod corev1.Pod) bool {
+		return ray.GPUs(&pod) == 0 // where only the head's place is held, free GPUs are another lease's, or nobody's
+	}))
 	plan.Token = rand.Text() // if the Secret is there already, its own stays
 	if err := r.create(ctx, plan.Objects()...); err != nil {
 		return err
 	}
-	r.tellRunning(lease, state)
+	r.tellRunning(lease, state, "")
 	return nil
 }
 
-// tellRunning says how far the workers are.
-func (r *Reconciler) tellRunning(lease *boursev1.GPULease, state ray.State) {
+// tellRunning says how far the workers are, and what is in their way, if that is known.
+func (r *Reconciler) tellRunning(lease *boursev1.GPULease, state ray.State, obstacle string) {
 	switch {
 	case state.AllReady(lease.Spec.Workers):
 		mended(lease, state.Since)
@@ -93,9 +98,18 @@ func (r *Reconciler) tellRunning(lease *boursev1.GPULease, state ray.State) {
 	case lease.Status.Usage != nil:
 		r.tellInterrupted(lease, boursev1.ReasonWorkersNotReady, "A worker is not ready, so the meter stands still")
 	default:
-		kube.Waiting(lease, boursev1.LeaseRunning, boursev1.ReasonStarting, "The workers are starting")
-		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonStarting, "The workers are starting")
+		message := because("The workers are starting", obstacle)
+		kube.Waiting(lease, boursev1.LeaseRunning, boursev1.ReasonStarting, message)
+		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonStarting, message)
 	}
+}
+
+// because adds a cause to a message, if there is one.
+func because(message, cause string) string {
+	if cause == "" {
+		return message
+	}
+	return message + ": " + cause
 }
 
 // tellInterrupted says why the workers are not known to be ready. Its time is when that began; what was not seen in the silence of

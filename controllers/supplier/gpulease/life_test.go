@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -323,6 +324,35 @@ func TestEndsBeforeTheWorkersAreReady(t *testing.T) {
 			}
 			b.nothingLeft()
 		})
+	}
+}
+
+// Whoever waits for workers learns what is in their way, while it is and afterwards, and nobody learns the image's name.
+func TestWhatKeepsTheWorkersIsTold(t *testing.T) {
+	b := newBench(t, nil)
+	b.launched()
+	pull := func(reason string) {
+		b.edit("ray-worker-1", func(pod *corev1.Pod) {
+			pod.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{
+				Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: "pull of secret/image"},
+			}}}
+		})
+	}
+	pull("ErrImagePull")
+	b.rest()
+	b.want(boursev1.LeaseRunning, metav1.ConditionUnknown, boursev1.ReasonStarting)
+	if got := meta.FindStatusCondition(b.lease.Status.Conditions, boursev1.LeaseRunning).Message; got != "The workers are starting: an image cannot be pulled" {
+		t.Errorf("Running says %q", got)
+	}
+	pull("ImagePullBackOff")
+	if wrote := b.hub.Writes(func() { b.pass() }); len(wrote) != 0 {
+		t.Errorf("the same told anew wrote %v", wrote)
+	}
+	b.hub.Step(10 * time.Minute)
+	b.rest()
+	b.wantEnd(boursev1.EndStartTimeout, boursev1.PartySupplier)
+	if got := b.lease.Status.End.Message; got != "The workers did not become ready in time: an image cannot be pulled" {
+		t.Errorf("the end says %q", got)
 	}
 }
 

@@ -79,13 +79,13 @@ func (r *Reconciler) conclude(ctx context.Context, lease *boursev1.GPULease) (re
 	case over:
 		r.endTaken(lease, gone)
 	default:
-		return reconcile.Result{}, r.endInTime(lease, state)
+		return reconcile.Result{}, r.endInTime(lease, state, state.Obstacle(object))
 	}
 	return reconcile.Result{}, nil
 }
 
 // endInTime ends the lease when a bound in time is reached.
-func (r *Reconciler) endInTime(lease *boursev1.GPULease, state ray.State) error {
+func (r *Reconciler) endInTime(lease *boursev1.GPULease, state ray.State, obstacle string) error {
 	over, err := r.termOver(lease)
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (r *Reconciler) endInTime(lease *boursev1.GPULease, state ray.State) error 
 	case over:
 		r.end(lease, boursev1.EndJobFailed, boursev1.PartyBuyer, r.Now(), "The program ran past its term")
 	case !state.AllReady(lease.Spec.Workers) && !state.Silent:
-		r.endLate(lease, state)
+		r.endLate(lease, state, obstacle)
 	}
 	if lost, most := r.broken(lease); lost >= most {
 		r.endBroken(lease, state)
@@ -135,10 +135,10 @@ func (r *Reconciler) termOver(lease *boursev1.GPULease) (bool, error) {
 }
 
 // endLate ends a lease whose workers were not ready for too long.
-func (r *Reconciler) endLate(lease *boursev1.GPULease, state ray.State) {
+func (r *Reconciler) endLate(lease *boursev1.GPULease, state ray.State, obstacle string) {
 	if lease.Status.Usage == nil {
 		if !r.Now().Before(lease.CreationTimestamp.Add(startAllowance)) {
-			r.end(lease, boursev1.EndStartTimeout, boursev1.PartySupplier, r.Now(), "The workers did not become ready in time")
+			r.end(lease, boursev1.EndStartTimeout, boursev1.PartySupplier, r.Now(), because("The workers did not become ready in time", obstacle))
 		}
 		return
 	}
@@ -218,6 +218,10 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 	case EscrowClosed:
 		return reconcile.Result{}, closed(lease, found)
 	case EscrowAbsent:
+		if kube.IsTrue(lease, boursev1.LeaseFunded) && !r.late(lease) { // an escrow that was there leaves its tombstone: the node lags
+			kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonRefunding, "The chain's node does not show the escrow now, which was there")
+			return reconcile.Result{RequeueAfter: pollDeposit}, nil
+		}
 		return r.nothingOwed(ctx, lease)
 	case EscrowRefused:
 		if !kube.IsTrue(lease, boursev1.LeaseFunded) {

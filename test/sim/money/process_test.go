@@ -91,7 +91,7 @@ func (p *process) restart() {
 	payer, wallet := w.payer, w.seller
 	pays := &buyervoucher.Reconciler{Hub: p.client, Chain: on, Signer: payer, Now: now}
 	sells := &gpulease.Reconciler{
-		Teller: teller, Hub: p.client, Local: p.client, Ledger: w.rule.ledger(p, gpulease.OnChain{Chain: on, Signer: wallet}),
+		Teller: teller, Hub: p.client, Local: p.client, LocalLive: p.client.Live(), Ledger: w.rule.ledger(p, gpulease.OnChain{Chain: on, Signer: wallet}),
 		Wallet: boursev1.SolanaAddress(wallet.PublicKey().String()), Namespace: builders.Supplier, HoldImage: "pause:1", Now: now,
 	}
 	records := &settlement.Reconciler{Teller: teller, Hub: p.client, Live: p.client.Live(), Chain: on, Now: now}
