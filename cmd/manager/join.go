@@ -86,6 +86,11 @@ func (j *joinOptions) check(roles controllers.Roles) error {
 	if j.certificates == "" {
 		problems = append(problems, errors.New("--join-cert-dir is required by --join-address: name a folder with tls.crt and tls.key"))
 	}
+	return errors.Join(append(problems, j.bounds()...)...)
+}
+
+// bounds returns which numbers are out of their bounds.
+func (j *joinOptions) bounds() (problems []error) {
 	if j.tokensLifetime < shortestToken || j.tokensLifetime > longestToken {
 		problems = append(problems, fmt.Errorf("--join-token-lifetime must be from %s to %s", shortestToken, longestToken))
 	}
@@ -95,7 +100,7 @@ func (j *joinOptions) check(roles controllers.Roles) error {
 	if j.minStake > math.MaxUint32 {
 		problems = append(problems, fmt.Errorf("--join-min-stake must be at most %d", uint32(math.MaxUint32)))
 	}
-	return errors.Join(problems...)
+	return problems
 }
 
 // open adds the join server to the manager, and what takes access away to the controllers' options.

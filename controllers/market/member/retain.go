@@ -20,18 +20,19 @@ import (
 const (
 	// noticeDays is how many days before a member is let go it is told.
 	noticeDays = 7
-	// settle is how long the market looks, after it has started, before it counts a day: who is there has shown itself by then, since a
-	// manager that lost its token asks for another one at least every minute.
+	// settle is how long the market looks, after it has started, before that nothing was seen of a member says something: who is there has
+	// shown itself by then, since a manager asks for another token twice an hour, and every minute when it has none.
 	settle = time.Hour
 )
 
 // retain counts the days on which nothing was seen of a member that joined and has nothing in the market. It says so when few are left, and
 // lets the member go after the last. Nothing is kept in memory: a day counts when it is written down.
 func (r *Reconciler) retain(ctx context.Context, member *boursev1.Member) (reconcile.Result, error) {
-	switch {
-	case member.Spec.Leave != nil && member.Spec.Leave.Mode == boursev1.LeaveUnseen:
+	leave := member.Spec.Leave
+	if leave != nil && leave.Mode == boursev1.LeaveUnseen { // what it was told stands
 		return reconcile.Result{}, nil
-	case r.MostUnseen == 0 || r.Access == nil || member.Spec.State == boursev1.MemberSuspended || member.Spec.Leave != nil:
+	}
+	if r.MostUnseen == 0 || r.Access == nil || member.Spec.State == boursev1.MemberSuspended || leave != nil {
 		member.Status.Unseen = nil
 		meta.RemoveStatusCondition(&member.Status.Conditions, boursev1.MemberRetained)
 		return reconcile.Result{}, nil
@@ -47,14 +48,23 @@ func (r *Reconciler) retain(ctx context.Context, member *boursev1.Member) (recon
 		}
 		return reconcile.Result{RequeueAfter: day}, nil
 	}
-	now, unseen := r.Now().Truncate(time.Second), member.Status.Unseen
+	if left := r.seen.settlesIn(r.Now()); left > 0 {
+		return reconcile.Result{RequeueAfter: left}, nil
+	}
+	now := r.Now().Truncate(time.Second)
+	r.begin(member, now)
+	return r.count(ctx, member, now)
+}
+
+// begin begins to count, or begins anew.
+func (r *Reconciler) begin(member *boursev1.Member, now time.Time) {
+	unseen := member.Status.Unseen
 	switch {
-	case unseen == nil || within(member.Spec.AskedAt, unseen.CountedAt.Time, now): // it begins, or begins anew
+	case unseen == nil || within(member.Spec.AskedAt, unseen.CountedAt.Time, now): // it was there in between
 		r.note(member, 0, now)
 	case unseen.CountedAt.After(now.Add(day)): // a wrong clock counted
 		r.note(member, *unseen.Days, now)
 	}
-	return r.count(ctx, member, now)
 }
 
 // kept says whether something keeps the member: that it was seen, what it has in the market, or that an admin made it.
@@ -113,11 +123,11 @@ func (r *Reconciler) count(ctx context.Context, member *boursev1.Member, now tim
 	if left := due.Sub(now); left > 0 {
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
-	looked, err := r.looked(ctx, now)
+	entered, err := r.entered(ctx, now)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if !looked {
+	if !entered {
 		return reconcile.Result{RequeueAfter: settle}, nil
 	}
 	if over {
@@ -159,12 +169,9 @@ func (r *Reconciler) note(member *boursev1.Member, days int32, now time.Time) {
 		"Nothing was seen of the member for long: it is let go when status.unseen.until says, unless its manager or its wallet asks for access")
 }
 
-// looked says whether that nothing was seen of a member within a day says something of it: the market has looked for a while, and somebody
-// else came in. If nobody did, it may be the door that was closed.
-func (r *Reconciler) looked(ctx context.Context, now time.Time) (bool, error) {
-	if r.seen.settlesIn(r.Now()) > 0 {
-		return false, nil
-	}
+// entered says whether somebody else asked for access within a day. If nobody did, it may be the door that was closed, and that nothing was
+// seen of a member says nothing of it.
+func (r *Reconciler) entered(ctx context.Context, now time.Time) (bool, error) {
 	var members boursev1.MemberList
 	if err := r.Hub.List(ctx, &members, client.UnsafeDisableDeepCopy); err != nil {
 		return false, fmt.Errorf("list members: %w", err)

@@ -187,6 +187,7 @@ func TestWhoComesBackStays(t *testing.T) {
 			asks(b)
 			b.hub.Step(9 * day)
 			b.begins()
+			b.hub.Step(settle)
 		}, false},
 	}
 	for name, tc := range cases {
@@ -468,6 +469,9 @@ func TestWhenAMemberIsLookedAtAgain(t *testing.T) {
 		}
 	}
 	looks(day, "one that was seen")
+	b.hub.Step(day)
+	b.begins()
+	looks(settle, "one of a market that has just begun")
 	b.days(2)
 	b.hub.Step(20 * time.Hour)
 	looks(4*time.Hour, "one whose day is not over")
