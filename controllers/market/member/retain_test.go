@@ -236,6 +236,20 @@ func TestWhatKeepsAMemberThatIsNotSeen(t *testing.T) {
 		"a lease of its GPUs that was paid, which audits need": {
 			object: func(t *testing.T) client.Object { t.Helper(); return over(t, boursev1.ReasonClosed) }, kept: true,
 		},
+		"a lease that was paid, of one that may not take part and is not rated": {
+			object: func(t *testing.T) client.Object { t.Helper(); return over(t, boursev1.ReasonClosed) },
+			change: func(b *retainBench) {
+				if err := b.hub.Create(b.Context(), member("older", builders.Supplier, time.Hour)); err != nil {
+					b.Fatal(err)
+				}
+			},
+			kept: true,
+		},
+		"not that it may not take part": {change: func(b *retainBench) {
+			if err := b.hub.Create(b.Context(), member("older", builders.Supplier, time.Hour)); err != nil {
+				b.Fatal(err)
+			}
+		}},
 		"a lease of its job that runs": {
 			object: func(t *testing.T) client.Object {
 				t.Helper()
@@ -402,6 +416,28 @@ func TestDaysThatAreNotCounted(t *testing.T) {
 	}
 }
 
+// A sign that is found when the market begins may be an old one.
+func TestAnOldSignIsNoSignOfLife(t *testing.T) {
+	b := newRetainBench(t)
+	b.beats("supplier")
+	b.days(6)
+	if got := b.counted(); got != 4 {
+		t.Fatalf("%d days are counted of one that was seen on the first", got)
+	}
+	b.begins()
+	b.pass()
+	if got := b.counted(); got != 4 {
+		t.Errorf("%d days are counted when the market has begun anew", got)
+	}
+	b.hub.Step(settle)
+	b.beats("supplier")
+	b.census()
+	b.pass()
+	if got := b.counted(); got != -1 {
+		t.Errorf("%d days are counted of one that is there", got)
+	}
+}
+
 // A market that was away for long removes nobody when it is back, however far it had come with it.
 func TestAMarketThatWasAwayGivesMembersTime(t *testing.T) {
 	cases := map[string]int{"when all days were over": mostDays + 1, "when it was letting the member go": mostDays + 2}
@@ -457,6 +493,26 @@ func TestWhoIsToldHasTheWholeNoticeWhateverTheMarketAsksFor(t *testing.T) {
 	if m, _ := look(t, b.hub, b.r); m.Spec.Leave != nil || m.Status.Unseen.Until != nil ||
 		meta.FindStatusCondition(m.Status.Conditions, boursev1.MemberRetained) != nil {
 		t.Errorf("when the market waits for longer: leave %+v, unseen %+v, conditions %+v", m.Spec.Leave, m.Status.Unseen, m.Status.Conditions)
+	}
+}
+
+func TestWhoIsToldDoesNotGoEarlier(t *testing.T) {
+	b := newRetainBench(t)
+	b.days(mostDays - noticeDays + 1)
+	goes := b.told()
+	if goes == nil {
+		t.Fatal("it is not told")
+	}
+	b.r.MostUnseen -= 3
+	b.days(1)
+	if told := b.told(); !told.Equal(goes) {
+		t.Errorf("when the market waits for less it goes at %v, want %v", told, goes)
+	}
+	b.hub.Step(36 * time.Hour) // nobody looked in time
+	b.r.MostUnseen += 3
+	b.days(1)
+	if told := b.told(); !told.After(goes.Time) {
+		t.Errorf("when days were not counted it goes at %v, want it after %v", told, goes)
 	}
 }
 
