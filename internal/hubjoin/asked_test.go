@@ -111,8 +111,12 @@ func TestWhoAsksIsNotLetGo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			hub, h := long(t)
 			edit(hub, func(spec *boursev1.MemberSpec) { spec.Leave = &boursev1.MemberLeave{Since: since, Mode: tc.mode} })
+			hub.Step(askedEvery)
 			if err := tc.ask(t, h); err != nil {
 				t.Fatal(err)
+			}
+			if got := member(hub).Spec.AskedAt; !got.Time.Equal(hub.Now()) {
+				t.Errorf("spec.askedAt is %v, want %v", got, hub.Now())
 			}
 			if got := member(hub).Spec.Leave; (got == nil) != tc.stays {
 				t.Errorf("spec.leave is %+v", got)

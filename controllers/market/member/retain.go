@@ -5,6 +5,7 @@ package member
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -49,11 +50,18 @@ func (r *Reconciler) retain(ctx context.Context, member *boursev1.Member) (recon
 		return reconcile.Result{RequeueAfter: day}, nil
 	}
 	if left := r.seen.settlesIn(r.Now()); left > 0 {
-		return reconcile.Result{RequeueAfter: left}, nil
+		return reconcile.Result{RequeueAfter: left + spread(member)}, nil
 	}
 	now := r.Now().Truncate(time.Second)
 	r.begin(member, now)
 	return r.count(ctx, member, now)
+}
+
+// spread is a part of an hour that differs between members, so that those who wait for the market alike do not all come at once.
+func spread(member *boursev1.Member) time.Duration {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(member.Namespace)) // it never fails
+	return time.Duration(hash.Sum32()%uint32(settle/time.Second)) * time.Second
 }
 
 // begin begins to count, or begins anew.

@@ -4,6 +4,8 @@ package member
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -527,7 +529,7 @@ func TestWhenAMemberIsLookedAtAgain(t *testing.T) {
 	looks(day, "one that was seen")
 	b.hub.Step(day)
 	b.begins()
-	looks(settle, "one of a market that has just begun")
+	looks(settle+spread(supplierOnly()), "one of a market that has just begun")
 	b.days(2)
 	b.hub.Step(20 * time.Hour)
 	looks(4*time.Hour, "one whose day is not over")
@@ -543,6 +545,21 @@ func TestWhenAMemberIsLookedAtAgain(t *testing.T) {
 	b.hub.Step(day)
 	b.asks("neighbour")
 	looks(time.Second, "one whose last day was counted")
+}
+
+func TestMembersDoNotAllComeAtOnce(t *testing.T) {
+	const many = 1000
+	var quarters [4]int
+	for i := range many {
+		part := spread(builders.Member(fmt.Sprintf("member-%d", i)))
+		if part < 0 || part >= settle {
+			t.Fatalf("it waits for %s", part)
+		}
+		quarters[part*4/settle]++
+	}
+	if slices.Min(quarters[:]) < many/5 {
+		t.Errorf("in the quarters of an hour come %v of %d", quarters, many)
+	}
 }
 
 func TestWhatCannotBeFoundOutLetsNobodyGo(t *testing.T) {
