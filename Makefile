@@ -93,7 +93,7 @@ bench-market: ## Let the real manager match JOBS (1000) jobs on NODES (1000) fak
 
 .PHONY: bench-hub
 bench-hub: ## Let SUPPLIERS (2000) simulated suppliers keep a hub busy and come back all at once: what each costs it.
-	go test $(NOVET) ./test/e2e -run '^$$' -bench '^BenchmarkHub$$' -benchtime 1x -timeout 40m -v -suppliers=$(or $(SUPPLIERS),2000)
+	go test $(NOVET) ./test/e2e -run '^$$' -bench '^BenchmarkHub$$' -benchtime 1x -timeout 60m -v -suppliers=$(or $(SUPPLIERS),2000)
 
 .PHONY: bench-book
 bench-book: ## The matcher on 110 000 offers of 1.09 million GPUs: median and 99th percentile. BASE=file compares with an earlier run.

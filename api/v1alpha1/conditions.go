@@ -286,7 +286,7 @@ const (
 
 // The reasons of a GPULease's conditions, besides those that it shares with a ComputeJob.
 const (
-	// ReasonAwaitingProgram (Accepted) waits for the LeaseProgram, which the market writes after the lease.
+	// ReasonAwaitingProgram (Accepted, Running) waits for the LeaseProgram, which the market writes after the lease.
 	ReasonAwaitingProgram = "AwaitingProgram"
 	// ReasonProgramMissing (Accepted) says that the LeaseProgram did not come in time.
 	ReasonProgramMissing = "ProgramMissing"

@@ -11,6 +11,8 @@ const (
 	AnnotationHubNamespace = "bourse.dev/hub-namespace"
 	// AnnotationGivenUp is when nothing of the lease is waited for any more, in the form of RFC 3339.
 	AnnotationGivenUp = "bourse.dev/given-up"
+	// AnnotationLeaseUID is the UID of the lease, which tells it from an earlier one of the same name.
+	AnnotationLeaseUID = "bourse.dev/lease-uid"
 )
 
 // FinalizerRelease keeps a GPULease until its pods are gone and its escrow is settled. The supplier gives it up an hour after the escrow's

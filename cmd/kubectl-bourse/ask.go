@@ -28,6 +28,7 @@ type asks struct {
 	hub  *hubFlags
 	file string
 	from []string
+	most int
 	now  func() time.Time
 }
 
@@ -40,6 +41,10 @@ func (a *asks) addFrom(to *pflag.FlagSet) {
 		"file with the market as `kubectl get markets,members,stakepositions,gpuoffers,computejobs,gpuleases -A -o yaml` wrote it, instead of the hub; may be repeated")
 }
 
+func (a *asks) addMost(to *pflag.FlagSet, most int, usage string) {
+	to.IntVar(&a.most, "most", most, usage)
+}
+
 // question is a job, the market as it is or was, and the book that the market has of it.
 type question struct {
 	job    *boursev1.ComputeJob
@@ -50,6 +55,9 @@ type question struct {
 
 // read reads the job and the market. A moment that is zero means now.
 func (a *asks) read(ctx context.Context, cmd *cobra.Command, name string, at func(*boursev1.ComputeJob) (time.Time, error)) (*question, error) {
+	if a.most < 0 {
+		return nil, errors.New("--most must be 0 or more")
+	}
 	market, namespace, err := a.snapshot(ctx)
 	if err != nil {
 		return nil, err

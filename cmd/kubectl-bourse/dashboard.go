@@ -121,10 +121,24 @@ func (v *jobView) dashboard(address string) (http.Handler, error) {
 			http.Error(writer, "Open http://"+address, http.StatusForbidden)
 			return
 		}
-		if origin := request.Header.Get("Origin"); origin != "" && origin != "http://"+request.Host { // a WebSocket too
+		if foreign(request) {
 			http.Error(writer, "Another page may not ask here", http.StatusForbidden)
 			return
 		}
 		http.NewCrossOriginProtection().Handler(proxy).ServeHTTP(writer, request)
 	}), nil
+}
+
+// foreign says whether a browser asks for another page. A link to the dashboard's first page may be followed; Ray does things also for who only
+// gets.
+func foreign(request *http.Request) bool {
+	if origin := request.Header.Get("Origin"); origin != "" && origin != "http://"+request.Host { // a WebSocket too
+		return true
+	}
+	switch request.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+		return false
+	default:
+		return request.Header.Get("Sec-Fetch-Dest") != "document" || request.URL.Path != "/"
+	}
 }

@@ -23,7 +23,6 @@ It exits with 0 when an offer fits, with 1 when none does, and with 2 when that 
 
 func newExplain(hub *hubFlags, now func() time.Time) *cobra.Command {
 	a := &asks{hub: hub, now: now}
-	most := 40
 	cmd := &cobra.Command{
 		Use:     "explain [JOB]",
 		Short:   "Say why each offer fits a job or does not",
@@ -35,12 +34,12 @@ func newExplain(hub *hubFlags, now func() time.Time) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return q.explain(cmd.OutOrStdout(), most)
+			return q.explain(cmd.OutOrStdout(), a.most)
 		},
 	}
 	a.addFile(cmd.Flags())
 	a.addFrom(cmd.Flags())
-	cmd.Flags().IntVar(&most, "most", most, "how many offers are shown, the nearest first")
+	a.addMost(cmd.Flags(), 40, "how many offers are shown, the nearest first")
 	return cmd
 }
 

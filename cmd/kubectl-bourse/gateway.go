@@ -106,6 +106,9 @@ func jobOf(ctx context.Context, hub client.Reader, namespace, name string) (*bou
 		if err == nil {
 			return job, nil
 		}
+		if apierrors.IsForbidden(err) {
+			return nil, fmt.Errorf("get job: %w; another namespace is named with --namespace", err)
+		}
 		if !apierrors.IsNotFound(err) {
 			return nil, fmt.Errorf("get job: %w", err)
 		}

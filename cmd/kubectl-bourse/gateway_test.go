@@ -253,6 +253,10 @@ func TestWhyThereIsNoLogIsSaid(t *testing.T) {
 		want   string
 	}{
 		"a job that is not there": {args: []string{"logs", "none"}, want: "namespace team-a has no job none"},
+		"a worker below zero":     {args: []string{"logs", "train", "--worker", "-2"}, want: "--worker must be a number from 0"},
+		"fewer lines than none":   {args: []string{"logs", "train", "--tail", "-5"}, want: "--tail must be a number of lines from 0"},
+		"a time that is to come":  {args: []string{"logs", "train", "--head", "--since", "-10m"}, want: "--since must be a time such as 10m"},
+		"words that steer":        {want: "Busy: Too much\uFFFD[2J", change: func(f *far) { f.answers(refuse(access.Busy, "Too much\x1b[2J")) }},
 		"no gateway":              {change: func(f *far) { f.market.Spec.Gateway = nil }, want: "market main has no gateway: its administrator can open one"},
 		"no market":               {change: func(f *far) { f.market.Status.Conditions = nil }, want: "no market is ready"},
 		"a certificate alone":     {user: clientcmdapi.AuthInfo{Username: "me", Password: "word"}, want: "has no token"},
@@ -320,6 +324,14 @@ func TestATokenAndAGatewayCanBeGiven(t *testing.T) {
 }
 
 // A kubeconfig's plugin is asked for the token, as kubectl does.
+func TestTheCommandItselfKeepsNobodyWaiting(t *testing.T) {
+	flags := hubFlags{kubeconfig: newFar(t).kubeconfig(&clientcmdapi.AuthInfo{Token: "the token"})}
+	config, namespace, err := flags.load()
+	if err != nil || config.QPS >= 0 || namespace != "team-a" {
+		t.Errorf("%v, namespace %s, %g questions a second", err, namespace, config.QPS)
+	}
+}
+
 func TestATokenOfAPluginIsUsed(t *testing.T) {
 	f := newFar(t)
 	plugin := &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
@@ -386,6 +398,11 @@ func TestADashboardIsServedToThisMachineAlone(t *testing.T) {
 		"the page itself":              {method: "POST", path: "/", header: map[string]string{"Origin": "http://" + address}, code: 200, want: "POST " + below + "/ "},
 		"another page":                 {method: "GET", path: "/", header: map[string]string{"Origin": "https://evil.example"}, code: 403},
 		"another page's form":          {method: "POST", path: "/", header: map[string]string{"Sec-Fetch-Site": "cross-site"}, code: 403},
+		"another page's picture":       {method: "GET", path: "/api/actors/kill", header: map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}, code: 403},
+		"another page's frame":         {method: "GET", path: "/", header: map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "iframe"}, code: 403},
+		"another page's window":        {method: "GET", path: "/api/actors/kill", header: map[string]string{"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "document"}, code: 403},
+		"another page's link":          {method: "GET", path: "/", header: map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}, code: 200, want: "GET " + below + "/ "},
+		"the page's own picture":       {method: "GET", path: "/a.png", header: map[string]string{"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "image"}, code: 200, want: "GET " + below + "/a.png "},
 		"another name":                 {method: "GET", path: "/", header: map[string]string{"Host": "evil.example"}, code: 403},
 	}
 	for name, tc := range cases {

@@ -52,6 +52,7 @@ func (f *hubFlags) load() (*rest.Config, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("read kubeconfig: %w", err)
 	}
+	config.QPS = -1 // the API server's priority and fairness is the limit: of many jobs, each asks for its suppliers
 	namespace, _, err := loader.Namespace()
 	if err != nil {
 		return nil, "", fmt.Errorf("read kubeconfig: %w", err)

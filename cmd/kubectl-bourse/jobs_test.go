@@ -152,6 +152,27 @@ Program     ` + string(lease.Spec.Escrow.ProgramID) + `
 }
 
 // A job that was split went to several suppliers, and what happened to each part is told of it.
+// A supplier writes what its lease says, and a buyer what its own job is called.
+func TestWordsOfStrangersDoNotSteerTheTerminal(t *testing.T) {
+	hub := running(t)
+	_, lease := builders.Leased(t, "train")
+	hub.Read(lease)
+	lease.Status.End = &boursev1.LeaseEnd{Reason: boursev1.EndCompleted, Party: boursev1.PartyBuyer, Message: "\x1b[2Jpaid\u202e in full", At: metav1.NewTime(builders.Start)}
+	hub.EditStatus(lease)
+	twin := builders.Job("research-tune-4f5e6d7c8b")
+	hub.Read(twin)
+	twin.Annotations[boursev1.AnnotationOriginName] = "tune\x1b]0;root\x07\tme\nall"
+	if err := hub.Update(t.Context(), twin); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"train": "\uFFFD[2Jpaid\uFFFD in full", "": "research/tune\uFFFD]0;roo"} {
+		text, _, err := told(t, hub, name, "")
+		if err != nil || !strings.Contains(text, want) || strings.ContainsAny(text, "\x1b\x07\u202e\t") {
+			t.Errorf("%v, want %q in\n%q", err, want, text)
+		}
+	}
+}
+
 func TestAJobInPartsTellsWhereEachWent(t *testing.T) {
 	hub := running(t)
 	job, first := builders.Leased(t, "train")

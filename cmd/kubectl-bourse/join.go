@@ -147,7 +147,11 @@ func (c *joinCommand) run(ctx context.Context, stdout io.Writer) error {
 	}
 	step("wrote " + c.out + ", good until " + access.Expires.Format(time.RFC3339))
 	fmt.Fprintf(stdout, "\nSee who you are:  kubectl --kubeconfig %s get members\n", c.out)
-	fmt.Fprintf(stdout, "Keep it fresh:    bourse-manager --hub-join %s --hub-join-agent-key %s …\n", c.hub, c.agent)
+	authority := ""
+	if c.authority != "" {
+		authority = " --hub-join-ca " + c.authority
+	}
+	fmt.Fprintf(stdout, "Keep it fresh:    bourse-manager --hub-join %s%s --hub-join-agent-key %s …\n", c.hub, authority, c.agent)
 	return nil
 }
 

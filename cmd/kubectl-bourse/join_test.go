@@ -111,6 +111,9 @@ func TestJoinWritesAKubeconfig(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit %d: %s", code, stderr)
 	}
+	if want := "bourse-manager --hub-join " + b.url + " --hub-join-ca " + b.path("ca.crt") + " --hub-join-agent-key " + b.path("agent.json"); !strings.Contains(stdout, want) {
+		t.Errorf("it does not say %q:\n%s", want, stdout)
+	}
 	config, err := clientcmd.BuildConfigFromFlags("", b.path("kubeconfig"))
 	if err != nil {
 		t.Fatal(err)

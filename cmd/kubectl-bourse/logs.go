@@ -41,6 +41,7 @@ func newLogs(hub *hubFlags) *cobra.Command {
 		Long:    logsLong,
 		Example: logsExample,
 		Args:    cobra.ExactArgs(1),
+		PreRunE: func(*cobra.Command, []string) error { return c.check() },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0])
 		},
@@ -54,6 +55,20 @@ func newLogs(hub *hubFlags) *cobra.Command {
 	c.gateway.add(flags)
 	cmd.MarkFlagsMutuallyExclusive("worker", "head")
 	return cmd
+}
+
+// check refuses what would show something else than was asked for.
+func (c *logsCommand) check() error {
+	switch {
+	case c.worker < -1:
+		return errors.New("--worker must be a number from 0")
+	case c.tail < -1:
+		return errors.New("--tail must be a number of lines from 0")
+	case c.since < 0:
+		return errors.New("--since must be a time such as 10m")
+	default:
+		return nil
+	}
 }
 
 func (c *logsCommand) run(ctx context.Context, to, stderr io.Writer, name string) error {

@@ -48,7 +48,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer, now f
 	case errors.Is(err, errNo):
 		return exitNo
 	default:
-		fmt.Fprintln(stderr, "error:", err)
+		fmt.Fprintln(stderr, "error:", plain(err.Error(), "\n"))
 		return exitError
 	}
 }

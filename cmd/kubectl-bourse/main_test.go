@@ -80,6 +80,18 @@ The job would get oslo-dc/h100: the cheapest of 2 that fit, at 1.85 USD per GPU-
 	}
 }
 
+func TestNoFewerThanNoOffersAreShown(t *testing.T) {
+	market := file(t, builders.Market(), builders.Member("oslo-dc"), priced("oslo-dc", "h100", "1.85", "eu-north"), builders.Job("train"))
+	for _, command := range []string{"quote", "explain"} {
+		if code, stdout, stderr := ask(t, command, "train", "--from", market, "--most", "-1"); code != exitError || stdout != "" || stderr != "error: --most must be 0 or more\n" {
+			t.Errorf("%s: code %d, %q and %q", command, code, stdout, stderr)
+		}
+		if code, stdout, stderr := ask(t, command, "train", "--from", market, "--most", "0"); code != 0 || !strings.Contains(stdout, "and 1 more") {
+			t.Errorf("%s: code %d, %q and %q", command, code, stdout, stderr)
+		}
+	}
+}
+
 // wide is a job of four workers that may be split, and small an offer with room for two of them.
 func wide() *boursev1.ComputeJob {
 	job := builders.Job("train")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/spf13/pflag"
@@ -59,7 +60,11 @@ func table(to io.Writer, head string, rows [][]string) error {
 	w := tabwriter.NewWriter(to, 0, 0, gap, ' ', 0)
 	fmt.Fprintln(w, strings.ReplaceAll(head, "|", "\t"))
 	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = plain(cell, "")
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
 }
@@ -70,6 +75,17 @@ func short(text string, most int) string {
 		return text
 	}
 	return string([]rune(text)[:most-1]) + "…"
+}
+
+// plain shows that there are characters which steer a terminal instead of obeying them, but for those that are kept: strangers have written
+// some of what is printed.
+func plain(text, kept string) string {
+	return strings.Map(func(r rune) rune {
+		if (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) && !strings.ContainsRune(kept, r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // wrapped breaks a text into lines that fit beside an indent.
@@ -87,7 +103,7 @@ func wrapped(text string, indent int) string {
 			out.WriteByte(' ')
 			at++
 		}
-		out.WriteString(word)
+		out.WriteString(plain(word, ""))
 		at += long
 	}
 	return out.String()

@@ -27,7 +27,6 @@ const quoteExample = `  kubectl bourse quote -f job.yaml
 
 func newQuote(hub *hubFlags, now func() time.Time) *cobra.Command {
 	a := &asks{hub: hub, now: now}
-	most := 10
 	cmd := &cobra.Command{
 		Use:     "quote [JOB]",
 		Short:   "Say which offers a job would get now, and what it would cost",
@@ -39,12 +38,12 @@ func newQuote(hub *hubFlags, now func() time.Time) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return q.quote(cmd.OutOrStdout(), most)
+			return q.quote(cmd.OutOrStdout(), a.most)
 		},
 	}
 	a.addFile(cmd.Flags())
 	a.addFrom(cmd.Flags())
-	cmd.Flags().IntVar(&most, "most", most, "how many offers are shown")
+	a.addMost(cmd.Flags(), 10, "how many offers are shown")
 	return cmd
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/bourse-dev/bourse/internal/join"
 	"github.com/bourse-dev/bourse/internal/joinhttp"
+	"github.com/bourse-dev/bourse/internal/kube"
 )
 
 // How a hub is waited for that did not answer when the manager started.
@@ -130,7 +131,7 @@ func (h *farHub) reach(ctx context.Context) error {
 		c.MapperProvider = func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return kinds, nil }
 		c.Client = clientOptions()
 		c.Cache = cacheOptions()
-		c.Cache.ByObject = ownOnly(o)
+		c.Cache.ByObject, c.Cache.NewInformer = ownOnly(o), kube.NewPatientInformer
 	})
 	if err != nil {
 		return fmt.Errorf("reach hub: %w", err)

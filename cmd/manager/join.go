@@ -73,15 +73,12 @@ func (j *joinOptions) check(roles controllers.Roles) error {
 		}
 		return nil
 	}
-	var problems []error
+	problems := []error{j.checkURLs()}
 	if !roles.Has(controllers.Market) {
 		problems = append(problems, errors.New("--join-address is for the role market: leave it out, or add market to --roles"))
 	}
 	if _, _, err := net.SplitHostPort(j.address); err != nil {
 		problems = append(problems, fmt.Errorf("--join-address: %q is not host:port", j.address))
-	}
-	if _, err := join.HubOf(j.url); err != nil {
-		problems = append(problems, fmt.Errorf("--join-url: %w", err))
 	}
 	if j.certificates == "" {
 		problems = append(problems, errors.New("--join-cert-dir is required by --join-address: name a folder with tls.crt and tls.key"))
@@ -101,6 +98,18 @@ func (j *joinOptions) bounds() (problems []error) {
 		problems = append(problems, fmt.Errorf("--join-min-stake must be at most %d", uint32(math.MaxUint32)))
 	}
 	return problems
+}
+
+// checkURLs returns what is wrong with what members are told.
+func (j *joinOptions) checkURLs() error {
+	var problems []error
+	if _, err := join.HubOf(j.url); err != nil {
+		problems = append(problems, fmt.Errorf("--join-url: %w", err))
+	}
+	if err := join.CheckServer(j.hubURL); j.hubURL != "" && err != nil {
+		problems = append(problems, fmt.Errorf("--join-hub-url: %w", err))
+	}
+	return errors.Join(problems...)
 }
 
 // open adds the join server to the manager, and what takes access away to the controllers' options.

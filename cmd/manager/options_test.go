@@ -50,6 +50,7 @@ func TestParseNamesTheFlagAndTheFix(t *testing.T) {
 		}},
 		"a hub that is joined nowhere":       {args: []string{"--roles=market", rpc, "--join-address=9444"}, want: []string{"--join-address", "--join-url", "--join-cert-dir"}},
 		"a hub that is joined by HTTP":       {args: []string{"--roles=market", rpc, "--join-address=:9444", "--join-url=http://join.example", "--join-cert-dir=/tls"}, want: []string{"--join-url", "https://"}},
+		"tokens in clear":                    {args: []string{"--roles=market", rpc, "--join-address=:9444", "--join-url=https://j.example", "--join-cert-dir=/tls", "--join-hub-url=http://hub.example"}, want: []string{"--join-hub-url", "https://"}},
 		"tokens for a day":                   {args: []string{"--roles=market", rpc, "--join-address=:9444", "--join-url=https://j.example", "--join-cert-dir=/tls", "--join-token-lifetime=24h"}, want: []string{"--join-token-lifetime"}},
 		"a join server without an address":   {args: []string{"--roles=market", rpc, "--join-url=https://join.example"}, want: []string{"--join-address"}},
 		"a hub that forgets members at once": {args: []string{"--roles=market", rpc, "--join-address=:9444", "--join-url=https://j.example", "--join-cert-dir=/tls", "--join-unseen-days=13"}, want: []string{"--join-unseen-days", "14", "0 for never"}},

@@ -207,6 +207,16 @@ func Strip(header http.Header) {
 	}
 }
 
+// StripAnswer takes away what an answer of Ray's must not bring with it: cookies, of which one has Ray's token, and what would pass for a
+// refusal or an upgrade of ours.
+func StripAnswer(header http.Header) {
+	for name := range header {
+		if canonical := http.CanonicalHeaderKey(name); canonical == "Set-Cookie" || strings.HasPrefix(canonical, "Bourse-") {
+			delete(header, name)
+		}
+	}
+}
+
 // Gateway says where a gateway is, and by which certificates (PEM) it is known; without any, by the system's.
 type Gateway struct {
 	URL         string

@@ -145,4 +145,16 @@ func BenchmarkBook(b *testing.B) {
 			book.Digest()
 		})
 	})
+	b.Run("digest-of-an-offer-that-holds-1000", func(b *testing.B) {
+		const name = "big/offer"
+		book.Upsert(Offer{Name: name, Model: modelName(0), Region: regionName(0), ValidUntil: start.Add(time.Hour), Shapes: []Shape{{Free: 8, Nodes: 1000}}})
+		for i := range 1000 {
+			book.Promise(fmt.Sprintf("lease-%d", i), []Promise{{Offer: name, Gang: Gang{Workers: 1, PerWorker: 1 + i%4}}}, time.Time{})
+		}
+		each(b, []*Demand{nil}, func(*Demand) {
+			book.Promise("one-more", []Promise{{Offer: name, Gang: Gang{Workers: 1, PerWorker: 2}}}, time.Time{})
+			book.Digest()
+			book.Release("one-more")
+		})
+	})
 }

@@ -40,14 +40,20 @@ const (
 // digests are the book's own digest, computed as late as possible.
 type digests struct {
 	branch  [branches]branch
+	roots   roots
 	version uint64 // counts the changes
+	scratch hasher
 }
 
 type branch struct {
 	offers []*standing
 	stale  bool
-	digest Digest
 }
+
+// roots are the digests of all branches, one after the other: what the digest of the book is made of.
+type roots [branches * sha256.Size]byte
+
+func (r *roots) set(at int, digest Digest) { copy(r[at*sha256.Size:], digest[:]) }
 
 func branchOf(hash uint64) uint64 { return hash >> (64 - branchBits) }
 
@@ -73,29 +79,30 @@ func (d *digests) forget(s *standing) {
 
 // Digest returns the digest of all offers with what is held of them. Equal sets of offers have equal digests.
 func (b *Book) Digest() Digest {
-	var root hasher
-	for i := range b.digests.branch {
-		at := &b.digests.branch[i]
-		if at.stale {
-			at.digest = digestBranch(at.offers)
+	d := &b.digests
+	for i := range d.branch {
+		if at := &d.branch[i]; at.stale {
+			d.roots.set(i, d.scratch.branch(at.offers))
 			at.stale = false
 		}
-		root.raw(at.digest[:])
 	}
-	return root.sum()
+	return sha256.Sum256(d.roots[:])
 }
 
-func digestBranch(offers []*standing) Digest {
+// branch returns the digest of the offers of one branch.
+func (h *hasher) branch(offers []*standing) Digest {
 	if len(offers) == 0 {
 		return Digest{}
 	}
 	slices.SortFunc(offers, func(a, b *standing) int { return strings.Compare(a.Name, b.Name) })
-	var h hasher
 	for _, s := range offers {
 		if s.stale {
-			s.digest = digestOffer(&s.Offer)
+			s.digest = h.offer(&s.Offer)
 			s.stale = false
 		}
+	}
+	h.reset()
+	for _, s := range offers {
 		h.raw(s.digest[:])
 	}
 	return h.sum()
@@ -110,16 +117,17 @@ func DigestOf(offers []Offer) Digest {
 		at := branchOf(all[i].hash)
 		d[at] = append(d[at], &all[i])
 	}
-	var root hasher
+	var root roots
+	var h hasher
 	for i := range d {
-		part := digestBranch(d[i])
-		root.raw(part[:])
+		root.set(i, h.branch(d[i]))
 	}
-	return root.sum()
+	return sha256.Sum256(root[:])
 }
 
-func digestOffer(o *Offer) Digest {
-	var h hasher
+// offer returns the digest of an offer with what is held of it.
+func (h *hasher) offer(o *Offer) Digest {
+	h.reset()
 	h.texts(o.Name, o.Model, o.Region)
 	h.numbers(uint64(o.MemoryMiB), uint64(o.Price), uint64(o.Isolation), uint64(o.Egress), uint64(o.Shortest), uint64(o.Longest), //nolint:gosec // bits count here, not values
 		uint64(o.Reputation), flag(o.Unstaked))
@@ -129,17 +137,17 @@ func digestOffer(o *Offer) Digest {
 	h.list(o.Images)
 	h.list(o.Allowed)
 	h.list(o.Buyers)
-	shapes := slices.Clone(o.Shapes)
-	slices.SortFunc(shapes, func(a, b Shape) int { return cmp.Or(cmp.Compare(a.Free, b.Free), cmp.Compare(a.Nodes, b.Nodes)) })
-	h.numbers(uint64(len(shapes)))
-	for _, s := range shapes {
+	h.shapes = append(h.shapes[:0], o.Shapes...)
+	slices.SortFunc(h.shapes, func(a, b Shape) int { return cmp.Or(cmp.Compare(a.Free, b.Free), cmp.Compare(a.Nodes, b.Nodes)) })
+	h.numbers(uint64(len(h.shapes)))
+	for _, s := range h.shapes {
 		h.numbers(uint64(s.Free), uint64(s.Nodes)) //nolint:gosec // bits count here, not values
 	}
-	held := slices.Clone(o.Held)
-	slices.SortFunc(held, func(a, b Gang) int {
+	h.held = append(h.held[:0], o.Held...)
+	slices.SortFunc(h.held, func(a, b Gang) int {
 		return cmp.Or(cmp.Compare(a.PerWorker, b.PerWorker), cmp.Compare(a.Workers, b.Workers))
 	})
-	for _, g := range held {
+	for _, g := range h.held {
 		h.numbers(uint64(g.PerWorker), uint64(g.Workers)) //nolint:gosec // bits count here, not values
 	}
 	return h.sum()
@@ -177,8 +185,14 @@ func flag(set bool) uint64 {
 }
 
 // hasher collects values so that different lists of them are different bytes: texts carry their length.
-type hasher struct{ bytes []byte }
+// What it has allocated it uses again.
+type hasher struct {
+	bytes  []byte
+	shapes []Shape // in order, while they are collected
+	held   []Gang
+}
 
+func (h *hasher) reset()           { h.bytes = h.bytes[:0] }
 func (h *hasher) raw(bytes []byte) { h.bytes = append(h.bytes, bytes...) }
 func (h *hasher) sum() Digest      { return sha256.Sum256(h.bytes) }
 

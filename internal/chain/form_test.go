@@ -23,8 +23,13 @@ func TestAFormReadsWhatItBuilds(t *testing.T) {
 	given := []Address{{1}, {2}, {3}, {4}}
 	built := form.Build(Address{9}, []byte{7, 8}, given...)
 	want := Instruction{Program: Address{9}, Data: []byte{7, 8}, Accounts: []Meta{
-		{Address: Address{1}, Signer: true, Writable: true}, {Address: Address{2}, Signer: true}, {Address: Address{3}, Writable: true},
-		{Address: Address{4}}, {Address: SystemProgram}, {Address: TokenProgram}, {Address: InstructionsSysvar},
+		{Address: Address{1}, Signer: true, Writable: true},
+		{Address: Address{2}, Signer: true},
+		{Address: Address{3}, Writable: true},
+		{Address: Address{4}},
+		{Address: SystemProgram},
+		{Address: TokenProgram},
+		{Address: InstructionsSysvar},
 	}}
 	if diff := cmp.Diff(want, built); diff != "" {
 		t.Errorf("built (-want +got):\n%s", diff)

@@ -80,7 +80,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, certificate f
 	server := &http.Server{
 		Handler:           s.Handler(), //nolint:contextcheck // each request has its own
 		ReadHeaderTimeout: headersWithin, IdleTimeout: idleFor, MaxHeaderBytes: maxHeaders,
-		BaseContext: func(net.Listener) context.Context { return ctx },
+		DisableGeneralOptionsHandler: true, // it answers past the handler's patience
+		BaseContext:                  func(net.Listener) context.Context { return ctx },
 	}
 	if err := visitor.Serve(ctx, listener, maxConnections, server, certificate); err != nil {
 		return fmt.Errorf("serve gateway: %w", err)
@@ -117,7 +118,7 @@ func Routes() []string {
 	return patterns
 }
 
-// Handler answers requests.
+// Handler answers requests, also those for what is not there, and waits for no client without end.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range s.routes() {
@@ -125,7 +126,9 @@ func (s *Server) Handler() http.Handler {
 			s.answer(request.Context(), r, writer, request)
 		})
 	}
-	return mux
+	return http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
+		mux.ServeHTTP(patient(writer, request, s.o.Now), request)
+	})
 }
 
 // outcomeOK is an answer that is no refusal.
@@ -142,7 +145,7 @@ type exchange struct {
 
 // answer finds out who asks, and answers or refuses.
 func (s *Server) answer(ctx context.Context, r route, writer http.ResponseWriter, request *http.Request) {
-	e := &exchange{Request: request, writer: patient(writer, request, s.o.Now), outcome: outcomeOK}
+	e := &exchange{Request: request, writer: writer, outcome: outcomeOK}
 	defer func() { s.o.Recorder.GatewayRequest(r.name, e.outcome) }() // also when the answer was cut off
 	err := s.serves()
 	if err == nil {

@@ -3,7 +3,6 @@
 package gateway
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/pem"
@@ -107,6 +106,7 @@ type bench struct {
 	supplier *http.ServeMux
 	tunnels  *tunnel.Hub
 	leads    chan struct{}
+	stop     context.CancelFunc
 }
 
 func newBench(t *testing.T, objects ...client.Object) *bench {
@@ -153,6 +153,7 @@ func (b *bench) listen() {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
+	b.stop = cancel
 	ended := make(chan error, 1)
 	go func() {
 		ended <- b.server.Serve(ctx, listener, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &served, nil })
@@ -444,63 +445,6 @@ func TestAReplicaThatWaitsSendsToAnother(t *testing.T) {
 	if b.reviewer.asked != asked {
 		t.Error("it asked the API server in vain")
 	}
-}
-
-// follow begins to follow a log that never ends.
-func (b *bench) follow() *http.Response {
-	b.Helper()
-	_, lease := builders.Leased(b, "train")
-	b.supplier.HandleFunc("GET "+access.OfLease(lease.Name, "log"), func(writer http.ResponseWriter, request *http.Request) {
-		fmt.Fprintln(writer, "first")
-		_ = http.NewResponseController(writer).Flush()
-		<-request.Context().Done()
-	})
-	response, err := b.client.Do(b.request(http.MethodGet, logOfTrain+"?follow=true", "buyer", nil))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = response.Body.Close() })
-	if line, err := bufio.NewReader(response.Body).ReadString('\n'); err != nil || line != "first\n" {
-		b.Fatalf("got %q, %v", line, err)
-	}
-	return response
-}
-
-func TestALogThatIsFollowedEndsWithTheRightToIt(t *testing.T) {
-	for name, change := range map[string]func(b *bench){
-		"the right is taken":      func(b *bench) { b.reviewer.set("buyer") },
-		"the member is suspended": func(b *bench) { b.suspend(builders.Buyer) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := leased(t)
-			response := b.follow()
-			change(b)
-			if _, err := io.ReadAll(response.Body); err == nil {
-				t.Error("what was cut off looks complete")
-			}
-			b.eventually("it is counted", func() bool { return b.recorder.count("log ok") == 1 })
-		})
-	}
-}
-
-func TestALogIsFollowedWhileTheAPIServerIsAway(t *testing.T) {
-	b := leased(t)
-	response := b.follow()
-	b.reviewer.mu.Lock()
-	b.reviewer.fail = errors.New("away")
-	b.reviewer.mu.Unlock()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _ = io.ReadAll(response.Body)
-	}()
-	select {
-	case <-ended:
-		t.Error("the log ended because nobody could be asked")
-	case <-time.After(time.Second):
-	}
-	_ = response.Body.Close()
-	<-ended
 }
 
 func TestATunnelEndsWithTheRightToIt(t *testing.T) {

@@ -30,10 +30,14 @@ func (s *Server) hold(e *exchange) error {
 	if err := s.authorize(e.Context(), e.who, want); err != nil {
 		return err
 	}
-	ctx, end := s.while(e.Context(), func(ctx context.Context) error { return s.authorize(ctx, e.who, want) })
+	ctx, end := s.while(e.Context(), e.who, want)
 	defer end()
 	s.o.Log.Info("Opened a tunnel", "namespace", namespace)
-	err := s.o.Tunnels.Accept(ctx, e.writer, e.Request, namespace)
+	writer := e.writer
+	if waits, ok := writer.(*patientWriter); ok {
+		writer = waits.ResponseWriter // a tunnel has deadlines of its own
+	}
+	err := s.o.Tunnels.Accept(ctx, writer, e.Request, namespace)
 	s.o.Log.Info("Closed a tunnel", "namespace", namespace)
 	switch {
 	case errors.Is(err, tunnel.ErrFull):
@@ -65,7 +69,7 @@ func (s *Server) passTo(what, subresource string) func(e *exchange) error {
 		if err != nil {
 			return err
 		}
-		ctx, end := s.while(e.Context(), func(ctx context.Context) error { return s.authorize(ctx, e.who, want) })
+		ctx, end := s.while(e.Context(), e.who, want)
 		defer end()
 		s.pass(ctx, e, lease, what)
 		return nil
@@ -134,18 +138,20 @@ func (s *Server) pass(ctx context.Context, e *exchange, lease *boursev1.GPULease
 			}
 			return nil
 		},
-		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { s.refuse(e, s.unpassed(ctx, err, lease)) },
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { s.refuse(e, s.unpassed(ctx, e, err, lease)) },
 		ErrorLog:     log.New(io.Discard, "", 0), // what is cut off is the client's to see
 	}
 	proxy.ServeHTTP(e.writer, e.WithContext(ctx))
 }
 
 // unpassed is why a request did not get through.
-func (s *Server) unpassed(ctx context.Context, err error, lease *boursev1.GPULease) error {
+func (s *Server) unpassed(ctx context.Context, e *exchange, err error, lease *boursev1.GPULease) error {
 	switch {
 	case errors.Is(err, tunnel.ErrBusy):
 		return access.Refuse(access.Busy, "Too many requests for this lease or its supplier are under way; end one, or try again")
-	case context.Cause(ctx) != nil:
+	case e.Context().Err() != nil: // or who asked has left, and hears nothing of it
+		return access.Refuse(access.Standby, "This replica of the gateway is being stopped; try again at once, over a new connection")
+	case ctx.Err() != nil:
 		return access.Refuse(access.Forbidden, "The right to ask has ended")
 	default:
 		s.o.Log.V(1).Info("Did not reach a supplier", "lease", klog.KObj(lease), "problem", err.Error())
@@ -154,9 +160,9 @@ func (s *Server) unpassed(ctx context.Context, err error, lease *boursev1.GPULea
 	}
 }
 
-// while is a context that ends when something that was allowed is not any more. That it cannot be found out ends nothing. What it began ends
-// when the function is called that it returns.
-func (s *Server) while(ctx context.Context, may func(ctx context.Context) error) (allowed context.Context, end func()) {
+// while is a context that ends when somebody may not do any more what was allowed. That it cannot be found out ends nothing. What it began
+// ends when the function is called that it returns.
+func (s *Server) while(ctx context.Context, who identity, want right) (allowed context.Context, end func()) {
 	allowed, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -169,7 +175,7 @@ func (s *Server) while(ctx context.Context, may func(ctx context.Context) error)
 				return
 			case <-ticker.C:
 			}
-			if refusal, ok := errors.AsType[*access.Refusal](may(allowed)); ok && refusal.Reason == access.Forbidden {
+			if refusal, ok := errors.AsType[*access.Refusal](s.still(allowed, who, want)); ok && refusal.Reason == access.Forbidden {
 				cancel()
 				return
 			}

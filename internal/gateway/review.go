@@ -74,11 +74,21 @@ func (s *Server) authenticate(ctx context.Context, request *http.Request) (ident
 
 // authorize asks the hub whether somebody may do something, and refuses those who are suspended.
 func (s *Server) authorize(ctx context.Context, who identity, want right) error {
+	return s.review(ctx, who, want, func() error { return s.allow(who) })
+}
+
+// still asks it again of what is under way. That is bounded by the connections and not counted: a full gateway would have nothing left for
+// others, and whoever asks too much would keep rights from ending.
+func (s *Server) still(ctx context.Context, who identity, want right) error {
+	return s.review(ctx, who, want, func() error { return nil })
+}
+
+func (s *Server) review(ctx context.Context, who identity, want right, allow func() error) error {
 	if err := s.active(ctx, want.namespace); err != nil {
 		return err
 	}
 	found, err := s.reviews.of(reviewed{who: who.key, what: want}, s.o.Now(), func() (answer, error) {
-		if err := s.allow(who); err != nil {
+		if err := allow(); err != nil {
 			return answer{}, err
 		}
 		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{

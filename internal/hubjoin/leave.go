@@ -4,10 +4,12 @@ package hubjoin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,9 +48,15 @@ func (h *Hub) Leave(ctx context.Context, claim join.Claim) (join.Departure, erro
 	return departureOf(member), nil
 }
 
+// errChanged says that a member is not what it was when it was decided to remove it: it may have joined again, or be suspended.
+var errChanged = errors.New("the member has changed meanwhile")
+
 // Remove removes a member that joined, and its namespace with all that is in it unless that is to stay. It says no, and does nothing, if an
-// admin made either.
+// admin made either; and it is an error if the member has changed since it was read, which may have been from a cache.
 func (h *Hub) Remove(ctx context.Context, member *boursev1.Member, stays bool) (bool, error) {
+	if err := h.unchanged(ctx, member); err != nil {
+		return false, err
+	}
 	namespace, err := h.namespaceOf(ctx, member)
 	if err != nil {
 		return false, err
@@ -88,6 +96,22 @@ func (h *Hub) namespaceOf(ctx context.Context, member *boursev1.Member) (*corev1
 // madeFor says whether the namespace was made for the member when it joined.
 func madeFor(namespace *corev1.Namespace, member *boursev1.Member) bool {
 	return namespace.Labels[boursev1.LabelWallet] == string(member.Spec.Wallet)
+}
+
+// unchanged is an error unless the member is what it was, or gone.
+func (h *Hub) unchanged(ctx context.Context, member *boursev1.Member) error {
+	now := &boursev1.Member{}
+	err := h.o.Live.Get(ctx, client.ObjectKeyFromObject(member), now)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("get member: %w", err)
+	case now.UID != member.UID || !apiequality.Semantic.DeepEqual(now.Spec, member.Spec):
+		return fmt.Errorf("remove member: %w", errChanged)
+	default:
+		return nil
+	}
 }
 
 // modeOf is what a claim's mode says in a Member; nothing for one that changes nothing.

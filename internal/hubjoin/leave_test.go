@@ -182,3 +182,38 @@ func TestWhoIsRemoved(t *testing.T) {
 		})
 	}
 }
+
+// The market decides by what its cache says.
+func TestWhoHasJoinedAgainIsNotRemoved(t *testing.T) {
+	cases := map[string]func(t *testing.T, hub *fakehub.Hub, h *Hub){
+		"a member that has joined again": func(t *testing.T, _ *fakehub.Hub, h *Hub) {
+			t.Helper()
+			if _, err := h.Admit(t.Context(), claim(join.Join)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a member that was suspended": func(_ *testing.T, hub *fakehub.Hub, _ *Hub) {
+			m := member(hub)
+			m.Spec.State = boursev1.MemberSuspended
+			hub.Edit(m)
+		},
+	}
+	for name, change := range cases {
+		t.Run(name, func(t *testing.T) {
+			hub, h := joined(t)
+			if _, err := h.Leave(t.Context(), leave(join.WhenSettled)); err != nil {
+				t.Fatal(err)
+			}
+			before := member(hub)
+			change(t, hub, h)
+			wrote := hub.Writes(func() {
+				if removed, err := h.Remove(t.Context(), before, false); removed || !errors.Is(err, errChanged) {
+					t.Errorf("removed %t, %v, want %v", removed, err, errChanged)
+				}
+			})
+			if len(wrote) > 0 {
+				t.Errorf("wrote %v", wrote)
+			}
+		})
+	}
+}

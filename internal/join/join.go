@@ -147,6 +147,15 @@ func HubOf(text string) (string, error) {
 	return hub, nil
 }
 
+// CheckServer returns a Refusal for the URL of an API server to which no token may be sent.
+func CheckServer(text string) error {
+	address, err := url.Parse(text)
+	if err != nil || address.Scheme != "https" || address.Host == "" || address.User != nil || address.RawQuery != "" || address.Fragment != "" {
+		return Refuse(Malformed, "The API server's URL must be like https://hub.example:6443, since tokens are sent there")
+	}
+	return nil
+}
+
 // Namespace is the hub's namespace of a wallet's member. It follows from the wallet alone, so that a member that joins again finds what it
 // had, and nobody can take another's.
 func Namespace(wallet Key) string {

@@ -395,6 +395,18 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+func TestTokensAreSentByHTTPSAlone(t *testing.T) {
+	for text, good := range map[string]bool{
+		"https://hub.example:6443": true, "https://hub.example/k8s/clusters/a": true, "https://[2001:db8::1]:6443": true,
+		"http://hub.example:6443": false, "hub.example:6443": false, "hub.example": false, "": false, "https://": false,
+		"https://me:word@hub.example": false, "https://hub.example?a=b": false, "https://hub.example#a": false,
+	} {
+		if err := CheckServer(text); (err == nil) != good {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestHubOfAURL(t *testing.T) {
 	cases := map[string]string{
 		"https://Join.example":         "join.example",

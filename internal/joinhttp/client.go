@@ -89,8 +89,11 @@ func (c *Client) Send(ctx context.Context, kind join.Kind, message []byte, signa
 	if err := c.ask(ctx, pathOf(kind), claimRequest{Message: message, Signature: signature[:]}, &answer); err != nil {
 		return join.Access{}, err
 	}
-	if answer.Namespace == "" || answer.Server == "" || answer.Token == "" || answer.Expires.IsZero() {
-		return join.Access{}, fmt.Errorf("%w: its answer lacks the namespace, the server or the token", ErrHub)
+	if answer.Namespace == "" || answer.Token == "" || answer.Expires.IsZero() {
+		return join.Access{}, fmt.Errorf("%w: its answer lacks the namespace or the token", ErrHub)
+	}
+	if join.CheckServer(answer.Server) != nil { // the hub's mistake, and no refusal of its own
+		return join.Access{}, fmt.Errorf("%w: its API server is %.140q, and tokens are sent to an https:// URL only", ErrHub, answer.Server)
 	}
 	return join.Access(answer), nil
 }

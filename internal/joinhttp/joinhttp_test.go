@@ -4,6 +4,7 @@ package joinhttp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -20,7 +21,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr/funcr"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/bourse-dev/bourse/internal/chain"
 	"github.com/bourse-dev/bourse/internal/join"
@@ -48,6 +49,7 @@ type admitter struct {
 	claims []join.Claim
 	err    error
 	number int
+	server string // of the hub's API; empty: one that is good
 }
 
 func (a *admitter) Admit(_ context.Context, claim join.Claim) (join.Access, error) {
@@ -59,7 +61,7 @@ func (a *admitter) Admit(_ context.Context, claim join.Claim) (join.Access, erro
 	a.claims = append(a.claims, claim)
 	a.number++
 	return join.Access{
-		Namespace: join.Namespace(claim.Wallet), Server: "https://hub.example:6443", CA: []byte("certificates"),
+		Namespace: join.Namespace(claim.Wallet), Server: cmp.Or(a.server, "https://hub.example:6443"), CA: []byte("certificates"),
 		Token: fmt.Sprintf("token-%d", a.number), Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Second),
 	}, nil
 }
@@ -155,7 +157,7 @@ func TestWhoLeavesIsToldWhatIsOpen(t *testing.T) {
 		Namespace: join.Namespace(join.Key(pair("w").PublicKey())), Since: leftAt, Known: true, Supplied: 2, Bought: 1,
 		Until: leftAt.Add(time.Hour), Suspended: true,
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("departure (-want +got):\n%s", diff)
 	}
 	if claims := h.admitter.claims; len(claims) != 1 || claims[0].Kind != join.Leave || claims[0].Mode != join.AtOnce {
@@ -198,6 +200,15 @@ func TestAClaimIsAnsweredWithAccess(t *testing.T) {
 				t.Errorf("the log:\n%s", log)
 			}
 		})
+	}
+}
+
+func TestNoTokenIsSentInClear(t *testing.T) {
+	h := newHub(t)
+	h.admitter.server = "http://hub.example:8080"
+	message, signature := h.signed(join.Renew)
+	if _, err := h.client.Send(t.Context(), join.Renew, message, signature); !errors.Is(err, ErrHub) || !strings.Contains(err.Error(), "http://hub.example:8080") {
+		t.Errorf("got %v, want %v", err, ErrHub)
 	}
 }
 
@@ -310,7 +321,7 @@ func TestAKeeperPutsItsNewestTokenOnRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff([]string{"Bearer token-1", "Bearer token-2"}, seen); diff != "" {
+	if diff := gocmp.Diff([]string{"Bearer token-1", "Bearer token-2"}, seen); diff != "" {
 		t.Errorf("tokens (-want +got):\n%s", diff)
 	}
 	if request.Header.Get("Authorization") != "" {

@@ -113,11 +113,8 @@ func (k *Keeper) renew(ctx context.Context) (join.Access, error) {
 
 // Start renews until the context ends.
 func (k *Keeper) Start(ctx context.Context) error {
-	wait, retry := k.half(), firstRetry
-	for {
-		if !k.sleep(ctx, wait) {
-			return nil
-		}
+	wait, retry, wake := k.half(), firstRetry, k.wake
+	for k.sleep(ctx, wait, wake) {
 		before := k.refusal()
 		access, err := k.Renew(ctx)
 		if err != nil {
@@ -125,12 +122,13 @@ func (k *Keeper) Start(ctx context.Context) error {
 				return nil //nolint:nilerr // it was told to stop
 			}
 			k.tell(before, err)
-			wait, retry = retry, min(2*retry, lastRetry)
+			wait, retry, wake = retry, min(2*retry, lastRetry), nil // a token that is refused again says nothing new
 			continue
 		}
 		k.o.Log.V(1).Info("Renewed the hub's token", "namespace", access.Namespace)
-		wait, retry = k.half(), firstRetry
+		wait, retry, wake = k.half(), firstRetry, k.wake
 	}
+	return nil
 }
 
 // tell says that there is no new token. That the hub does not know the member any more is said once, since nobody may mend it.
@@ -146,36 +144,26 @@ func (k *Keeper) tell(before join.Reason, err error) {
 // NeedLeaderElection says no: whoever waits for the lead reads the hub too.
 func (k *Keeper) NeedLeaderElection() bool { return false }
 
-// half is how long the token is good for half of its time.
+// half is how long the token is good for half of its time. By a clock that is ahead of the hub's no time may be left of a token that is new:
+// then the hub's refusal says when it is over.
 func (k *Keeper) half() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return max(k.access.Expires.Sub(k.since)/2, firstRetry)
+	return max(k.access.Expires.Sub(k.since)/2, lastRetry)
 }
 
-// sleep waits, a little less than asked, or until the hub refuses the token; it says no when the context ends.
-func (k *Keeper) sleep(ctx context.Context, wait time.Duration) bool {
+// sleep waits, a little less than asked. Where the hub refuses the token meanwhile, it waits for a moment only, so that a hub that refuses
+// every token is not asked without end. It says no when the context ends.
+func (k *Keeper) sleep(ctx context.Context, wait time.Duration, wake <-chan struct{}) bool {
 	timer := time.NewTimer(time.Duration(float64(wait) * (1 - jitter*rand.Float64()))) //nolint:gosec // jitter is no secret
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false
 	case <-timer.C:
-	case <-k.wake:
-		return k.pause(ctx)
-	}
-	return true
-}
-
-// pause keeps a hub that refuses every token from being asked without end.
-func (k *Keeper) pause(ctx context.Context) bool {
-	timer := time.NewTimer(firstRetry)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
 		return true
+	case <-wake:
+		return k.sleep(ctx, firstRetry, nil)
 	}
 }
 

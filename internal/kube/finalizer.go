@@ -4,8 +4,10 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 )
@@ -32,10 +34,29 @@ func finalize(ctx context.Context, c client.Client, obj client.Object, what stri
 	if !change(next) {
 		return nil
 	}
-	if err := c.Patch(ctx, next, locked(obj)); err != nil {
+	patch, err := finalizersOf(next)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if err := c.Patch(ctx, next, patch); err != nil {
 		return wrapWrite(what, err)
 	}
 	obj.SetFinalizers(next.GetFinalizers())
 	obj.SetResourceVersion(next.GetResourceVersion())
 	return nil
+}
+
+// finalizersOf is the locked patch that gives an object its finalizers as they are in memory. Nothing else of it is looked at.
+func finalizersOf(obj client.Object) (client.Patch, error) {
+	type metadata struct {
+		ResourceVersion string   `json:"resourceVersion"`
+		Finalizers      []string `json:"finalizers"` // none is null, which takes the field away
+	}
+	data, err := json.Marshal(struct {
+		Metadata metadata `json:"metadata"`
+	}{metadata{obj.GetResourceVersion(), obj.GetFinalizers()}})
+	if err != nil {
+		return nil, fmt.Errorf("write patch: %w", err)
+	}
+	return client.RawPatch(types.MergePatchType, data), nil
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -50,7 +51,10 @@ type Server struct {
 	o         Options
 	pods      typedcorev1.PodsGetter
 	transport *http.Transport
-	outputs   chan struct{} // one place for each output that is held in memory
+	heldFor   time.Duration // how long an output may be held in memory
+
+	mu      sync.Mutex
+	outputs map[string]bool // the leases of which one is
 }
 
 // The supplier needs this beside what its controllers do.
@@ -67,7 +71,7 @@ func New(o Options) (*Server, error) {
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{Timeout: dialWithin}).DialContext
 	}
-	return &Server{o: o, pods: pods, outputs: make(chan struct{}, mostOutputs), transport: &http.Transport{
+	return &Server{o: o, pods: pods, heldFor: heldFor, outputs: map[string]bool{}, transport: &http.Transport{
 		DialContext: o.Dial, ResponseHeaderTimeout: headersWithin, IdleConnTimeout: idleFor, MaxResponseHeaderBytes: maxHeaders,
 		DisableCompression: true,
 	}}, nil
@@ -147,11 +151,11 @@ func (s *Server) lease(ctx context.Context, name string) (*lease, error) {
 }
 
 func gone(l *boursev1.GPULease) error {
-	why := "its pods are gone, and their logs with them"
+	as := ""
 	if l.Status.End != nil {
-		why = fmt.Sprintf("it ended as %s, and %s", l.Status.End.Reason, why)
+		as = " as " + l.Status.End.Reason
 	}
-	return access.Refuse(access.LeaseEnded, "Lease %s has ended: %s", l.Name, why)
+	return access.Refuse(access.LeaseEnded, "Lease %s has ended%s: its pods are gone, and their logs with them", l.Name, as)
 }
 
 // missing is why a pod that should be there is not.
@@ -160,6 +164,15 @@ func (l *lease) missing(what string) error {
 		return gone(l.GPULease)
 	}
 	return access.Refuse(access.NotStarted, "%s of lease %s is not there yet, or is being replaced; try again", what, l.Name)
+}
+
+// silent is why a head that is there does not answer.
+func (l *lease) silent() error {
+	if l.Status.End != nil {
+		return gone(l.GPULease)
+	}
+	return access.Refuse(access.Unreachable,
+		"Ray does not answer on the head of lease %s: its dashboard starts some time after the pod, or the supplier's network keeps the operator from it", l.Name)
 }
 
 // head is the head's container and where it is reached.

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,9 +45,13 @@ type bench struct {
 	lease  *boursev1.GPULease
 	hub    *fakehub.Hub
 	server *httptest.Server
+	view   *Server
 	logs   atomic.Pointer[http.HandlerFunc]
+	whole  string      // what the program has written
 	more   chan string // what the program writes while it is followed; closed when it ends
+	head   net.Conn    // a head that is no Ray; nil: Ray
 	dialed atomic.Value
+	silent atomic.Bool // the Ray head does not answer
 }
 
 func space(lease *boursev1.GPULease) string { return ray.LeaseSpace(lease.Name) }
@@ -55,7 +60,7 @@ func newBench(t *testing.T, change func(lease *boursev1.GPULease, objects []clie
 	t.Helper()
 	_, lease := builders.Leased(t, "train")
 	lease.Spec.Ends = boursev1.EndsWithProgram
-	b := &bench{T: t, lease: lease, more: make(chan string)}
+	b := &bench{T: t, lease: lease, whole: whole, more: make(chan string)}
 	objects := b.cluster()
 	if change != nil {
 		objects = change(lease, objects)
@@ -70,13 +75,19 @@ func newBench(t *testing.T, change func(lease *boursev1.GPULease, objects []clie
 		Hub: b.hub, Local: b.hub, Secrets: b.hub, Config: &rest.Config{Host: api.URL, QPS: -1}, Namespace: builders.Supplier, Log: logr.Discard(),
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			b.dialed.Store(address)
+			switch {
+			case b.head != nil:
+				return b.head, nil
+			case b.silent.Load():
+				return nil, errors.New("connection refused")
+			}
 			return (&net.Dialer{}).DialContext(ctx, network, head.Listener.Addr().String())
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.server = httptest.NewServer(view.Handler())
+	b.view, b.server = view, httptest.NewServer(view.Handler())
 	t.Cleanup(b.server.Close)
 	t.Cleanup(view.transport.CloseIdleConnections)
 	return b
@@ -111,6 +122,8 @@ func (b *bench) ray() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(writer http.ResponseWriter, request *http.Request) {
 		writer.Header().Set("Set-Cookie", "ray-authentication-token="+token)
+		writer.Header()["bourse-reason"] = []string{string(access.Standby)} // as only a head that is the buyer's own does
+		writer.Header().Set("Bourse-Upgrade", "yes")
 		body, err := io.ReadAll(request.Body)
 		fmt.Fprintf(writer, "%s %s %s", request.Method, request.URL, body)
 		if err != nil || request.Header.Get("Cookie")+request.Header.Get("X-Ray-Authorization") != "" {
@@ -118,7 +131,7 @@ func (b *bench) ray() http.Handler {
 		}
 	})
 	mux.HandleFunc("GET /api/jobs/train-x7/logs", func(writer http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(writer).Encode(map[string]string{"logs": whole})
+		_ = json.NewEncoder(writer).Encode(map[string]string{"logs": b.whole})
 	})
 	mux.Handle("GET /api/jobs/train-x7/logs/tail", websocket.Handler(func(conn *websocket.Conn) {
 		for _, line := range strings.SplitAfter(whole, "\n") {
@@ -218,12 +231,121 @@ func TestAnOutputIsFollowedToItsEnd(t *testing.T) {
 	}
 }
 
+func TestAnOutputHasItsPlaceUntilItIsSent(t *testing.T) {
+	b := newBench(t, nil)
+	b.whole = strings.Repeat("a word ", maxOutput/8)
+	output := access.OfLease(b.lease.Name, access.Output)
+	slow := b.get(output) // it is not read
+	for query, want := range map[string]error{"": access.Busy, "?tail=1": access.Busy, "?follow=true&tail=1": access.Busy} {
+		if _, err := b.ask(output + query); !errors.Is(err, want) {
+			t.Errorf("%q, while an output of the lease is held: %v, want %s", query, err, want)
+		}
+	}
+	if text, err := io.ReadAll(slow.Body); err != nil || string(text) != b.whole {
+		t.Errorf("%d bytes came, %v, want %d", len(text), err, len(b.whole))
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		_, err := b.ask(output + "?tail=1")
+		if err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after it was sent: %v", err)
+		}
+	}
+}
+
+func TestAnOutputIsNotHeldForAReaderThatStops(t *testing.T) {
+	b := newBench(t, nil)
+	b.whole, b.view.heldFor = strings.Repeat("a word ", maxOutput/8), 2*time.Second // enough to get it
+	response := b.get(access.OfLease(b.lease.Name, access.Output))
+	for end := time.Now().Add(10 * time.Second); b.held() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it is held")
+		}
+	}
+	if text, err := io.ReadAll(response.Body); err == nil {
+		t.Errorf("%d bytes of %d look complete", len(text), len(b.whole))
+	}
+}
+
+func (b *bench) held() int {
+	b.view.mu.Lock()
+	defer b.view.mu.Unlock()
+	return len(b.view.outputs)
+}
+
+func TestFewOutputsAreHeldAtOnce(t *testing.T) {
+	b := newBench(t, nil)
+	for i := range mostOutputs {
+		b.view.outputs[fmt.Sprint("another ", i)] = true
+	}
+	if _, err := b.ask(access.OfLease(b.lease.Name, access.Output)); !errors.Is(err, access.Busy) {
+		t.Errorf("got %v, want %s", err, access.Busy)
+	}
+	delete(b.view.outputs, "another 0")
+	if _, err := b.ask(access.OfLease(b.lease.Name, access.Output)); err != nil {
+		t.Error(err)
+	}
+}
+
+// endless is a head that answers with a header that never ends.
+type endless struct {
+	net.Conn
+
+	mu     sync.Mutex
+	answer string
+	sent   int
+	closed chan struct{}
+}
+
+func (e *endless) Read(into []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := copy(into, e.answer)
+	e.answer = e.answer[n:]
+	for n < len(into) {
+		n += copy(into[n:], "X-More: of it\r\n")
+	}
+	e.sent += n
+	select {
+	case <-e.closed:
+		return 0, net.ErrClosed
+	default:
+		return n, nil
+	}
+}
+
+func (e *endless) Write(from []byte) (int, error) { return len(from), nil }
+
+func (e *endless) Close() error {
+	close(e.closed)
+	return nil
+}
+
+func TestAHeadMayNotAnswerWithoutEnd(t *testing.T) {
+	b := newBench(t, nil)
+	head := &endless{answer: "HTTP/1.1 101 Switching Protocols\r\n", closed: make(chan struct{})}
+	b.head = head
+	if _, err := b.ask(access.OfLease(b.lease.Name, access.Output) + "?follow=true"); !errors.Is(err, access.NotStarted) {
+		t.Errorf("got %v, want %s", err, access.NotStarted)
+	}
+	if head.sent > maxHeaders {
+		t.Errorf("%d bytes of an answer without end were read, want at most %d", head.sent, maxHeaders)
+	}
+}
+
 func TestTheDashboardIsAskedWithItsOwnToken(t *testing.T) {
 	b := newBench(t, nil)
 	response := b.get(access.OfLease(b.lease.Name, access.Ray) + "/api/jobs/a%2Fb?x=1")
 	text, err := io.ReadAll(response.Body)
-	if err != nil || string(text) != "GET /api/jobs/a%2Fb?x=1 " || response.Header.Get("Set-Cookie") != "" {
-		t.Errorf("got %q, %v, cookie %q", text, err, response.Header.Get("Set-Cookie"))
+	if err != nil || string(text) != "GET /api/jobs/a%2Fb?x=1 " {
+		t.Errorf("got %q, %v", text, err)
+	}
+	for _, name := range []string{"Set-Cookie", "Bourse-Reason", "Bourse-Upgrade"} {
+		if value, there := response.Header[name]; there {
+			t.Errorf("Ray's answer brings %s: %q", name, value)
+		}
 	}
 	if address := b.dialed.Load(); address != "10.0.0.1:8265" {
 		t.Errorf("the dashboard is that of %v", address)
@@ -305,6 +427,29 @@ func TestWhatIsRefused(t *testing.T) {
 			b := newBench(t, tc.change)
 			if text, err := b.ask(tc.path(b.lease.Name)); !errors.Is(err, tc.want) {
 				t.Errorf("got %q, %v, want %s", text, err, tc.want)
+			}
+		})
+	}
+}
+
+// A head comes up after its pod, and goes down before it.
+func TestAHeadThatDoesNotAnswerHasNotStartedOrHasEnded(t *testing.T) {
+	paths := map[string]string{"the dashboard": access.Ray + "/", "the output": access.Output, "the output that is followed": access.Output + "?follow=true"}
+	for name, path := range paths {
+		t.Run(name, func(t *testing.T) {
+			for _, end := range []*boursev1.LeaseEnd{nil, {Reason: boursev1.EndCompleted}} {
+				b := newBench(t, func(lease *boursev1.GPULease, all []client.Object) []client.Object {
+					lease.Status.End = end
+					return all
+				})
+				b.silent.Store(true)
+				want, says := access.Unreachable, "starts some time after the pod"
+				if end != nil {
+					want, says = access.LeaseEnded, "has ended as Completed"
+				}
+				if text, err := b.ask(access.OfLease(b.lease.Name, path)); !errors.Is(err, want) || !strings.Contains(err.Error(), says) {
+					t.Errorf("end %v: got %q, %v, want %s", end, text, err, want)
+				}
 			}
 		})
 	}

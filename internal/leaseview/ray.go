@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -28,8 +30,11 @@ import (
 
 const (
 	// maxOutput is how much of an output is sent at once: Ray answers with all of it, or follows it.
-	maxOutput   = 8 << 20
-	mostOutputs = 4 // at once
+	maxOutput = 8 << 20
+	// mostOutputs is how many of them are held in memory at once, one of each lease, and heldFor how long one may be: neither its lease's
+	// own head nor its reader can keep those of other leases waiting.
+	mostOutputs = 4
+	heldFor     = 5 * time.Minute
 )
 
 // token is what the lease's Ray asks for.
@@ -73,22 +78,17 @@ func (s *Server) ray(writer http.ResponseWriter, request *http.Request, of *leas
 		Transport:     s.transport,
 		FlushInterval: -1,
 		ModifyResponse: func(response *http.Response) error {
-			response.Header.Del("Set-Cookie") // Ray's own has the token
+			access.StripAnswer(response.Header)
 			return nil
 		},
 		ErrorHandler: func(writer http.ResponseWriter, _ *http.Request, err error) {
 			s.o.Log.V(1).Info("Did not reach a Ray head", "lease", klog.KObj(of), "problem", err.Error())
-			s.refuse(writer, request, unreachable(of))
+			s.refuse(writer, request, of.silent())
 		},
 		ErrorLog: log.New(io.Discard, "", 0), // what is cut off is the client's to see
 	}
 	proxy.ServeHTTP(writer, request)
 	return nil
-}
-
-func unreachable(of *lease) error {
-	return access.Refuse(access.Unreachable,
-		"The dashboard of lease %s does not answer: it starts some time after its pod, or the supplier's network keeps the operator from it", of.Name)
 }
 
 // output sends what the program has written, and follows it if that is asked for.
@@ -107,21 +107,65 @@ func (s *Server) output(writer http.ResponseWriter, request *http.Request, of *l
 	if err != nil {
 		return err
 	}
-	if query.Follow && query.Tail == nil {
-		return s.follow(writer, request, program, 0)
+	if !query.Follow {
+		return s.sendLast(writer, request, program, query.Tail)
 	}
-	text, err := s.whole(request.Context(), program)
+	skip := 0
+	if query.Tail != nil {
+		if skip, err = s.before(request.Context(), program, *query.Tail); err != nil {
+			return err
+		}
+	}
+	return s.follow(writer, request, program, skip)
+}
+
+// sendLast sends the last lines of what the program has written, or all of it. What takes too long breaks off.
+func (s *Server) sendLast(writer http.ResponseWriter, request *http.Request, of program, tail *int64) error {
+	ctx, leave, err := s.hold(request.Context(), of)
 	if err != nil {
 		return err
 	}
-	if query.Follow {
-		return s.follow(writer, request, program, len(text)-len(lastLines(text, *query.Tail)))
+	defer leave()
+	text, err := s.whole(ctx, of)
+	if err != nil {
+		return err
 	}
-	if query.Tail != nil {
-		text = lastLines(text, *query.Tail)
+	if tail != nil {
+		text = lastLines(text, *tail)
 	}
-	s.send(request.Context(), writer, strings.NewReader(text))
+	defer context.AfterFunc(ctx, func() {
+		_ = http.NewResponseController(writer).SetWriteDeadline(time.Unix(1, 0)) // an answer that has ended has no deadline
+	})()
+	s.send(ctx, writer, strings.NewReader(text))
 	return nil
+}
+
+// before is how much the program has written before the last lines.
+func (s *Server) before(ctx context.Context, of program, tail int64) (int, error) {
+	ctx, leave, err := s.hold(ctx, of)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	text, err := s.whole(ctx, of)
+	return len(text) - len(lastLines(text, tail)), err
+}
+
+// hold takes the lease's place for an output that is held in memory, until the function is called that it returns.
+func (s *Server) hold(ctx context.Context, of program) (held context.Context, leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.outputs[of.of.Name] || len(s.outputs) >= mostOutputs {
+		return nil, nil, access.Refuse(access.Busy, "The supplier sends as many outputs as it can, and one of each lease; try again, or follow it")
+	}
+	s.outputs[of.of.Name] = true
+	held, cancel := context.WithTimeout(ctx, s.heldFor)
+	return held, func() {
+		cancel()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.outputs, of.of.Name)
+	}, nil
 }
 
 // program is where a lease's program has its output.
@@ -155,12 +199,6 @@ func (s *Server) program(ctx context.Context, of *lease) (program, error) {
 
 // whole is all that the program has written.
 func (s *Server) whole(ctx context.Context, of program) (string, error) {
-	select {
-	case s.outputs <- struct{}{}:
-		defer func() { <-s.outputs }()
-	default:
-		return "", access.Refuse(access.Busy, "The supplier sends as many outputs as it can; try again, or follow it")
-	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+of.host+of.path, nil)
 	if err != nil {
 		return "", fmt.Errorf("make request: %w", err)
@@ -169,7 +207,7 @@ func (s *Server) whole(ctx context.Context, of program) (string, error) {
 	response, err := s.transport.RoundTrip(request)
 	if err != nil {
 		s.o.Log.V(1).Info("Did not reach a Ray head", "lease", klog.KObj(of.of), "problem", err.Error())
-		return "", unreachable(of.of)
+		return "", of.of.silent()
 	}
 	defer func() { _ = response.Body.Close() }() // it was only read
 	switch {
@@ -180,7 +218,8 @@ func (s *Server) whole(ctx context.Context, of program) (string, error) {
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxOutput+1))
 	if err != nil {
-		return "", fmt.Errorf("read output: %w", err)
+		s.o.Log.V(1).Info("An output broke off", "lease", klog.KObj(of.of), "problem", err.Error())
+		return "", of.of.silent()
 	}
 	if len(text) > maxOutput {
 		return "", access.Refuse(access.TooLong, "The output is longer than %d MiB: follow it from its beginning, which has no bound", maxOutput>>20)
@@ -200,7 +239,7 @@ func (s *Server) follow(writer http.ResponseWriter, request *http.Request, of pr
 	conn, err := s.o.Dial(ctx, "tcp", of.host)
 	if err != nil {
 		s.o.Log.V(1).Info("Did not reach a Ray head", "lease", klog.KObj(of.of), "problem", err.Error())
-		return unreachable(of.of)
+		return of.of.silent()
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // a read that waits ends with its reader
 	config, err := websocket.NewConfig("ws://"+of.host+of.path+"/tail", "http://"+of.host)
@@ -209,7 +248,9 @@ func (s *Server) follow(writer http.ResponseWriter, request *http.Request, of pr
 	}
 	config.Header.Set("Authorization", "Bearer "+of.token)
 	impatient := time.AfterFunc(dialWithin, func() { _ = conn.Close() })
-	stream, err := websocket.NewClient(config, conn)
+	bounded := &io.LimitedReader{R: conn, N: maxHeaders} // what answers there is the buyer's
+	stream, err := websocket.NewClient(config, answering{Conn: conn, reader: bounded})
+	bounded.N = math.MaxInt64
 	if !impatient.Stop() || err != nil {
 		_ = conn.Close() // Ray has said no
 		return of.of.missing("The program")
@@ -219,6 +260,16 @@ func (s *Server) follow(writer http.ResponseWriter, request *http.Request, of pr
 	s.send(ctx, writer, &skipping{Reader: stream, left: skip})
 	return nil
 }
+
+// answering is a connection that is read through another reader.
+type answering struct {
+	net.Conn
+
+	reader io.Reader
+}
+
+// Read reads what the reader lets through.
+func (a answering) Read(into []byte) (int, error) { return a.reader.Read(into) }
 
 // skipping leaves out the first bytes.
 type skipping struct {

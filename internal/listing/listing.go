@@ -188,20 +188,25 @@ func Chosen(job *boursev1.ComputeJob, part *boursev1.JobPart) []book.Promise {
 }
 
 // Refused says whether the lease ended because its supplier did not accept it, or left before it had. One that the market ended for the sake of
-// another part did not, whatever its supplier would have said.
+// another part did not, whatever its supplier would have said; and one that was accepted was not refused, since it may have been paid for.
 func Refused(lease *boursev1.GPULease) bool {
 	switch {
-	case lease.Spec.EndReason == boursev1.EndPartEnded:
+	case lease.Spec.EndReason == boursev1.EndPartEnded, Began(lease):
 		return false
 	case lease.Status.End != nil:
 		return lease.Status.End.Reason == boursev1.EndNotAccepted
 	case lease.Spec.State != boursev1.LeaseEnded:
 		return false
 	case lease.Spec.EndReason == boursev1.EndSupplierLeft:
-		return !kube.IsTrue(lease, boursev1.LeaseAccepted)
+		return true
 	default:
 		return lease.Spec.EndReason == boursev1.EndNotAccepted
 	}
+}
+
+// Began says whether the lease was accepted, or shows that it must have been.
+func Began(lease *boursev1.GPULease) bool {
+	return kube.IsTrue(lease, boursev1.LeaseAccepted) || lease.Status.Usage != nil || lease.Status.Paid != nil
 }
 
 // Ended says whether nothing can become of the job any more. A rejected job can still be edited.

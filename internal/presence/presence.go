@@ -24,8 +24,9 @@ const (
 	Patience = 3 * mostPause
 	// NamePrefix is how the Leases' names begin, before the role; the hub lets members have no others.
 	NamePrefix = "bourse-presence-"
-	// leastPause and mostPause are the bounds of the time between two signs, so that members which came back together do not stay together.
-	leastPause, mostPause = 30 * time.Second, 60 * time.Second
+	// leastPause and mostPause are the bounds of the time between two signs, which differs so that members which came back together do not stay
+	// together. Each sign costs the hub a write.
+	leastPause, mostPause = 50 * time.Second, 60 * time.Second
 	// within is how long a sign may take.
 	within = 10 * time.Second
 )
@@ -58,9 +59,9 @@ func (s *Sign) Start(ctx context.Context) error {
 
 // show renews the Lease, and tells once when that begins to fail and when it works again.
 func (s *Sign) show(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, within)
+	soon, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	switch err := s.renew(ctx); {
+	switch err := s.renew(soon); {
 	case err != nil && !s.missed && ctx.Err() == nil:
 		s.missed = true
 		s.Log.Error(err, "Could not say in the hub that the manager is there", "role", s.Role)
@@ -70,7 +71,8 @@ func (s *Sign) show(ctx context.Context) {
 	}
 }
 
-// renew writes the time into the Lease, and makes it if it is not there. It reads nothing, which costs the hub half.
+// renew writes the time into the Lease, and makes it if it is not there. It reads nothing, which costs the hub half. Nor does it let the hub keep
+// a record of who has written which field, which one empty entry says: nobody else writes the Lease.
 func (s *Sign) renew(ctx context.Context) error {
 	bare := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: NamePrefix + s.Role}}
 	lease := bare.DeepCopy()
@@ -79,6 +81,7 @@ func (s *Sign) renew(ctx context.Context) error {
 		HolderIdentity: &s.Holder, LeaseDurationSeconds: new(int32(Patience / time.Second)), RenewTime: &metav1.MicroTime{Time: s.Now()},
 	}
 	made := lease.DeepCopy()
+	lease.ManagedFields = []metav1.ManagedFieldsEntry{{}}
 	err := s.Client.Patch(ctx, lease, client.MergeFrom(bare))
 	if apierrors.IsNotFound(err) {
 		err = client.IgnoreAlreadyExists(s.Client.Create(ctx, made))

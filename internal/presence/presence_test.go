@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr/funcr"
@@ -47,7 +48,7 @@ func TestEachSignIsOneWrite(t *testing.T) {
 	b := newBench(t)
 	b.show(t.Context())
 	for range 3 {
-		b.hub.Step(leastPause)
+		b.hub.Step(mostPause)
 		if wrote := b.hub.Writes(func() { b.show(t.Context()) }); len(wrote) != 1 || wrote[0] != "patch bourse-presence-supplier" {
 			t.Fatalf("wrote %v, want one patch", wrote)
 		}
@@ -75,6 +76,31 @@ func TestAHubThatIsAwayIsToldOfOnce(t *testing.T) {
 		t.Errorf("logged %q, want that it failed and that it works again", b.log)
 	}
 	b.lease()
+}
+
+// silent is a hub that does not answer.
+type silent struct{ client.Client }
+
+func (silent) Patch(ctx context.Context, _ client.Object, _ client.Patch, _ ...client.PatchOption) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestAHubThatIsSilentIsToldOfOnce(t *testing.T) {
+	b := newBench(t)
+	b.Client = silent{b.hub}
+	synctest.Test(t, func(t *testing.T) {
+		for range 3 {
+			b.show(t.Context())
+		}
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		b.missed = false
+		b.show(stopped)
+	})
+	if len(b.log) != 1 || !strings.Contains(b.log[0], "deadline exceeded") {
+		t.Errorf("logged %q, want that it failed, and nothing when the manager stops", b.log)
+	}
 }
 
 func TestASignEndsWithItsManager(t *testing.T) {

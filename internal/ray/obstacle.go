@@ -12,12 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// unpulled are a kubelet's reasons for a container whose image it does not have. Two of them take turns while it tries again.
-var unpulled = []string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError", "ErrImageNeverPull", "RegistryUnavailable"}
-
-// uncreated are its reasons for one that the container runtime does not start.
-var uncreated = []string{"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
-
 // Obstacle is what keeps the lease's Ray pods from becoming ready, as far as Kubernetes and KubeRay say it, or nothing. Everybody may read it,
 // so it names neither pod nor image; and it stays the same while the same is tried again.
 func (s State) Obstacle(object client.Object) string {
@@ -37,13 +31,15 @@ func obstacleOf(pod *corev1.Pod) string {
 		return ""
 	}
 	for _, container := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		waiting := container.State.Waiting
-		switch {
-		case waiting != nil && slices.Contains(unpulled, waiting.Reason):
-			return "an image cannot be pulled"
-		case waiting != nil && slices.Contains(uncreated, waiting.Reason):
-			return "a container cannot be started"
-		case container.RestartCount > 0:
+		if waiting := container.State.Waiting; waiting != nil {
+			switch waiting.Reason { // as kubelets call them; the first two take turns while one tries again
+			case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError", "ErrImageNeverPull", "RegistryUnavailable":
+				return "an image cannot be pulled"
+			case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
+				return "a container cannot be started"
+			}
+		}
+		if container.RestartCount > 0 {
 			return "a container ended and was started again"
 		}
 	}

@@ -99,7 +99,7 @@ func Count(resources corev1.ResourceList) int32 {
 	return int32(min(max(0, gpus.Value()), 1<<20))
 }
 
-// Trouble says whether a mock rental's pod runs with its GPUs, and if not what keeps it, in Kubernetes' own words. One that is lost can
+// Trouble says whether a pod that holds GPUs runs with them, and if not what keeps it, in Kubernetes' own words. One that is lost can
 // never run any more.
 func Trouble(pod *corev1.Pod) (why string, lost bool) {
 	_, ready := readiness(*pod)

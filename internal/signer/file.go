@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 
 	"github.com/bourse-dev/bourse/internal/chain"
 )
@@ -46,7 +47,7 @@ func FromFile(path string) (*Keypair, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: %s is not a regular file", ErrKeyFile, path)
 	}
-	if mode := info.Mode().Perm(); mode&forbidden != 0 {
+	if mode := info.Mode().Perm(); exposed(mode, runtime.GOOS) {
 		return nil, fmt.Errorf("%w: %s has mode %04o, so others can use the key; run chmod 600, or mount the Secret with defaultMode 0440",
 			ErrKeyFile, path, mode)
 	}
@@ -60,6 +61,9 @@ func FromFile(path string) (*Keypair, error) {
 	}
 	return pair, nil
 }
+
+// exposed says whether a file's mode lets others use it. Windows has no modes, and Go makes up 0666 there.
+func exposed(mode fs.FileMode, system string) bool { return mode&forbidden != 0 && system != "windows" }
 
 // FromSeed makes a keypair from the 32 bytes of an Ed25519 seed.
 func FromSeed(seed [ed25519.SeedSize]byte) *Keypair {

@@ -15,17 +15,21 @@ import (
 	"golang.org/x/net/netutil"
 )
 
+// addresses is how many addresses it takes at least to have all connections.
+const addresses = 8
+
 // stopWithin is how long requests that are under way may take when the server is to stop.
 const stopWithin = 5 * time.Second
 
-// Serve answers strangers on the listener by HTTPS until the context ends, so many connections at a time. The certificate is asked for with
-// each connection, so that it can be renewed.
+// Serve answers strangers on the listener by HTTPS until the context ends, so many connections at a time, of which one address has an eighth
+// at the most. The certificate is asked for with each connection, so that it can be renewed.
 func Serve(
 	ctx context.Context, listener net.Listener, mostConnections int, server *http.Server,
 	certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error),
 ) error {
 	server.ErrorLog = log.New(io.Discard, "", 0) // strangers would fill it
-	secured := tls.NewListener(netutil.LimitListener(listener, mostConnections), &tls.Config{
+	fair := share(netutil.LimitListener(listener, mostConnections), max(1, mostConnections/addresses))
+	secured := tls.NewListener(fair, &tls.Config{
 		MinVersion: tls.VersionTLS12, GetCertificate: certificate,
 		NextProtos: []string{"http/1.1"}, // HTTP/2 lets one client reset streams without end, and a connection that is upgraded is so as a whole
 	})

@@ -6,7 +6,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,13 +32,12 @@ func TestAFederatedSupplierIsPaidForWhatItsClusterRuns(t *testing.T) {
 	t.Parallel()
 	f := newFederation(t)
 	f.rights("porto", "oslo")
-	command := f.buyersCommand() // before the lease begins, whose pods are there for a minute
 	job := f.apply("computejob-interactive-io.yaml")
 	f.must(f.teller.Running(t.Context(), f.lab, job))
 	f.runsOnlyIn("porto", job)
 	f.mirrored(job)
 	f.logged(job)
-	f.reads(command, job)
+	f.reads(job)
 	f.knowsNothingOf("porto", "oslo", "buyer")
 	f.must(f.teller.Claimed(t.Context(), f.lab, 2, job))
 	f.must(f.teller.Finished(t.Context(), f.lab, job))
@@ -94,38 +92,24 @@ func (f *federation) mirrored(job *story.Job) {
 
 // reads holds that the buyer reads the logs of its job at the market's gateway, from its own place and with its own credential, though they
 // are in a cluster that nobody can call; and that somebody else does not.
-func (f *federation) reads(program string, job *story.Job) {
+func (f *federation) reads(job *story.Job) {
 	f.t.Helper()
-	logs := func(ctx context.Context, as, kubeconfig string, which ...string) (string, error) {
-		args := append(f.lab.Enter(as, program, "logs", job.Lease.Spec.Job.Name, "-n", job.Lease.Spec.Job.Namespace, "--kubeconfig", kubeconfig), which...)
-		out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("%w: %s", err, out)
-		}
-		return string(out), err
-	}
-	for _, which := range [][]string{{"--head"}, {"--worker", "0"}} {
-		f.must(f.teller.Wait(f.t.Context(), "the buyer to read its job's logs", time.Minute, func(ctx context.Context) (bool, error) {
-			text, err := logs(ctx, "buyer", f.lab.Buyer.HubKubeconfig, which...)
-			return strings.HasPrefix(text, fakeOutput), err // its supplier may be about to connect
+	inHub := &story.Job{ObjectKey: client.ObjectKey{Namespace: job.Lease.Spec.Job.Namespace, Name: job.Lease.Spec.Job.Name}}
+	for container, which := range map[string][]string{"ray-head": {"--head"}, "ray-worker": {"--worker", "0"}} {
+		var text string
+		f.must(f.teller.Wait(f.t.Context(), "the buyer to read its job's logs", time.Minute, func(ctx context.Context) (_ bool, err error) {
+			text, err = f.lab.Logs(ctx, "buyer", inHub, which...)
+			return err == nil, err // its supplier may be about to connect
 		}))
-		f.teller.Say("the buyer reads with kubectl bourse logs %s: %s…", strings.Join(which, " "), fakeOutput)
+		line, _, _ := strings.Cut(text, "\n")
+		if !strings.HasPrefix(line, fakeOutput) || !strings.Contains(line, container) {
+			f.t.Errorf("the buyer reads %q with kubectl bourse logs %v, want the log of %s", text, which, container)
+		}
+		f.teller.Say("the buyer reads with kubectl bourse logs %s: %s", strings.Join(which, " "), line)
 	}
-	if text, err := logs(f.t.Context(), "oslo", f.lab.Suppliers["oslo"].HubKubeconfig, "--head"); err == nil {
+	if text, err := f.lab.Logs(f.t.Context(), "oslo", inHub, "--head"); err == nil {
 		f.t.Errorf("oslo reads the logs of another's job: %q", text)
 	}
-}
-
-// buyersCommand builds kubectl bourse.
-func (f *federation) buyersCommand() string {
-	f.t.Helper()
-	program := filepath.Join(f.t.TempDir(), "kubectl-bourse")
-	build := exec.CommandContext(f.t.Context(), "go", "build", "-ldflags", "-s -w", "-o", program, "./cmd/kubectl-bourse")
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		f.t.Fatalf("build kubectl-bourse: %v: %s", err, out)
-	}
-	return program
 }
 
 // runsOnlyIn holds that the job's pods are in the cluster of one supplier, and that no other cluster has any.

@@ -101,7 +101,7 @@ func readJSON(tb testing.TB, file string, into any) {
 	}
 }
 
-// matched applies the jobs, each of which fits somewhere, and watches until every one has its lease.
+// matched applies the jobs, each of which fits somewhere, and watches until the lease of every one is made.
 func (m *marketAlone) matched(teller *story.Teller) {
 	m.b.Helper()
 	applied, found := map[string]time.Time{}, map[string]time.Duration{}
@@ -118,11 +118,9 @@ func (m *marketAlone) matched(teller *story.Teller) {
 			return false, err
 		}
 		for _, job := range jobs.Items {
-			matched := meta.FindStatusCondition(job.Status.Conditions, boursev1.JobMatched)
-			if _, known := found[job.Name]; known || matched == nil || job.Status.Lease == nil {
-				continue
+			if _, known := found[job.Name]; !known && meta.IsStatusConditionTrue(job.Status.Conditions, boursev1.JobMatched) {
+				found[job.Name] = time.Since(applied[job.Name])
 			}
-			found[job.Name] = time.Since(applied[job.Name])
 		}
 		return len(found) == len(applied), nil
 	})

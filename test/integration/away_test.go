@@ -3,28 +3,33 @@
 package integration
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/signer"
+	"github.com/bourse-dev/bourse/test/builders"
 )
 
 // link leads from an address to a server. Nobody listens at the address until it is opened.
@@ -156,6 +161,34 @@ func farConfig(t *testing.T, path, at string) {
 	}
 }
 
+// watched returns the kinds of ours that somebody watches in single namespaces, which only the managers of members do.
+func (l *joinLab) watched() []string {
+	l.Helper()
+	web, err := rest.HTTPClientFor(apiServer)
+	if err != nil {
+		l.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(l.Context(), http.MethodGet, serverURL()+"/metrics", nil)
+	if err != nil {
+		l.Fatal(err)
+	}
+	response, err := web.Do(request)
+	if err != nil {
+		l.Fatal(err)
+	}
+	text, err := io.ReadAll(response.Body)
+	if err := errors.Join(err, response.Body.Close()); err != nil {
+		l.Fatal(err)
+	}
+	open := regexp.MustCompile(`(?m)^apiserver_longrunning_requests\{.*group="bourse\.dev",resource="([a-z]+)",scope="namespace".*verb="WATCH".*\} [1-9]`)
+	var kinds []string
+	for _, match := range open.FindAllStringSubmatch(string(text), -1) {
+		kinds = append(kinds, match[1])
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
 // waits checks that the manager lives, is not ready, and has said once why, and that it goes on when the hub has answered.
 func (l *joinLab) waits(log *lines, health string, answer func()) {
 	l.Helper()
@@ -217,6 +250,16 @@ func TestAManagerWaitsForItsHub(t *testing.T) {
 			"--hub-kubeconfig=" + file("hub.kubeconfig"), "--member-namespace=" + namespace,
 		})...)
 		l.waits(log, "http://"+health, away.open)
+		idle := []string{"gpuleases", "gpuoffers", "members", "stakepositions"}
+		if diff := cmp.Diff(idle, l.watched()); diff != "" { // each takes the hub's memory, and the hub's benchmark counts on there being no more
+			t.Errorf("without leases it watches (-want +got):\n%s", diff)
+		}
+		_, lease := builders.Leased(t, "away")
+		lease.ObjectMeta, lease.Status = metav1.ObjectMeta{Namespace: namespace, Name: lease.Name}, boursev1.GPULeaseStatus{}
+		l.create(lease)
+		l.eventually("with a lease, it watches what leases run", func() bool {
+			return slices.Equal(l.watched(), []string{"gpuleases", "gpuoffers", "leaseprograms", "members", "stakepositions"})
+		})
 		l.eventually("the pool was looked at", func() bool {
 			found := &boursev1.GPUPool{}
 			return admin.Get(t.Context(), client.ObjectKey{Name: pool}, found) == nil && len(found.Status.Conditions) > 0

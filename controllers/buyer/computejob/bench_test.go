@@ -355,6 +355,9 @@ func (b *bench) lease(twin *boursev1.ComputeJob, end string) *boursev1.GPULease 
 	if end != "" {
 		lease.Spec.State, lease.Spec.EndReason = boursev1.LeaseEnded, end
 	}
+	if end == boursev1.EndNotAccepted {
+		lease.Status = boursev1.GPULeaseStatus{}
+	}
 	return lease
 }
 

@@ -20,7 +20,7 @@ type assumption struct {
 }
 
 // assumptions are the choices of this process that the caches may not show yet. They are an aid against stale reads only: after a
-// restart the caches are read anew. It belongs to the one worker of the controller.
+// restart the caches are read anew. Whoever owns the book owns them.
 type assumptions struct {
 	byJob map[types.UID]assumption
 }

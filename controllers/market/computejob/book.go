@@ -18,7 +18,8 @@ import (
 	"github.com/bourse-dev/bourse/internal/listing"
 )
 
-// sync brings the book up to date with the caches: at first with all of them, later with what the feed says has changed.
+// sync brings the book up to date with the caches: at first with all of them, later with what the feed says has changed. Whoever calls it owns
+// the book, as with all here that changes it.
 func (r *Reconciler) sync(ctx context.Context) error {
 	if r.book == nil {
 		return r.rebuild(ctx)
@@ -155,15 +156,42 @@ func (r *Reconciler) promise(job *boursev1.ComputeJob, parts []boursev1.JobPart)
 	}
 }
 
-// unpromise forgets what was chosen for a job that will not get it.
-func (r *Reconciler) unpromise(job *boursev1.ComputeJob) {
-	r.assumed.drop(job)
-	r.giveBack(listing.Parts(job))
+// remembered returns what was chosen for the job on this very version of it. What was chosen on an older one and never written is given back.
+func (r *Reconciler) remembered(job *boursev1.ComputeJob) (c chosen, stands bool) {
+	r.owner.Lock()
+	defer r.owner.Unlock()
+	c, stands, known := r.assumed.decided(job)
+	if known && !stands {
+		r.letGo(c.parts)
+	}
+	return c, stands
 }
 
-// giveBack gives back what is kept for leases that were not made. A lease that has its name nevertheless keeps what it holds: it is read
-// again.
+// assume remembers what was chosen for a job on these versions of it.
+func (r *Reconciler) assume(job *boursev1.ComputeJob, versions []string, c *chosen) {
+	r.owner.Lock()
+	defer r.owner.Unlock()
+	r.assumed.assume(job, versions, *c, r.Now())
+}
+
+// unpromise forgets what was chosen for a job that will not get it.
+func (r *Reconciler) unpromise(job *boursev1.ComputeJob) {
+	r.owner.Lock()
+	defer r.owner.Unlock()
+	r.assumed.drop(job)
+	r.letGo(listing.Parts(job))
+}
+
+// giveBack gives back what is kept for leases that will not be made.
 func (r *Reconciler) giveBack(parts []boursev1.JobPart) {
+	r.owner.Lock()
+	defer r.owner.Unlock()
+	r.letGo(parts)
+}
+
+// letGo takes out of the book what is kept for leases that were not made. A lease that has its name nevertheless keeps what it holds: it is
+// read again.
+func (r *Reconciler) letGo(parts []boursev1.JobPart) {
 	for i := range parts {
 		lease := keyOf(&parts[i].Lease)
 		if r.book != nil {

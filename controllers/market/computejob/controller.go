@@ -7,6 +7,7 @@ package computejob
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -24,15 +25,25 @@ import (
 // Finalizer keeps a job that has a lease until the lease has ended, or for as long as releaseWithin.
 const Finalizer = "bourse.dev/lease"
 
-// Reconciler reconciles ComputeJobs. It must run one pass at a time: two jobs matched at once could get the same GPUs, and the book has one
-// owner.
+// workers is how many jobs are looked at together. A pass waits for the API server most of the time.
+const workers = 4
+
+// decided is the priority of a job of which a decision is written down that is not carried out yet: it comes before jobs that wait for
+// one, because what is kept for it is kept for a while only.
+const decided = 10
+
+// Reconciler reconciles ComputeJobs, several at once. What one job gets is decided, and taken out of the book, before the next one is decided
+// on; what was decided is written with nobody waiting.
 type Reconciler struct {
 	Teller *kube.Teller
 	Hub    client.Client // reads may be stale
 	Live   client.Reader // reads are not
 	Now    func() time.Time
 
-	feed    feed
+	versions kube.Versions
+	feed     feed
+
+	owner   sync.Mutex  // of all that follows
 	book    *book.Book  // nil until it is built
 	fills   []book.Fill // what a match is found in
 	assumed assumptions
@@ -55,7 +66,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	return r.watch(ctrl.NewControllerManagedBy(mgr).
 		Named("computejob").
 		For(&boursev1.ComputeJob{}).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 1})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers})).
 		Complete(reconcile.AsReconciler(r.Hub, r))
 }
 
@@ -67,9 +78,28 @@ func (r *Reconciler) Reconcile(ctx context.Context, job *boursev1.ComputeJob) (r
 		return kube.Run(ctx, r.Teller, job, r.release)
 	case listing.Ended(job):
 		return reconcile.Result{}, nil
+	case r.versions.Outdated(job, r.Now()):
+		return reconcile.Result{RequeueAfter: journalled}, nil
 	default:
-		return kube.Run(ctx, r.Teller, job, r.admit, r.match, r.place, r.follow)
+		read := job.ResourceVersion
+		result, err := kube.Run(ctx, r.Teller, job, r.admit, r.match, r.place, r.follow)
+		if job.ResourceVersion != read {
+			r.versions.Wrote(job, r.Now())
+		}
+		return inTurn(job, result), err
 	}
+}
+
+// inTurn says before which others a job is looked at again.
+func inTurn(job *boursev1.ComputeJob, result reconcile.Result) reconcile.Result {
+	if result.IsZero() {
+		return result
+	}
+	result.Priority = new(0)
+	if job.Status.Lease != nil && !kube.IsTrue(job, boursev1.JobMatched) {
+		result.Priority = new(decided)
+	}
+	return result
 }
 
 // waiting says what the job as a whole waits for. The conditions of later steps appear when their step begins, so that one cause is

@@ -32,9 +32,8 @@ const (
 	spacing = 20 * time.Millisecond
 )
 
-// feed carries what the watches see to the one worker that owns the book: which offers and leases changed. The worker reads them anew,
-// so that it does not matter how often or in what order it is told. The feed also knows the jobs that wait, and so which of them an
-// event can help.
+// feed carries what the watches see to whoever owns the book next: which offers and leases changed. They are read anew, so that it does not
+// matter how often or in what order they are told. The feed also knows the jobs that wait, and so which of them an event can help.
 type feed struct {
 	mu      sync.Mutex
 	offers  map[types.NamespacedName]bool

@@ -39,13 +39,9 @@ func (r *Reconciler) match(ctx context.Context, job *boursev1.ComputeJob) (recon
 	if job.Status.Lease != nil || !kube.IsTrue(job, boursev1.JobAdmitted) {
 		return reconcile.Result{}, nil
 	}
-	assumed, stands, known := r.assumed.decided(job)
-	switch {
-	case stands:
+	if assumed, stands := r.remembered(job); stands {
 		r.choose(job, assumed)
 		return reconcile.Result{RequeueAfter: journalled}, nil
-	case known:
-		r.giveBack(assumed.parts)
 	}
 	refused, err := r.lastRefusal(ctx, job)
 	if err != nil {
@@ -54,19 +50,18 @@ func (r *Reconciler) match(ctx context.Context, job *boursev1.ComputeJob) (recon
 	if wait := refused.until.Sub(r.Now()); wait > 0 {
 		return reconcile.Result{RequeueAfter: wait}, nil
 	}
-	if err := r.sync(ctx); err != nil {
-		return reconcile.Result{}, err
-	}
 	wanted, err := r.demand(ctx, job, refused.offers)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	r.fills = r.book.Match(&wanted, r.fills)
-	if len(r.fills) == 0 {
-		return r.keepWaiting(job, &wanted), nil
+	found, wait, err := r.decide(ctx, job, &wanted)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
-	r.feed.leave(client.ObjectKeyFromObject(job))
-	return r.take(ctx, job, &wanted)
+	if found == nil {
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
+	return r.take(ctx, job, found)
 }
 
 // demand is what the job asks of the book now.
@@ -81,8 +76,41 @@ func (r *Reconciler) demand(ctx context.Context, job *boursev1.ComputeJob, refus
 	return listing.Demand(job, buyer.Spec.Wallet, refused, listing.RoundUp(r.Now()))
 }
 
-// keepWaiting tells a job why no offer fits. While neither the book nor its bid has changed, the answer has not either.
-func (r *Reconciler) keepWaiting(job *boursev1.ComputeJob, wanted *book.Demand) reconcile.Result {
+// decide finds the job its offers, and keeps their GPUs before another job is decided on; or it says when the job is tried again.
+func (r *Reconciler) decide(ctx context.Context, job *boursev1.ComputeJob, wanted *book.Demand) (*chosen, time.Duration, error) {
+	r.owner.Lock()
+	defer r.owner.Unlock()
+	if err := r.sync(ctx); err != nil {
+		return nil, 0, err
+	}
+	r.fills = r.book.Match(wanted, r.fills)
+	if len(r.fills) == 0 {
+		return nil, r.keepWaiting(job, wanted), nil
+	}
+	r.feed.leave(client.ObjectKeyFromObject(job))
+	decision := r.book.Judge(wanted)
+	if !slices.Equal(decision.Fills, r.fills) {
+		return nil, 0, fmt.Errorf("match job: the book finds %s and judges otherwise: %s", r.fills[0].Offer.Name, decision.Explain())
+	}
+	record := decision.Record(r.book.Digest())
+	offers := make([]boursev1.GPUOffer, len(r.fills))
+	for i := range r.fills {
+		current, err := r.standing(ctx, r.fills[i].Offer, &offers[i])
+		if err != nil {
+			return nil, 0, err
+		}
+		if !current {
+			return nil, journalled, nil
+		}
+	}
+	found := choice(job, offers, &decision, &record)
+	r.promise(job, found.parts)
+	return &found, 0, nil
+}
+
+// keepWaiting tells a job why no offer fits, and says when it is tried again. While neither the book nor its bid has changed, the answer has
+// not either.
+func (r *Reconciler) keepWaiting(job *boursev1.ComputeJob, wanted *book.Demand) time.Duration {
 	key, version := client.ObjectKeyFromObject(job), r.book.Version()
 	if !r.feed.tried(key, wanted, version) || !told(job) {
 		decision := r.book.Judge(wanted)
@@ -92,7 +120,7 @@ func (r *Reconciler) keepWaiting(job *boursev1.ComputeJob, wanted *book.Demand) 
 	if next, rises := listing.NextRise(job, wanted.At); rises {
 		wait = min(wait, next)
 	}
-	return reconcile.Result{RequeueAfter: wait}
+	return wait
 }
 
 // told says whether the job as it is now was told why no offer fits.
@@ -102,31 +130,15 @@ func told(job *boursev1.ComputeJob) bool {
 		(matched.Reason == boursev1.ReasonNoOfferFits || matched.Reason == boursev1.ReasonNoOffers)
 }
 
-// take writes down the offers that the book gives the job, all of them at once, and keeps their GPUs.
-func (r *Reconciler) take(ctx context.Context, job *boursev1.ComputeJob, wanted *book.Demand) (reconcile.Result, error) {
-	decision := r.book.Judge(wanted)
-	if !slices.Equal(decision.Fills, r.fills) {
-		return reconcile.Result{}, fmt.Errorf("match job: the book finds %s and judges otherwise: %s", r.fills[0].Offer.Name, decision.Explain())
-	}
-	record := decision.Record(r.book.Digest())
-	offers := make([]boursev1.GPUOffer, len(r.fills))
-	for i := range r.fills {
-		current, err := r.standing(ctx, r.fills[i].Offer, &offers[i])
-		if err != nil {
-			return reconcile.Result{}, err
-		}
-		if !current {
-			return reconcile.Result{RequeueAfter: journalled}, nil
-		}
-	}
+// take writes down what was found for the job. What cannot be written is given back.
+func (r *Reconciler) take(ctx context.Context, job *boursev1.ComputeJob, found *chosen) (reconcile.Result, error) {
 	before := job.ResourceVersion
 	if err := kube.Hold(ctx, r.Hub, job, Finalizer); err != nil {
+		r.giveBack(found.parts)
 		return reconcile.Result{}, err
 	}
-	chosen := choice(job, offers, &decision, &record)
-	r.assumed.assume(job, []string{before, job.ResourceVersion}, chosen, r.Now())
-	r.promise(job, chosen.parts)
-	r.choose(job, chosen)
+	r.assume(job, []string{before, job.ResourceVersion}, found)
+	r.choose(job, *found)
 	return reconcile.Result{RequeueAfter: journalled}, nil
 }
 
@@ -245,11 +257,20 @@ func backoff(attempts int32) time.Duration {
 	return min(firstBackoff<<(attempts-1), mostBackoff)
 }
 
+// refusedAt is when a lease was refused. The supplier says so, by its own clock, and cannot say a moment at which there was no lease to refuse:
+// the job would be matched again at once, or never.
 func refusedAt(lease *boursev1.GPULease) time.Time {
-	if lease.Status.End != nil {
-		return lease.Status.End.At.Time
+	first, last := lease.CreationTimestamp.Time, lease.Spec.AcceptBy.Add(acceptGrace)
+	switch end := lease.Status.End; {
+	case end == nil:
+		return lease.Spec.AcceptBy.Time
+	case end.At.Before(&lease.CreationTimestamp):
+		return first
+	case end.At.After(last):
+		return last
+	default:
+		return end.At.Time
 	}
-	return lease.Spec.AcceptBy.Time
 }
 
 // logMatch tells the administrator of a match.

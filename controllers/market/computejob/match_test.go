@@ -236,7 +236,7 @@ func TestALeaseThatTheCacheDoesNotShowIsAdopted(t *testing.T) {
 		t.Fatalf("err = %v, want the crash", err)
 	}
 	b.hub.Fail(nil)
-	job, _ = b.pass("train") // an error here would be a second lease that was tried
+	job, _ = b.pass("train") // a second lease cannot have the name, and an error here would be that the first was not adopted
 	expect(t, job, boursev1.JobMatched, metav1.ConditionTrue, boursev1.ReasonOfferFound)
 }
 
@@ -371,6 +371,30 @@ func TestARefusedJobIsMatchedAgainElsewhere(t *testing.T) {
 	second := b.lease(job)
 	if second.Namespace != "rome-dc" || job.Status.Attempts != 2 || second.Name == first.Name {
 		t.Errorf("lease %s/%s at attempt %d, want one of rome-dc at the second", second.Namespace, second.Name, job.Status.Attempts)
+	}
+}
+
+// The supplier's clock, or its word, may be far from ours: the job is neither matched again at once nor kept from it.
+func TestARefusalIsNoEarlierAndNoLaterThanItCanBe(t *testing.T) {
+	for name, off := range map[string]time.Duration{"a clock that is ahead": 48 * time.Hour, "a clock that is behind": -48 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, builders.Job("train"), builders.Offer(builders.Supplier, "h100"))
+			job, _ := b.settle("train")
+			lease := b.lease(job)
+			lease.CreationTimestamp = metav1.NewTime(b.hub.Now())
+			b.hub.Edit(lease)
+			b.supplier(lease, func(status *boursev1.GPULeaseStatus) {
+				status.End = &boursev1.LeaseEnd{Reason: boursev1.EndNotAccepted, Party: boursev1.PartySupplier, At: metav1.NewTime(b.hub.Now().Add(off))}
+			})
+			_, result := b.settle("train")
+			if most := listing.AcceptWithin + acceptGrace + firstBackoff; result.RequeueAfter < firstBackoff || result.RequeueAfter > most {
+				t.Fatalf("it is matched again in %s, want from %s to %s", result.RequeueAfter, firstBackoff, most)
+			}
+			b.hub.Step(result.RequeueAfter)
+			if job, _ = b.settle("train"); job.Status.Attempts != 2 || job.Status.Lease == nil {
+				t.Errorf("attempt %d, lease %v; want one at the second", job.Status.Attempts, job.Status.Lease)
+			}
+		})
 	}
 }
 

@@ -84,28 +84,52 @@ func (r *Reconciler) write(ctx context.Context, job *boursev1.ComputeJob) error 
 	leases := make([]*boursev1.GPULease, len(listing.Parts(job)))
 	for i := range leases {
 		var err error
-		if leases[i], err = r.written(ctx, job, i); err != nil {
-			return err
-		}
-		if leases[i] == nil {
-			leases[i], err = r.draft(ctx, job, i)
-		}
-		if err != nil {
+		if leases[i], err = r.agreed(ctx, job, i); err != nil {
 			return err
 		}
 	}
-	for _, lease := range leases {
-		if lease.ResourceVersion == "" { // it is not made yet
-			if err := r.Hub.Create(ctx, lease); err != nil {
-				return fmt.Errorf("create lease: %w", err)
+	for i, lease := range leases {
+		if lease.ResourceVersion == "" { // it is not known to be made
+			var err error
+			if lease, err = r.make(ctx, job, i, lease); err != nil {
+				return err
 			}
-			logMatch(ctx, lease)
 		}
 		if err := r.handOver(ctx, job, lease); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// agreed is what a part's lease would be now. One that could not be made any more may have been made before.
+func (r *Reconciler) agreed(ctx context.Context, job *boursev1.ComputeJob, at int) (*boursev1.GPULease, error) {
+	lease, err := r.draft(ctx, job, at)
+	if !errors.Is(err, errChanged) {
+		return lease, err
+	}
+	made, unread := r.written(ctx, job, at)
+	if made == nil && unread == nil {
+		return nil, err
+	}
+	return made, unread
+}
+
+// make makes a part's lease, and returns it. Its name was written down before, so that one that is there already is the one.
+func (r *Reconciler) make(ctx context.Context, job *boursev1.ComputeJob, at int, lease *boursev1.GPULease) (*boursev1.GPULease, error) {
+	err := r.Hub.Create(ctx, lease)
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		made, unread := r.written(ctx, job, at)
+		if made == nil && unread == nil {
+			return nil, fmt.Errorf("create lease: %w", err)
+		}
+		return made, unread
+	case err != nil:
+		return nil, fmt.Errorf("create lease: %w", err)
+	}
+	logMatch(ctx, lease)
+	return lease, nil
 }
 
 // handOver gives the supplier what the lease runs. It belongs to the lease, so it goes with it.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -23,8 +24,18 @@ const longest = 15 * time.Minute
 // kept is how long an offer is kept after it has expired: longer than a supplier is away that comes back, and makes its offers anew.
 const kept = 24 * time.Hour
 
-// validate says whether the offer counts now, and comes back when it expires. One that expired long ago is removed.
+// validate says whether the offer counts now. Each renewal is a generation of its own, and nearly all of what is written to a hub: so that the
+// market need not answer every one with a write that says the same again, what it says names no generation.
 func (r *Reconciler) validate(ctx context.Context, offer *boursev1.GPUOffer) (reconcile.Result, error) {
+	result, err := r.judge(ctx, offer)
+	if ready := meta.FindStatusCondition(offer.Status.Conditions, boursev1.Ready); ready != nil {
+		ready.ObservedGeneration = 0
+	}
+	return result, err
+}
+
+// judge finds out whether the offer counts now, and comes back when it expires. One that expired long ago is removed.
+func (r *Reconciler) judge(ctx context.Context, offer *boursev1.GPUOffer) (reconcile.Result, error) {
 	left := offer.Spec.ValidUntil.Sub(r.Now())
 	if left <= 0 {
 		if left > -kept {

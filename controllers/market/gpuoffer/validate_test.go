@@ -113,6 +113,42 @@ func TestAnOfferExpiresAndIsRenewed(t *testing.T) {
 	}
 }
 
+func TestWhatASupplierWritesIsAnsweredOnlyWithNews(t *testing.T) {
+	cases := map[string]struct {
+		change func(*boursev1.GPUOffer)
+		writes int
+		reason string
+	}{
+		"a renewal": {func(o *boursev1.GPUOffer) {
+			o.Spec.ValidUntil = metav1.NewTime(builders.Start.Add(6 * time.Minute))
+		}, 0, boursev1.ReasonValid},
+		"another price":  {func(o *boursev1.GPUOffer) { o.Spec.PriceUSD = "1.90" }, 0, boursev1.ReasonValid},
+		"another token":  {func(o *boursev1.GPUOffer) { o.Spec.Tokens = []boursev1.TokenSymbol{"USDT"} }, 1, boursev1.ReasonUnknownToken},
+		"a time too far": {func(o *boursev1.GPUOffer) { o.Spec.ValidUntil = metav1.NewTime(builders.Start.Add(time.Hour)) }, 1, boursev1.ReasonTooFarAhead},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			hub := fakehub.New(t, nil, builders.Offer(builders.Supplier, "h100"), builders.Member(builders.Supplier), builders.Market())
+			pass(t, hub)
+			offer := builders.Offer(builders.Supplier, "h100")
+			hub.Read(offer)
+			tc.change(offer)
+			offer.Generation++
+			hub.Edit(offer)
+			var got *metav1.Condition
+			if wrote := hub.Writes(func() { got, _ = pass(t, hub) }); len(wrote) != tc.writes {
+				t.Errorf("wrote %v, want %d writes", wrote, tc.writes)
+			}
+			if got.Reason != tc.reason || got.ObservedGeneration != 0 {
+				t.Errorf("Ready is %+v, want %s and no generation", got, tc.reason)
+			}
+			if wrote := hub.Writes(func() { pass(t, hub) }); len(wrote) != 0 {
+				t.Errorf("the second pass wrote %v", wrote)
+			}
+		})
+	}
+}
+
 func TestAnOfferThatNobodyRenewsIsRemoved(t *testing.T) {
 	cases := map[string]struct {
 		happens func(hub *fakehub.Hub, offer *boursev1.GPUOffer) // after the offer was read for the last time

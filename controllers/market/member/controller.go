@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,6 +33,9 @@ const (
 	byClosed = "settlement.closed"
 	byBuyer  = "spec.buyer"
 )
+
+// gathered is how long after a lease came or ended its supplier is rated.
+const gathered = 250 * time.Millisecond
 
 // Access takes members what they got by joining. It returns an error when it could not, and repeating a call is harmless.
 type Access interface {
@@ -89,7 +93,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Named("member").
 		For(&boursev1.Member{}).
 		Watches(&boursev1.Member{}, handler.EnqueueRequestsFromMapFunc(r.rivals)).
-		Watches(&boursev1.GPULease{}, handler.EnqueueRequestsFromMapFunc(supplierOfLease), builder.WithPredicates(counts())).
+		Watches(&boursev1.GPULease{}, supplierOfLeases(), builder.WithPredicates(counts())).
 		Watches(&boursev1.GPULease{}, handler.EnqueueRequestsFromMapFunc(r.leaver), builder.WithPredicates(counts())).
 		Watches(&boursev1.Settlement{}, handler.EnqueueRequestsFromMapFunc(supplierPaid)).
 		WatchesRawSource(source.Channel(woken, &handler.EnqueueRequestForObject{})).
@@ -115,9 +119,21 @@ func counts() predicate.Predicate {
 	}}
 }
 
-// supplierOfLease is the member in whose namespace the lease is.
-func supplierOfLease(_ context.Context, obj client.Object) []reconcile.Request {
-	return memberOf(obj.GetNamespace())
+type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// supplierOfLeases brings back the member in whose namespace a lease is, a moment later: a rating reads all of a supplier's leases, so that many
+// that come at once are read together.
+func supplierOfLeases() handler.Funcs {
+	gather := func(lease client.Object, queue requests) {
+		for _, request := range memberOf(lease.GetNamespace()) {
+			queue.AddAfter(request, gathered)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, queue requests) { gather(e.Object, queue) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue requests) { gather(e.ObjectNew, queue) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue requests) { gather(e.Object, queue) },
+	}
 }
 
 // supplierPaid is the member whose lease the settlement closed.

@@ -63,7 +63,9 @@ func eventOf(lease *boursev1.GPULease, agreed, bought uint64) reputation.Event {
 // what does not start may be the buyer's image as well; and an interruptible lease may be taken back, after its notice if anything ran.
 func failed(lease *boursev1.GPULease) bool {
 	switch lease.Status.End.Reason {
-	case boursev1.EndNotAccepted, boursev1.EndStartTimeout:
+	case boursev1.EndNotAccepted:
+		return listing.Began(lease)
+	case boursev1.EndStartTimeout:
 		return false
 	case boursev1.EndSupplierLeft: // without notice
 		return lease.Status.Usage != nil || lease.Spec.Terms.Tier == boursev1.TierFirm

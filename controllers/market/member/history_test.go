@@ -71,8 +71,18 @@ func TestWhatAnEndSays(t *testing.T) {
 			},
 		},
 		"a part that only its supplier says was ended so": {reason: boursev1.EndPartEnded, party: boursev1.PartyMarket},
-		"a lease that the supplier did not accept":        {reason: boursev1.EndNotAccepted, party: boursev1.PartySupplier, change: unused},
-		"workers that did not start":                      {reason: boursev1.EndStartTimeout, party: boursev1.PartySupplier, change: unused},
+		"a lease that the supplier did not accept": {
+			reason: boursev1.EndNotAccepted, party: boursev1.PartySupplier, change: func(l *boursev1.GPULease) {
+				l.Status.Usage, l.Status.Conditions = nil, nil
+			},
+		},
+		"a lease that the supplier accepted, and says that it did not": {
+			reason: boursev1.EndNotAccepted, party: boursev1.PartySupplier, change: unused, want: bad,
+		},
+		"a lease that was used, and that the supplier says it did not accept": {
+			reason: boursev1.EndNotAccepted, party: boursev1.PartySupplier, want: bad,
+		},
+		"workers that did not start": {reason: boursev1.EndStartTimeout, party: boursev1.PartySupplier, change: unused},
 		"a lease that was taken back as its terms allow": {
 			reason: boursev1.EndTakenBack, party: boursev1.PartySupplier, change: given(30),
 		},

@@ -101,7 +101,7 @@ func (r *Reconciler) remove(ctx context.Context, member *boursev1.Member) (recon
 	return r.keep(ctx, member)
 }
 
-// back says whether the member stays after all, which is not seen yet.
+// back says whether the member stays after all, which the cache does not show yet: then nothing of it is deleted.
 func (r *Reconciler) back(ctx context.Context, member *boursev1.Member) (bool, error) {
 	now := &boursev1.Member{}
 	err := r.Live.Get(ctx, client.ObjectKeyFromObject(member), now)

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
@@ -162,9 +163,6 @@ func TestWhoIsNotAdmittedIsNotRated(t *testing.T) {
 func TestWhoIsLookedAtAgain(t *testing.T) {
 	lease := ended(t, "train", boursev1.EndCompleted, boursev1.PartyBuyer)
 	supplier := []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(supplierOnly())}}
-	if diff := cmp.Diff(supplier, supplierOfLease(t.Context(), lease)); diff != "" {
-		t.Errorf("of a lease (-want +got):\n%s", diff)
-	}
 	refund := closed(lease)
 	if diff := cmp.Diff(supplier, supplierPaid(t.Context(), refund)); diff != "" {
 		t.Errorf("of a refund (-want +got):\n%s", diff)
@@ -180,6 +178,42 @@ func TestWhoIsLookedAtAgain(t *testing.T) {
 		!passes.Create(event.CreateEvent{Object: running}) || !passes.Delete(event.DeleteEvent{Object: running}) {
 		t.Error("want a lease to count when it comes, ends and goes, and not while it runs")
 	}
+}
+
+// Many leases that come, end or go at once are one pass.
+func TestLeasesOfAMomentAreRatedTogether(t *testing.T) {
+	lease := ended(t, "train", boursev1.EndCompleted, boursev1.PartyBuyer)
+	supplier := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(supplierOnly())}
+	cases := map[string]func(handler.Funcs, requests){
+		"one that comes": func(f handler.Funcs, q requests) { f.Create(t.Context(), event.CreateEvent{Object: lease}, q) },
+		"one that ends": func(f handler.Funcs, q requests) {
+			f.Update(t.Context(), event.UpdateEvent{ObjectOld: lease, ObjectNew: lease}, q)
+		},
+		"one that goes": func(f handler.Funcs, q requests) { f.Delete(t.Context(), event.DeleteEvent{Object: lease}, q) },
+	}
+	for name, tell := range cases {
+		t.Run(name, func(t *testing.T) {
+			q := &queue{}
+			tell(supplierOfLeases(), q)
+			if diff := cmp.Diff(map[reconcile.Request]time.Duration{supplier: gathered}, q.later); diff != "" {
+				t.Errorf("who is looked at, and when (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// queue takes down what is to be looked at, and after how long. Anything else that is asked of it ends the test.
+type queue struct {
+	requests
+
+	later map[reconcile.Request]time.Duration
+}
+
+func (q *queue) AddAfter(request reconcile.Request, after time.Duration) {
+	if q.later == nil {
+		q.later = map[reconcile.Request]time.Duration{}
+	}
+	q.later[request] = after
 }
 
 // A hundredth more is never shown than there is.

@@ -104,8 +104,13 @@ func (r *Reconciler) tooLate(ctx context.Context, lease *boursev1.GPULease) erro
 		return err
 	}
 	message := "The scheduler did not find a place for every pod in time"
-	if why := ray.Unplaced(state.Holders); why != "" {
+	switch why, ended := ray.Unplaced(state.Holders), lost(state.Holders); {
+	case ended != "":
+		message = "A pod did not keep its place: " + ended
+	case why != "":
 		message += ": " + why
+	case len(state.Holders) == 0:
+		message = "Nothing was held in time: the lease came too late by this cluster's clock, or the pool has no node of the model"
 	}
 	r.decline(lease, boursev1.ReasonCapacityGone, clip(message, maxEndMessage))
 	return nil
@@ -120,6 +125,9 @@ func (r *Reconciler) decline(lease *boursev1.GPULease, reason, message string) {
 // hold makes the lease's namespace, its walls, and the pods that hold its GPUs, and returns the nodes once all are placed. A place that was
 // given up for another lease's workers is not kept.
 func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *boursev1.GPUPool, program *boursev1.RayProgram) ([]string, bool, error) {
+	if inherited, err := r.inherited(ctx, lease); err != nil || inherited {
+		return nil, false, err
+	}
 	state, err := r.state(ctx, lease)
 	if err != nil {
 		return nil, false, err
@@ -134,7 +142,7 @@ func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *b
 	}
 	if len(state.Holders) > int(lease.Spec.Workers) {
 		hosts, ok := ray.Hosts(state.Holders)
-		return hosts, ok, nil
+		return hosts, ok && lost(state.Holders) == "", nil
 	}
 	plan := r.plan(lease, program)
 	plan.NodeSelector = pool.Spec.NodeSelector
@@ -150,6 +158,31 @@ func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *b
 	}
 	objects := append([]client.Object{remembering(plan.Space(), lease)}, plan.Walls()...)
 	return nil, false, r.create(ctx, append(objects, holders...)...)
+}
+
+// lost says why a pod does not hold its place any more, as when its node refused it after the scheduler had placed it; nothing if all do.
+func lost(holders []corev1.Pod) string {
+	for i := range holders {
+		if why, ended := ray.Trouble(&holders[i]); ended {
+			return why
+		}
+	}
+	return ""
+}
+
+// inherited declines a lease whose namespace is that of an earlier one of the same name, as when the hub was restored from a backup and matched
+// the job anew: the pods there, and the escrow, are of other terms. It is cleared as this lease's, since the hub has no other of the name.
+func (r *Reconciler) inherited(ctx context.Context, lease *boursev1.GPULease) (bool, error) {
+	var namespace corev1.Namespace
+	err := r.Local.Get(ctx, client.ObjectKey{Name: space(lease)}, &namespace)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("get namespace: %w", err)
+	}
+	if of := namespace.Annotations[boursev1.AnnotationLeaseUID]; err != nil || of == "" || of == string(lease.UID) {
+		return false, nil
+	}
+	r.decline(lease, boursev1.ReasonCapacityGone, "What an earlier lease of this name ran is still here, and is cleared now")
+	return true, nil
 }
 
 // missing returns those of the pods of one namespace that its API server itself does not have. A pod that is there must not be made again: the
@@ -173,6 +206,7 @@ func remembering(space *corev1.Namespace, lease *boursev1.GPULease) *corev1.Name
 	space.Annotations = map[string]string{
 		boursev1.AnnotationHubNamespace: lease.Namespace,
 		boursev1.AnnotationGivenUp:      moment(givenUp(lease)),
+		boursev1.AnnotationLeaseUID:     string(lease.UID),
 	}
 	return space
 }

@@ -146,6 +146,31 @@ func TestPodsThatNeverGoHoldUpNobodyForEver(t *testing.T) {
 	}
 }
 
+// TestPodsThatNobodyRemovesGoWithTheirNamespace has a KubeRay that is away, and with it whoever deletes the pods of what the lease ran.
+func TestPodsThatNobodyRemovesGoWithTheirNamespace(t *testing.T) {
+	b := metered(t)
+	b.deleteJob()
+	b.rest()
+	there := func() bool {
+		err := b.hub.Get(t.Context(), client.ObjectKey{Name: space(b.lease)}, &corev1.Namespace{})
+		if client.IgnoreNotFound(err) != nil {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	b.hub.Step(b.lease.Status.End.At.Add(clearWithin + grace(b.lease) - time.Second).Sub(b.hub.Now()))
+	if b.rest(); !there() {
+		t.Fatal("the pods had no time to end")
+	}
+	b.hub.Step(time.Second)
+	if b.rest(); there() {
+		t.Error("the pods run on, and nobody pays for them")
+	}
+	if usage := b.lease.Status.Usage; usage == nil || usage.Final != boursev1.UsageFinal {
+		t.Errorf("the last record is not made: %+v", usage)
+	}
+}
+
 // blind is a cluster whose pods cannot be listed.
 type blind struct{ client.Client }
 

@@ -254,3 +254,29 @@ func TestALateDepositIsRefunded(t *testing.T) {
 		})
 	}
 }
+
+// TestADepositThatWasBeingSignedIsRefunded ends a lease while its buyer, who does not know that yet, signs the deposit.
+func TestADepositThatWasBeingSignedIsRefunded(t *testing.T) {
+	b := newBench(t, nil)
+	b.accepted()
+	b.deleteJob()
+	b.rest()
+	b.vanish()
+	b.hub.Step(signingWait - time.Second)
+	b.rest()
+	if over(b.lease) {
+		t.Fatal("the lease is over before its buyer can have heard of the end")
+	}
+	voucher := &boursev1.Voucher{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.lease.Spec.Job.Namespace, Name: b.lease.Name},
+		Spec:       boursev1.VoucherSpec{Deposit: &boursev1.Transaction{Purpose: boursev1.TransactionOpen, State: boursev1.TransactionSigned}},
+	}
+	if err := b.hub.Create(t.Context(), voucher); err != nil {
+		t.Fatal(err)
+	}
+	b.hub.Step(time.Minute)
+	b.rest()
+	b.deposit()
+	b.over()
+	b.want(boursev1.LeaseSettled, metav1.ConditionTrue, boursev1.ReasonClosed)
+}

@@ -6,6 +6,9 @@ package gpulease
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +37,8 @@ const (
 	fundAllowance  = 5 * time.Minute  // from acceptBy until the deposit must be final on chain
 	lostAllowance  = 10 * time.Minute // how long a worker may not be ready before the lease is at fault
 	leastWait      = 10 * time.Minute // how long the last voucher is waited for, if two periods are shorter
+	clearWithin    = 10 * time.Minute // after the end and the notice, until the pods must be gone, or the namespace goes with them
+	signingWait    = 20 * time.Second // how long after its end an accepted lease waits for a deposit to be written down
 	deadlineMargin = time.Minute      // how long before the escrow's deadline everything must be claimed
 	disputeMargin  = 5 * time.Minute  // how long before the deadline what is not promised is disputed, if the lease has an arbiter
 	pollAward      = time.Minute      // how often the chain is asked what the arbiter decided
@@ -58,6 +63,8 @@ type Reconciler struct {
 	HoldImage     string                 // an image that only waits
 	RegistryCIDRs []string               // what leases with Registry egress may reach
 	Now           func() time.Time
+
+	follow func() error // watches programs and vouchers, once; nil where nothing is watched
 }
 
 // The supplier reads its leases, what they run, their vouchers and its pools, and builds what a lease needs in the supplier's cluster.
@@ -83,11 +90,25 @@ func (r *Reconciler) Reconcile(ctx context.Context, lease *boursev1.GPULease) (r
 		return reconcile.Result{}, nil
 	case over(lease), lease.Status.End != nil && !lease.DeletionTimestamp.IsZero() && r.late(lease):
 		return r.forget(ctx, lease)
-	case lease.Status.End != nil:
-		return kube.Run(ctx, journal{r.Teller}, lease, r.lastRecord, r.clear, r.claim, r.refund, r.finish)
-	default:
-		return kube.Run(ctx, journal{r.Teller}, lease, r.recall, r.accept, r.fund, r.launch, r.warn, r.conclude, r.meter, r.claim, r.wait)
 	}
+	if err := r.attend(); err != nil {
+		return reconcile.Result{}, err
+	}
+	if lease.Status.End != nil {
+		return kube.Run(ctx, journal{r.Teller}, lease, r.lastRecord, r.clear, r.claim, r.refund, r.finish)
+	}
+	return kube.Run(ctx, journal{r.Teller}, lease, r.recall, r.accept, r.fund, r.launch, r.warn, r.conclude, r.meter, r.claim, r.wait)
+}
+
+// attend begins to watch what leases run and what is promised for them, with the first lease that is not over.
+func (r *Reconciler) attend() error {
+	if r.follow == nil {
+		return nil
+	}
+	if err := r.follow(); err != nil {
+		return fmt.Errorf("watch programs and vouchers: %w", err)
+	}
+	return nil
 }
 
 // over says whether the lease has ended for good.
@@ -95,22 +116,30 @@ func over(lease *boursev1.GPULease) bool {
 	return kube.IsTrue(lease, boursev1.Succeeded) || kube.IsFalse(lease, boursev1.Succeeded)
 }
 
-// SetupWithManager watches leases, what they run and vouchers in the hub, and in the supplier's cluster the pods and Ray objects of leases, and what
-// its pools are to do.
+// SetupWithManager watches leases in the hub, and in the supplier's cluster the pods and Ray objects of leases, and what its pools are to do. What
+// leases run, and vouchers, are watched from the supplier's first lease on: it is with watches that a supplier takes the hub's memory.
 func (r *Reconciler) SetupWithManager(_ context.Context, mgr ctrl.Manager) error {
 	builder := ctrl.NewControllerManagedBy(mgr).
 		Named("supplier-gpulease").
 		For(&boursev1.GPULease{}).
 		WithOptions(kube.Money()).
-		Watches(&boursev1.LeaseProgram{}, &handler.EnqueueRequestForObject{}). // it has the lease's name
-		Watches(&boursev1.Voucher{}, handler.EnqueueRequestsFromMapFunc(r.leaseOfVoucher)).
 		WatchesRawSource(source.Kind(r.LocalCache, client.Object(&corev1.Pod{}), handler.EnqueueRequestsFromMapFunc(r.leaseOfPart))).
 		WatchesRawSource(source.Kind(r.LocalCache, client.Object(&boursev1.GPUPool{}), handler.EnqueueRequestsFromMapFunc(r.leasesOfPool),
 			predicate.TypedGenerationChangedPredicate[client.Object]{}))
 	for _, kind := range ray.Kinds() {
 		builder = builder.WatchesRawSource(source.Kind(r.LocalCache, kind, handler.EnqueueRequestsFromMapFunc(r.leaseOfPart)))
 	}
-	return builder.Complete(reconcile.AsReconciler[*boursev1.GPULease](mgr.GetClient(), r))
+	built, err := builder.Build(reconcile.AsReconciler[*boursev1.GPULease](mgr.GetClient(), r))
+	if err != nil {
+		return fmt.Errorf("build controller: %w", err)
+	}
+	r.follow = sync.OnceValue(func() error {
+		return errors.Join(
+			built.Watch(source.Kind(mgr.GetCache(), client.Object(&boursev1.LeaseProgram{}), &handler.EnqueueRequestForObject{})), // it has the lease's name
+			built.Watch(source.Kind(mgr.GetCache(), client.Object(&boursev1.Voucher{}), handler.EnqueueRequestsFromMapFunc(r.leaseOfVoucher))),
+		)
+	})
+	return nil
 }
 
 func (r *Reconciler) leaseOfVoucher(_ context.Context, object client.Object) []reconcile.Request {

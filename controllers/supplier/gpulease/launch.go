@@ -36,7 +36,7 @@ func (r *Reconciler) launch(ctx context.Context, lease *boursev1.GPULease) (reco
 		return reconcile.Result{}, err
 	}
 	if !launched && state.Workers == 0 {
-		return reconcile.Result{}, r.start(ctx, lease, state)
+		return r.start(ctx, lease, state)
 	}
 	if state.Workers >= int(lease.Spec.Workers) {
 		for i := range state.Holders {
@@ -49,21 +49,60 @@ func (r *Reconciler) launch(ctx context.Context, lease *boursev1.GPULease) (reco
 	return reconcile.Result{}, nil
 }
 
-// start creates what the lease runs. Holding pods that are gone were seen before, so somebody took the GPUs.
-func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state ray.State) error {
-	hosts, placed := ray.Hosts(state.Holders)
-	if !placed || len(state.Holders) <= int(lease.Spec.Workers) {
+// start creates what the lease runs. Holding pods that are gone were seen before, so somebody took the GPUs: the API server says so itself,
+// since the cache of a process that has just begun may be older than what another one made.
+func (r *Reconciler) start(ctx context.Context, lease *boursev1.GPULease, state ray.State) (reconcile.Result, error) {
+	hosts, placed := held(lease, state)
+	if !placed {
+		gone, err := r.gone(ctx, lease)
+		if err != nil {
+			return reconcile.Result{}, err
+		}
+		if !gone {
+			return reconcile.Result{RequeueAfter: pollGone}, nil
+		}
 		message := "The GPUs were taken for other work before the lease began"
 		if meta.FindStatusCondition(lease.Status.Conditions, boursev1.LeaseRunning) != nil {
 			message = "What the lease ran was removed from the supplier's cluster"
 		}
 		r.end(lease, taken(lease), boursev1.PartySupplier, r.Now(), message)
-		return nil
+		return reconcile.Result{}, nil
 	}
+	return reconcile.Result{}, r.run(ctx, lease, state, hosts)
+}
+
+// held returns the nodes that hold the lease's place; ok is false while a pod of those that hold it has none, or is missing.
+func held(lease *boursev1.GPULease, state ray.State) (hosts []string, ok bool) {
+	hosts, ok = ray.Hosts(state.Holders)
+	return hosts, ok && len(state.Holders) > int(lease.Spec.Workers)
+}
+
+// gone says whether the API server itself has neither what the lease runs nor all of the pods that hold its place.
+func (r *Reconciler) gone(ctx context.Context, lease *boursev1.GPULease) (bool, error) {
+	object := ray.Empty(space(lease), lease.Spec.Ends == boursev1.EndsWithTerm)
+	err := r.LocalLive.Get(ctx, client.ObjectKeyFromObject(object), object)
+	if err == nil {
+		return false, nil
+	}
+	if !apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) { // the kind may be away for a while
+		return false, fmt.Errorf("get %T: %w", object, err)
+	}
+	var pods corev1.PodList
+	if err := r.LocalLive.List(ctx, &pods, client.InNamespace(space(lease))); err != nil {
+		return false, fmt.Errorf("list pods: %w", err)
+	}
+	_, placed := held(lease, ray.Read(pods.Items, lease.Spec.Workers, nil))
+	return !placed, nil
+}
+
+// run creates what the lease runs, where its place is held.
+func (r *Reconciler) run(ctx context.Context, lease *boursev1.GPULease, state ray.State, hosts []string) error {
 	program, err := r.program(ctx, lease)
 	switch {
 	case errors.Is(err, errNoProgram): // it was here when the lease was accepted: it comes again, or the time to start runs out
-		r.tellRunning(lease, state, "")
+		const message = "What the lease runs is gone from the hub, and is waited for"
+		kube.Waiting(lease, boursev1.LeaseRunning, boursev1.ReasonAwaitingProgram, message)
+		kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonAwaitingProgram, message)
 		return nil
 	case err != nil:
 		return err

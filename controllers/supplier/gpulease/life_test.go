@@ -317,6 +317,7 @@ func TestEndsBeforeTheWorkersAreReady(t *testing.T) {
 			if tc.wantReason == boursev1.EndNotAccepted && !strings.HasSuffix(b.lease.Status.End.Message, ": Insufficient cpu") {
 				t.Errorf("it does not say what the scheduler said: %q", b.lease.Status.End.Message)
 			}
+			b.hub.Step(signingWait)
 			b.over()
 			b.want(boursev1.Succeeded, metav1.ConditionFalse, tc.wantReason)
 			if b.paid() != 0 {

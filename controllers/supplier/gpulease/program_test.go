@@ -154,7 +154,8 @@ func TestAProgramThatIsGoneBeforeTheLaunch(t *testing.T) {
 	program := b.withhold()
 	b.deposit()
 	b.rest()
-	b.want(boursev1.LeaseRunning, metav1.ConditionUnknown, boursev1.ReasonStarting)
+	b.want(boursev1.LeaseRunning, metav1.ConditionUnknown, boursev1.ReasonAwaitingProgram)
+	b.want(boursev1.Succeeded, metav1.ConditionUnknown, boursev1.ReasonAwaitingProgram)
 	if _, launched, err := b.controller().running(t.Context(), b.lease); launched || err != nil {
 		t.Fatalf("something runs: %v, %v", launched, err)
 	}
@@ -162,6 +163,7 @@ func TestAProgramThatIsGoneBeforeTheLaunch(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.rest()
+	b.want(boursev1.LeaseRunning, metav1.ConditionUnknown, boursev1.ReasonStarting)
 	b.kuberay()
 }
 

@@ -196,7 +196,17 @@ func (r *Reconciler) clear(ctx context.Context, lease *boursev1.GPULease) (recon
 			return reconcile.Result{}, fmt.Errorf("delete %T: %w", object, err)
 		}
 	}
+	if state.Pods > 0 && !r.Now().Before(lease.Status.End.At.Add(clearWithin+grace(lease))) {
+		if _, err := r.raze(ctx, lease); err != nil { // KubeRay is away, and its finalizer keeps what owns the pods
+			return reconcile.Result{}, err
+		}
+	}
 	return reconcile.Result{}, r.hurry(ctx, lease, state)
+}
+
+// grace is how long the lease's pods may take to end.
+func grace(lease *boursev1.GPULease) time.Duration {
+	return time.Duration(lease.Spec.Terms.NoticeSeconds) * time.Second
 }
 
 // refund closes the escrow once everything owed is claimed, or the buyer has had its time to promise it.
@@ -257,8 +267,14 @@ func (r *Reconciler) nothingOwed(ctx context.Context, lease *boursev1.GPULease) 
 		return reconcile.Result{}, fmt.Errorf("get voucher: %w", err)
 	}
 	deposit := voucher.Spec.Deposit
-	flying := deposit != nil && deposit.State != boursev1.TransactionFailed
-	if flying && r.Now().Before(lease.Status.End.At.Add(leastWait)) {
+	wait := time.Duration(0)
+	switch {
+	case deposit != nil && deposit.State != boursev1.TransactionFailed:
+		wait = leastWait
+	case kube.IsTrue(lease, boursev1.LeaseAccepted): // the buyer may be signing a deposit, not knowing yet that the lease has ended
+		wait = signingWait
+	}
+	if r.Now().Before(lease.Status.End.At.Add(wait)) {
 		return reconcile.Result{RequeueAfter: pollDeposit}, nil
 	}
 	kube.True(lease, boursev1.LeaseSettled, boursev1.ReasonNothingOwed, "No deposit was made")

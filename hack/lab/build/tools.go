@@ -64,6 +64,16 @@ func Manager(repo string) Tool {
 	}
 }
 
+// Plugin is the command by which members ask the market: kubectl bourse.
+func Plugin(repo string) Tool {
+	return Tool{
+		Name:    "kubectl-bourse",
+		Module:  repo,
+		Package: "./cmd/kubectl-bourse",
+		Sources: []string{"go.mod", "go.sum", "api", "cmd/kubectl-bourse", "internal"},
+	}
+}
+
 // Relay is a link between a member and the hub that can be broken.
 func Relay(repo string) Tool {
 	return Tool{

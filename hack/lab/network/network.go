@@ -157,31 +157,51 @@ func (c Config) makeMember(ctx context.Context, index int, member string) error 
 	return nil
 }
 
-// open starts the gate of a place. Its sockets towards the lab listen on the machine's loopback address, while the process that has them
-// lives in the namespace: no packet of the lab's own crosses a link. On the link itself a member offers the same ports, as a cluster does
-// in a data centre, so that it is the firewall that keeps callers away, and not that nothing listens there.
+// open starts the gate of a place. On the link itself a member offers the same ports, as a cluster does in a data centre, so that it is the
+// firewall that keeps callers away, and not that nothing listens there.
 func (c Config) open(ctx context.Context, cluster string, place Place) (Place, error) {
+	return c.start(ctx, cluster, place, func(i, port int) []string {
+		local := net.JoinHostPort(loopback, strconv.Itoa(port))
+		switch {
+		case cluster != c.Hub:
+			return []string{net.JoinHostPort(place.Address, strconv.Itoa(port)) + "=" + local}
+		case i < len(front):
+			return []string{net.JoinHostPort(place.Address, strconv.Itoa(front[i])) + "=" + local}
+		default:
+			return nil
+		}
+	})
+}
+
+// Open makes a place of a namespace that somebody else has made, and will remove: the hub's, which has no members then. Its gate also passes
+// on the given ways in the namespace, each LISTEN=TARGET.
+func Open(ctx context.Context, c Config, namespace string, ways ...string) (Place, error) {
+	return c.start(ctx, c.Hub, Place{Namespace: namespace}, func(i, _ int) []string {
+		if i > 0 {
+			return nil
+		}
+		return ways
+	})
+}
+
+// start starts a gate with a place's ports, and with the ways that each of them adds. Its sockets towards the lab listen on the machine's
+// loopback address, while the process that has them lives in the namespace: no packet of the lab's own crosses a link.
+func (c Config) start(ctx context.Context, cluster string, place Place, more func(i, port int) []string) (Place, error) {
 	var sockets []*os.File
 	defer func() {
 		for _, socket := range sockets {
 			_ = socket.Close() // the gate has its own copy
 		}
 	}()
-	command := inside(filepath.Base(place.Namespace), c.Gate)
+	command := place.Enter(c.Gate)
 	for i := range c.Ports {
 		socket, port, err := listen(ctx)
 		if err != nil {
 			return place, err
 		}
 		sockets, place.Ports = append(sockets, socket), append(place.Ports, port)
-		local := net.JoinHostPort(loopback, strconv.Itoa(port))
-		command = append(command, fmt.Sprintf("fd:%d=%s", 3+i, local))
-		switch {
-		case cluster != c.Hub:
-			command = append(command, net.JoinHostPort(place.Address, strconv.Itoa(port))+"="+local)
-		case i < len(front):
-			command = append(command, net.JoinHostPort(place.Address, strconv.Itoa(front[i]))+"="+local)
-		}
+		command = append(command, fmt.Sprintf("fd:%d=%s", 3+i, net.JoinHostPort(loopback, strconv.Itoa(port))))
+		command = append(command, more(i, port)...)
 	}
 	if err := reserve(ctx, place); err != nil {
 		return place, err

@@ -197,6 +197,48 @@ func there(t *testing.T, dir string) bool {
 	return len(namespaces) > 0
 }
 
+// A namespace that others have made gets a gate, and one URL leads to a server of its own from inside and outside.
+func TestANamespaceOfOthersIsAPlace(t *testing.T) {
+	gate, dir := gateProgram(t), t.TempDir()
+	others := idPrefix + "others-" + strconv.Itoa(os.Getpid())
+	made := others + "-hub"
+	if err := run(t.Context(), "", "ip", "netns", "add", made); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := remove(context.Background(), others); err != nil { // the test's own context has ended
+			t.Error(err)
+		}
+	})
+	if err := run(t.Context(), "", "ip", "-n", made, "link", "set", "lo", "up"); err != nil {
+		t.Fatal(err)
+	}
+	const here = "/proc/self/ns/net"
+	place, err := Open(t.Context(), Config{Dir: dir, Hub: "hub", Ports: 2, Gate: gate}, filepath.Join(folder, made), at(loopback, 4711)+"="+at("127.0.0.2", 6443))
+	if err != nil {
+		t.Fatal(err)
+	}
+	greet(t, place, at(loopback, place.Ports[1]), "the gateway")
+	greet(t, place, at("127.0.0.2", 6443), "the API")
+	if got, err := call(t, here, at(loopback, place.Ports[1])); err != nil { // the gate opens its own ways before it passes anything on
+		t.Fatal(got, err)
+	}
+	for name, tc := range map[string]struct{ from, address, want string }{
+		"the lab reaches what is inside":  {here, at(loopback, place.Ports[1]), "the gateway"},
+		"so does what is inside":          {place.Namespace, at(loopback, place.Ports[1]), "the gateway"},
+		"a way leads on inside":           {place.Namespace, at(loopback, 4711), "the API"},
+		"it is no way from outside":       {here, at(loopback, 4711), ""},
+		"a port that nothing listens on":  {here, at(loopback, place.Ports[0]), ""},
+		"an address that is inside alone": {here, at("127.0.0.2", 6443), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, err := call(t, tc.from, tc.address); got != tc.want {
+				t.Errorf("call to %s: %q, %v; want %q", tc.address, got, err, tc.want)
+			}
+		})
+	}
+}
+
 // A lab that was killed has no `down` of its own: the next one that starts removes what it left, and nothing of labs that run.
 func TestLeftoversOfKilledLabsAreRemoved(t *testing.T) {
 	gate, parent := gateProgram(t), t.TempDir()

@@ -84,25 +84,26 @@ func (l *Lab) startFakeNodes(ctx context.Context, cluster string, file fakenode.
 	return nil
 }
 
-// fakeOutput is what all fake pods print.
-var fakeOutput = []string{
-	"This pod is fake: kwok plays it, and no program runs in it.",
-	"A lab with real nodes runs real programs: lab up --real-nodes 2",
-}
+// namedContainers are those whose logs name them. kwok has one text for all containers of a name, and so none that names the pod.
+var namedContainers = []string{"ray-head", "ray-worker"}
 
-// writeFakeLogs writes what fake pods print, as a container runtime keeps it, and returns the file that makes kwok show it.
+// writeFakeLogs writes what fake pods print, and returns the file that makes kwok show it.
 func (l *Lab) writeFakeLogs(cluster string) (string, error) {
-	var text bytes.Buffer
-	for _, line := range fakeOutput {
-		fmt.Fprintf(&text, "%s stdout F %s\n", l.Now().UTC().Format(time.RFC3339Nano), line)
+	all, err := l.writeFakeLog(cluster, "fake.log", "it")
+	if err != nil {
+		return "", err
 	}
-	output := l.path("clusters", cluster, "fake.log")
-	if err := os.WriteFile(output, text.Bytes(), 0o600); err != nil {
-		return "", fmt.Errorf("write fake pods' output: %w", err)
+	logs := []any{map[string]any{"logsFile": all}}
+	for _, container := range namedContainers {
+		own, err := l.writeFakeLog(cluster, "fake-"+container+".log", "its container "+container)
+		if err != nil {
+			return "", err
+		}
+		logs = append(logs, map[string]any{"logsFile": own, "containers": []string{container}})
 	}
 	config, err := json.Marshal(map[string]any{
 		"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "ClusterLogs", "metadata": map[string]string{"name": "fake-pods"},
-		"spec": map[string]any{"logs": []any{map[string]string{"logsFile": output}}},
+		"spec": map[string]any{"logs": logs},
 	})
 	if err != nil {
 		return "", fmt.Errorf("encode kwok's configuration: %w", err)
@@ -110,6 +111,22 @@ func (l *Lab) writeFakeLogs(cluster string) (string, error) {
 	path := l.path("clusters", cluster, "kwok-logs.yaml")
 	if err := os.WriteFile(path, config, 0o600); err != nil {
 		return "", fmt.Errorf("write kwok's configuration: %w", err)
+	}
+	return path, nil
+}
+
+// writeFakeLog writes one such text, as a container runtime keeps it.
+func (l *Lab) writeFakeLog(cluster, name, where string) (string, error) {
+	var text bytes.Buffer
+	for _, line := range []string{
+		"This pod is fake: kwok plays it, and no program runs in " + where + ".",
+		"A lab with real nodes runs real programs: lab up --real-nodes 2",
+	} {
+		fmt.Fprintf(&text, "%s stdout F %s\n", l.Now().UTC().Format(time.RFC3339Nano), line)
+	}
+	path := l.path("clusters", cluster, name)
+	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
+		return "", fmt.Errorf("write fake pods' output: %w", err)
 	}
 	return path, nil
 }

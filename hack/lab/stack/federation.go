@@ -70,14 +70,14 @@ func (l *Lab) startFederation(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	manager, err := l.installChart(ctx, Hub, "roles={market}", "gateway.enabled=true", "gateway.certificateSecretName="+gatewaySecret)
+	manager, err := l.installChart(ctx, Hub, append([]string{"roles={market}"}, gatewayValues...)...)
 	if err != nil {
 		return fmt.Errorf("install chart: %w", err)
 	}
 	if err := l.applyMarket(ctx); err != nil {
 		return fmt.Errorf("open market: %w", err)
 	}
-	if err := l.startMarket(ctx, manager); err != nil {
+	if err := l.startMarket(ctx, manager, nil); err != nil {
 		return fmt.Errorf("start manager: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -175,6 +175,18 @@ func (l *Lab) admit(ctx context.Context, name string) error {
 	}
 	_, err = l.kubectl(ctx, Hub, rights, "apply", "--server-side", "-f", "-")
 	return err
+}
+
+// letIn gives a member that has no cluster of its own its rights in the hub, and a kubeconfig that has no others.
+func (l *Lab) letIn(ctx context.Context, name string) error {
+	if err := l.admit(ctx, name); err != nil {
+		return fmt.Errorf("admit member: %w", err)
+	}
+	path := l.path("clusters", Hub, name+".kubeconfig")
+	if err := l.writeKubeconfig(ctx, account{cluster: Hub, namespace: name, name: memberName}, path); err != nil {
+		return err
+	}
+	return l.note(func(s *State) { s.Members[name] = path })
 }
 
 // startRelay starts a member's link to the hub. It returns where the hub is reached through it, and where its fault is set.

@@ -33,10 +33,10 @@ func TestAKubeconfigHoldsOneAccountOnly(t *testing.T) {
 		of   account
 		want map[string]any
 	}{
-		"by the usual way": {account{cluster: "hub", name: "bourse"}, map[string]any{
+		"by the usual way": {account{cluster: "hub", namespace: "bourse-system", name: "bourse"}, map[string]any{
 			"server": "https://127.0.0.1:6443", "certificate-authority-data": "Y2E=",
 		}},
-		"through a link, where the hub has another address": {account{cluster: "hub", name: "member", server: "https://127.0.0.1:7000"}, map[string]any{
+		"through a link, where the hub has another address": {account{cluster: "hub", namespace: "porto", name: "member", server: "https://127.0.0.1:7000"}, map[string]any{
 			"server": "https://127.0.0.1:7000", "certificate-authority-data": "Y2E=", "tls-server-name": "localhost",
 		}},
 	}
@@ -54,7 +54,7 @@ func TestAKubeconfigHoldsOneAccountOnly(t *testing.T) {
 				"apiVersion": "v1", "kind": "Config", "current-context": "hub",
 				"clusters": []any{map[string]any{"name": "hub", "cluster": tc.want}},
 				"users":    []any{map[string]any{"name": tc.of.name, "user": map[string]any{"token": "t0ken"}}},
-				"contexts": []any{map[string]any{"name": "hub", "context": map[string]any{"cluster": "hub", "user": tc.of.name}}},
+				"contexts": []any{map[string]any{"name": "hub", "context": map[string]any{"cluster": "hub", "user": tc.of.name, "namespace": tc.of.namespace}}},
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("kubeconfig (-want +got):\n%s", diff)

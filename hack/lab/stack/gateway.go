@@ -6,9 +6,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 )
+
+// gatewayValues are what the chart of a hub needs for its gateway.
+var gatewayValues = []string{"gateway.enabled=true", "gateway.certificateSecretName=" + gatewaySecret}
 
 // gatewayFlags are the hub's manager's flags for its gateway, at an address, with a certificate for the host by which members reach it.
 func (l *Lab) gatewayFlags(listen, public string) (map[string]string, error) {
@@ -39,8 +43,8 @@ func (l *Lab) openGateway(ctx context.Context, public string) error {
 	return err
 }
 
-// startMarket runs the manager of a hub that is the market's alone, with a gateway.
-func (l *Lab) startMarket(ctx context.Context, from deployment) error {
+// startMarket runs the hub's manager, with flags of its own and a gateway.
+func (l *Lab) startMarket(ctx context.Context, from deployment, own map[string]string) error {
 	listen, public, err := l.gateway(ctx)
 	if err != nil {
 		return err
@@ -49,6 +53,7 @@ func (l *Lab) startMarket(ctx context.Context, from deployment) error {
 	if err != nil {
 		return err
 	}
+	maps.Copy(flags, own)
 	if err := l.startManager(ctx, from, flags); err != nil {
 		return err
 	}

@@ -37,6 +37,10 @@ type ports struct {
 	free                []int
 }
 
+func portsOf(place network.Place) *ports {
+	return &ports{api: place.Ports[0], chain: place.Ports[1], gateway: place.Ports[2], free: place.Ports[3:]}
+}
+
 // validateIsolation reports what is wrong with how clusters are kept apart.
 func (o Options) validateIsolation() error {
 	switch o.Isolation {
@@ -90,7 +94,7 @@ func (l *Lab) isolate(ctx context.Context, o Options) error {
 	}
 	l.ports = map[string]*ports{}
 	for cluster, place := range places {
-		l.ports[cluster] = &ports{api: place.Ports[0], chain: place.Ports[1], gateway: place.Ports[2], free: place.Ports[3:]}
+		l.ports[cluster] = portsOf(place)
 	}
 	l.step("network namespaces are ready: %d members, which nobody can call", len(o.Clusters)-1)
 	return nil
@@ -163,8 +167,11 @@ func (l *Lab) gateway(ctx context.Context) (listen, public string, err error) {
 		listen, err = freeAddress(ctx, place.Host)
 		return listen, listen, err
 	}
-	return net.JoinHostPort(place.Host, strconv.Itoa(l.ports[Hub].gateway)),
-		net.JoinHostPort(network.HubAddress, strconv.Itoa(network.GatewayPort)), nil
+	listen = net.JoinHostPort(place.Host, strconv.Itoa(l.ports[Hub].gateway))
+	if place.Address == "" {
+		return listen, listen, nil // its members are where it is
+	}
+	return listen, net.JoinHostPort(network.HubAddress, strconv.Itoa(network.GatewayPort)), nil
 }
 
 // hubHost is the hub's API server as members reach it, host and port.

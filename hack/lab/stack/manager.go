@@ -122,7 +122,7 @@ func findDeployment(rendered string) (deployment, error) {
 	return found[0], nil
 }
 
-// startAllRoles runs a manager that is market, supplier and buyer at once.
+// startAllRoles runs a manager that is market, supplier and buyer at once, with a gateway.
 func (l *Lab) startAllRoles(ctx context.Context, o Options, from deployment) error {
 	own := map[string]string{
 		"buyer-keypair": l.state.Wallets[Buyer].Keypair, "supplier-keypair": l.state.Wallets[Supplier].Keypair,
@@ -130,7 +130,7 @@ func (l *Lab) startAllRoles(ctx context.Context, o Options, from deployment) err
 	if o.RealNodes > 0 {
 		own["hold-image"] = nodes.PauseImage
 	}
-	return l.startManager(ctx, from, own)
+	return l.startMarket(ctx, from, own)
 }
 
 // startManager runs the hub's manager, which plays all roles that its chart was installed with.
@@ -251,7 +251,7 @@ type account struct {
 	server string
 }
 
-// writeKubeconfig writes a kubeconfig for a service account, so that the account's own rights apply.
+// writeKubeconfig writes a kubeconfig for a service account, so that the account's own rights apply, in its own namespace unless told otherwise.
 func (l *Lab) writeKubeconfig(ctx context.Context, of account, path string) error {
 	token, err := l.kubectl(ctx, of.cluster, "", "create", "token", of.name, "-n", of.namespace, "--duration", "168h")
 	if err != nil {
@@ -293,7 +293,7 @@ func (a account) kubeconfig(admin []byte, token string) ([]byte, error) {
 		"apiVersion": "v1", "kind": "Config", "current-context": a.cluster,
 		"clusters": []any{map[string]any{"name": a.cluster, "cluster": way}},
 		"users":    []any{map[string]any{"name": a.name, "user": map[string]string{"token": token}}},
-		"contexts": []any{map[string]any{"name": a.cluster, "context": map[string]string{"cluster": a.cluster, "user": a.name}}},
+		"contexts": []any{map[string]any{"name": a.cluster, "context": map[string]string{"cluster": a.cluster, "user": a.name, "namespace": a.namespace}}},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode kubeconfig: %w", err)

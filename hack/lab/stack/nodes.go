@@ -5,9 +5,12 @@ package stack
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/url"
 	"strconv"
 	"strings"
 
+	"github.com/bourse-dev/bourse/hack/lab/network"
 	"github.com/bourse-dev/bourse/hack/lab/nodes"
 )
 
@@ -26,13 +29,32 @@ func (l *Lab) prepareNodes(ctx context.Context, o Options) error {
 	if err := l.note(func(s *State) { s.Nodes = l.path("nodes") }); err != nil {
 		return err
 	}
-	network, err := nodes.Network(ctx, l.nodesConfig(o))
+	made, err := nodes.Network(ctx, l.nodesConfig(o))
 	if err != nil {
 		return fmt.Errorf("prepare real nodes: %w", err)
 	}
-	l.network = &network
+	l.network = &made
+	if err := l.enterNodes(ctx); err != nil {
+		return fmt.Errorf("enter the nodes' network: %w", err)
+	}
 	l.step("network namespaces are ready")
 	return nil
+}
+
+// enterNodes makes the nodes' network the place of all that runs beside the hub, so that the manager reaches pods as one in a pod does.
+// The API server has the same URL in there as outside.
+func (l *Lab) enterNodes(ctx context.Context) error {
+	server, err := url.Parse(l.network.Server)
+	if err != nil {
+		return fmt.Errorf("parse the API server's address: %w", err)
+	}
+	place, err := network.Open(ctx, network.Config{Dir: l.Dir, Hub: Hub, Ports: placePorts, Gate: l.state.Bin["gate"]}, l.network.Namespace,
+		server.Host+"="+net.JoinHostPort(l.network.Bind.String(), strconv.Itoa(apiPort)))
+	if err != nil {
+		return err
+	}
+	l.ports = map[string]*ports{Hub: portsOf(place)}
+	return l.note(func(s *State) { s.Places = map[string]Place{Hub: {Host: localhost, Namespace: place.Namespace}} })
 }
 
 // controlPlane returns the command that starts a cluster's control plane, in the nodes' network if it has real ones.

@@ -146,6 +146,6 @@ func (l *Lab) create() error {
 	if err := os.MkdirAll(l.Dir, 0o700); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
-	l.state = State{Clusters: map[string]Cluster{}, Bin: map[string]string{}, Wallets: map[string]Wallet{}}
+	l.state = State{Clusters: map[string]Cluster{}, Bin: map[string]string{}, Wallets: map[string]Wallet{}, Members: map[string]string{}}
 	return l.state.Write(l.Dir)
 }

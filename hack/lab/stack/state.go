@@ -32,7 +32,9 @@ type State struct {
 	Suppliers map[string]Remote `json:"suppliers,omitempty"`
 	// Buyer is the buyer, if it has a cluster of its own, which is called so, as its namespace there and in the hub are.
 	Buyer *Remote `json:"buyer,omitempty"`
-	// Isolation is how the clusters of a federation are kept apart, and Places where each of them runs.
+	// Members are the kubeconfigs of the members that have no cluster of their own, with a member's rights in the hub.
+	Members map[string]string `json:"members,omitempty"`
+	// Isolation is how the clusters of a federation are kept apart, and Places where each of them runs. A hub with real nodes has a place, too.
 	Isolation string           `json:"isolation,omitempty"`
 	Places    map[string]Place `json:"places,omitempty"`
 	// Nodes is the folder of the real nodes, if there are any.

@@ -17,6 +17,9 @@ import (
 	"github.com/bourse-dev/bourse/hack/lab/fakenode"
 )
 
+// pluginName is what kubectl finds its part bourse by.
+const pluginName = "kubectl-bourse"
+
 // Hub is the cluster that the market runs in, with everything else unless told otherwise.
 const Hub = "hub"
 
@@ -138,8 +141,13 @@ func (l *Lab) build(ctx context.Context, o Options) error {
 	if err := os.MkdirAll(bin, 0o700); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
-	if err := os.Symlink(l.state.Bin["localcluster"], filepath.Join(bin, "kubectl")); err != nil {
-		return fmt.Errorf("link kubectl: %w", err)
+	for name, tool := range map[string]string{"kubectl": "localcluster", pluginName: pluginName} {
+		if l.state.Bin[tool] == "" {
+			continue
+		}
+		if err := os.Symlink(l.state.Bin[tool], filepath.Join(bin, name)); err != nil {
+			return fmt.Errorf("link %s: %w", name, err)
+		}
 	}
 	l.step("programs are built")
 	return nil
@@ -154,10 +162,13 @@ func (l *Lab) tools(o Options) []build.Tool {
 		tools = append(tools, build.KubeRay(l.Repo))
 	}
 	if o.Chart {
-		tools = append(tools, build.Manager(l.Repo))
+		tools = append(tools, build.Manager(l.Repo), build.Plugin(l.Repo))
 	}
 	if o.Federated {
-		tools = append(tools, build.Relay(l.Repo), build.Gate(l.Repo))
+		tools = append(tools, build.Relay(l.Repo))
+	}
+	if o.Federated || o.RealNodes > 0 {
+		tools = append(tools, build.Gate(l.Repo))
 	}
 	return tools
 }
@@ -203,7 +214,7 @@ func (l *Lab) startBourse(ctx context.Context, o Options, fake fakenode.File) er
 	if o.Federated {
 		return l.startFederation(ctx, o)
 	}
-	manager, err := l.installChart(ctx, Hub)
+	manager, err := l.installChart(ctx, Hub, gatewayValues...)
 	if err != nil {
 		return fmt.Errorf("install chart: %w", err)
 	}
@@ -215,6 +226,11 @@ func (l *Lab) startBourse(ctx context.Context, o Options, fake fakenode.File) er
 	}
 	if err := l.startAllRoles(ctx, o, manager); err != nil {
 		return fmt.Errorf("start manager: %w", err)
+	}
+	for _, name := range []string{Supplier, Buyer} {
+		if err := l.letIn(ctx, name); err != nil {
+			return fmt.Errorf("let in member %s: %w", name, err)
+		}
 	}
 	return nil
 }

@@ -5,8 +5,10 @@
 package story
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -42,6 +44,8 @@ type Lab struct {
 		HubKubeconfig string `json:"hubKubeconfig"`
 		Link          string `json:"link"`
 	} `json:"buyer"`
+	// Members are the kubeconfigs of the members that have no cluster of their own, with a member's rights in the hub.
+	Members map[string]string `json:"members"`
 	// Isolation is how a federation's clusters are kept apart, and Places where each of them runs.
 	Isolation string `json:"isolation"`
 	Places    map[string]struct {
@@ -143,6 +147,32 @@ func (l *Lab) Enter(cluster string, command ...string) []string {
 		return append([]string{"nsenter", "--net=" + namespace}, command...)
 	}
 	return command
+}
+
+// Access is the path of the kubeconfig by which a member reaches the hub: with its own rights, and no others.
+func (l *Lab) Access(member string) string {
+	if member == buyer && l.Buyer != nil {
+		return l.Buyer.HubKubeconfig
+	}
+	if supplier, apart := l.Suppliers[member]; apart {
+		return supplier.HubKubeconfig
+	}
+	return l.Members[member]
+}
+
+// Bourse is kubectl bourse as a member runs it: in its own place, and with its own credential.
+func (l *Lab) Bourse(ctx context.Context, member string, args ...string) *exec.Cmd {
+	command := l.Enter(member, append(append([]string{l.Bin["kubectl-bourse"]}, args...), "--kubeconfig", l.Access(member))...)
+	return exec.CommandContext(ctx, command[0], command[1:]...)
+}
+
+// Logs is what kubectl bourse logs shows a member of a job. The error says why it shows nothing.
+func (l *Lab) Logs(ctx context.Context, member string, job *Job, which ...string) (string, error) {
+	text, err := l.Bourse(ctx, member, append([]string{"logs", job.Name, "-n", job.Namespace}, which...)...).Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(append([]string{"kubectl bourse logs"}, which...), " "), err, bytes.TrimSpace(exit.Stderr))
+	}
+	return string(text), err
 }
 
 // In speaks to the API of one of the clusters.

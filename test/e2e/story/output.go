@@ -3,62 +3,63 @@
 package story
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
-
-	corev1 "k8s.io/api/core/v1"
+	"time"
 )
 
-// driverLogs are where Ray keeps what a submitted program prints, on the head.
-const driverLogs = "cat /tmp/ray/session_latest/logs/job-driver-*.log"
-
-// Output prints what the job's program prints, as it does, until the head is gone.
-func (t *Teller) Output(ctx context.Context, lab *Lab, job *Job) error {
-	printed := 0
-	err := t.Wait(ctx, "the program's output", endLimit, func(ctx context.Context) (bool, error) {
-		if err := t.Look(ctx, lab, job); err != nil {
-			return false, err
-		}
-		cluster := lab.ClusterOf(job.Lease.Namespace)
-		if status, err := lab.KubectlIn(ctx, cluster, "get", "rayjobs", "-n", job.Lease.Status.Namespace, "-o", "jsonpath={.items[*].status.jobStatus}"); err == nil {
-			t.once("rayjob/"+job.Name, status, "%-16s RayJob %s", "ray of "+job.Name, status)
-		}
-		if job.Lease.Status.End != nil {
-			return true, nil
-		}
-		head, err := headOf(ctx, lab, job)
-		if err != nil || head == "" {
-			return false, err
-		}
-		text, err := lab.KubectlIn(ctx, cluster, "exec", "-n", job.Lease.Status.Namespace, head, "-c", "ray-head", "--", "sh", "-c", driverLogs)
-		if err != nil {
-			return false, err // there is none yet, or no head any more
-		}
-		for line := range strings.Lines(text[min(printed, len(text)):]) {
-			fmt.Fprintf(t.out, "          | %s\n", strings.TrimRight(line, "\n"))
-		}
-		printed = max(printed, len(text))
-		return false, nil
-	})
+// Output prints what the job's program writes, as its buyer follows it with kubectl bourse logs, until it ends. Its last line must be the
+// given one.
+func (t *Teller) Output(ctx context.Context, lab *Lab, job *Job, last string) error {
+	ctx, cancel := context.WithTimeout(ctx, endLimit)
+	defer cancel()
+	follow := lab.Bourse(ctx, buyer, "logs", job.Name, "-n", job.Namespace, "--follow")
+	var why bytes.Buffer
+	follow.Stderr = &why
+	output, err := follow.StdoutPipe()
 	if err != nil {
-		return err
+		return fmt.Errorf("make pipe: %w", err)
 	}
-	if printed == 0 {
-		return fmt.Errorf("%s: the program printed nothing", job.Name)
+	if err := follow.Start(); err != nil {
+		return fmt.Errorf("start kubectl bourse: %w", err)
 	}
-	return nil
+	lines := make(chan string)
+	go func() { // until the command has ended
+		defer close(lines)
+		for scanner := bufio.NewScanner(output); scanner.Scan(); {
+			lines <- scanner.Text()
+		}
+	}()
+	printed := t.print(ctx, lab, job, lines)
+	err = follow.Wait()
+	if printed == last {
+		return nil // the pods may be gone before it is said that there is no more
+	}
+	if err != nil {
+		return fmt.Errorf("follow the output of %s: %w: %s", job.Name, err, strings.TrimSpace(why.String()))
+	}
+	return fmt.Errorf("the output of %s ends with %q, want %q", job.Name, printed, last)
 }
 
-func headOf(ctx context.Context, lab *Lab, job *Job) (string, error) {
-	pods, err := Pods(ctx, lab, job)
-	if err != nil {
-		return "", err
-	}
-	for _, pod := range pods {
-		if pod.Labels["ray.io/node-type"] == "head" && pod.Status.Phase == corev1.PodRunning {
-			return pod.Name, nil
+// print prints lines, and meanwhile what is new of their job. It returns the last of them.
+func (t *Teller) print(ctx context.Context, lab *Lab, job *Job, lines <-chan string) (last string) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case line, more := <-lines:
+			if !more {
+				return last
+			}
+			fmt.Fprintf(t.out, "          | %s\n", line)
+			last = line
+		case <-tick.C:
+			if err := t.Look(ctx, lab, job); err != nil {
+				t.Say("could not look at %s: %v", job.Name, err) // the next look may succeed; what is waited for has its own limit
+			}
 		}
 	}
-	return "", nil
 }

@@ -58,7 +58,10 @@ func (t *Teller) Interactive(ctx context.Context, lab *Lab, samples string) erro
 	return t.settle(ctx, lab, before, jobs...)
 }
 
-// Batch shows a real Ray program on real kubelets, with what it prints. The sample is in the folder.
+// fitted is the last line that the sample's program writes, if it has worked.
+const fitted = "8 GPUs fitted 16000 points: y = 3.00x + 2.00"
+
+// Batch shows a real Ray program on real kubelets, with what its buyer sees of it. The sample is in the folder.
 func (t *Teller) Batch(ctx context.Context, lab *Lab, samples string) error {
 	if err := t.Offers(ctx, lab, 1); err != nil {
 		return err
@@ -75,8 +78,8 @@ func (t *Teller) Batch(ctx context.Context, lab *Lab, samples string) error {
 	if err := t.Running(ctx, lab, job); err != nil {
 		return err
 	}
-	t.Title("The program's own output")
-	if err := t.Output(ctx, lab, job); err != nil {
+	t.Title("What the buyer sees of it, through the market's gateway")
+	if err := t.Seen(ctx, lab, job, fitted); err != nil {
 		return err
 	}
 	t.Title("Metering, voucher, claim, refund")

@@ -81,11 +81,14 @@ func kubeconfig(_ context.Context, env environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	cluster, ok := state.Clusters[name]
-	if !ok {
-		return fmt.Errorf("no cluster %s in this lab", name)
+	path := state.Members[name]
+	if cluster, ok := state.Clusters[name]; ok {
+		path = cluster.Kubeconfig
 	}
-	fmt.Fprintln(env.out, cluster.Kubeconfig)
+	if path == "" {
+		return fmt.Errorf("no cluster %[1]s in this lab, and no member %[1]s whose cluster is the hub", name)
+	}
+	fmt.Fprintln(env.out, path)
 	return nil
 }
 

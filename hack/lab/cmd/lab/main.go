@@ -26,7 +26,7 @@ const usage = `usage: lab COMMAND [flags]
   up                    start a lab in the background and wait until it is ready
   down                  end the lab and remove everything of it
   status                show the lab's parts; exit status 1 if one has ended
-  kubeconfig [CLUSTER]  print the path of a cluster's kubeconfig (default: hub)
+  kubeconfig [NAME]     print the path of a cluster's kubeconfig, or of a member's without one (default: hub)
   wallet NAME           make a keypair, or show its address
   fund NAME             give a wallet SOL and tokens
   restart manager [MEMBER]
