@@ -173,7 +173,9 @@ func (s *Server) serves() error {
 func (s *Server) refuse(e *exchange, err error) {
 	refusal, ok := errors.AsType[*access.Refusal](err)
 	if !ok {
-		s.o.Log.Error(err, "Did not answer at the gateway", "path", e.URL.Path)
+		if e.Context().Err() == nil { // strangers who ask and leave would fill it
+			s.o.Log.Error(err, "Did not answer at the gateway", "path", e.URL.Path)
+		}
 		refusal = &access.Refusal{Reason: access.Unavailable, Detail: "The hub cannot say now; try again"}
 	}
 	s.o.Log.V(1).Info("Refused at the gateway", "path", e.URL.Path, "reason", string(refusal.Reason))

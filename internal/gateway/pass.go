@@ -32,19 +32,18 @@ func (s *Server) hold(e *exchange) error {
 	}
 	ctx, end := s.while(e.Context(), e.who, want)
 	defer end()
-	s.o.Log.Info("Opened a tunnel", "namespace", namespace)
 	writer := e.writer
 	if waits, ok := writer.(*patientWriter); ok {
 		writer = waits.ResponseWriter // a tunnel has deadlines of its own
 	}
-	err := s.o.Tunnels.Accept(ctx, writer, e.Request, namespace)
-	s.o.Log.Info("Closed a tunnel", "namespace", namespace)
+	err := s.o.Tunnels.Accept(ctx, writer, e.Request, namespace, func() { s.o.Log.Info("Opened a tunnel", "namespace", namespace) })
 	switch {
 	case errors.Is(err, tunnel.ErrFull):
 		return access.Refuse(access.Busy, "The gateway has as many tunnels as it may have; come back later")
 	case err != nil:
 		return access.Refuse(access.Malformed, "This is where suppliers open tunnels: %s", err)
 	}
+	s.o.Log.Info("Closed a tunnel", "namespace", namespace)
 	return nil
 }
 

@@ -169,7 +169,11 @@ func (s *Server) claim(
 	if err != nil {
 		return nil, err
 	}
-	s.log.Info("Gave access", "claim", string(kind), "namespace", access.Namespace)
+	level := 0
+	if kind == join.Renew {
+		level = 1 // each member does so every half an hour
+	}
+	s.log.V(level).Info("Gave access", "claim", string(kind), "namespace", access.Namespace)
 	return accessAnswer(access), nil
 }
 

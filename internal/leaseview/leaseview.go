@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -51,10 +50,8 @@ type Server struct {
 	o         Options
 	pods      typedcorev1.PodsGetter
 	transport *http.Transport
-	heldFor   time.Duration // how long an output may be held in memory
-
-	mu      sync.Mutex
-	outputs map[string]bool // the leases of which one is
+	outputs   *outputs
+	heldFor   time.Duration // how long an output may be held
 }
 
 // The supplier needs this beside what its controllers do.
@@ -71,7 +68,7 @@ func New(o Options) (*Server, error) {
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{Timeout: dialWithin}).DialContext
 	}
-	return &Server{o: o, pods: pods, heldFor: heldFor, outputs: map[string]bool{}, transport: &http.Transport{
+	return &Server{o: o, pods: pods, heldFor: heldFor, outputs: &outputs{each: map[string]int{}}, transport: &http.Transport{
 		DialContext: o.Dial, ResponseHeaderTimeout: headersWithin, IdleConnTimeout: idleFor, MaxResponseHeaderBytes: maxHeaders,
 		DisableCompression: true,
 	}}, nil

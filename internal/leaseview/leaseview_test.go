@@ -235,23 +235,18 @@ func TestAnOutputHasItsPlaceUntilItIsSent(t *testing.T) {
 	b := newBench(t, nil)
 	b.whole = strings.Repeat("a word ", maxOutput/8)
 	output := access.OfLease(b.lease.Name, access.Output)
-	slow := b.get(output) // it is not read
-	for query, want := range map[string]error{"": access.Busy, "?tail=1": access.Busy, "?follow=true&tail=1": access.Busy} {
-		if _, err := b.ask(output + query); !errors.Is(err, want) {
-			t.Errorf("%q, while an output of the lease is held: %v, want %s", query, err, want)
+	slow := []*http.Response{b.get(output), b.get(output)} // they are not read
+	for _, query := range []string{"", "?tail=1", "?follow=true&tail=1"} {
+		if _, err := b.ask(output + query); !errors.Is(err, access.Busy) {
+			t.Errorf("%q, while two outputs of the lease are held: %v, want %s", query, err, access.Busy)
 		}
 	}
-	if text, err := io.ReadAll(slow.Body); err != nil || string(text) != b.whole {
+	if text, err := io.ReadAll(slow[0].Body); err != nil || string(text) != b.whole {
 		t.Errorf("%d bytes came, %v, want %d", len(text), err, len(b.whole))
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		_, err := b.ask(output + "?tail=1")
-		if err == nil {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("after it was sent: %v", err)
-		}
+	b.eventually("there is a place when one was sent", func() bool { return b.held() == 1 })
+	if _, err := b.ask(output + "?tail=1"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -259,31 +254,38 @@ func TestAnOutputIsNotHeldForAReaderThatStops(t *testing.T) {
 	b := newBench(t, nil)
 	b.whole, b.view.heldFor = strings.Repeat("a word ", maxOutput/8), 2*time.Second // enough to get it
 	response := b.get(access.OfLease(b.lease.Name, access.Output))
-	for end := time.Now().Add(10 * time.Second); b.held() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it is held")
-		}
-	}
+	b.eventually("it is held no more", func() bool { return b.held() == 0 })
 	if text, err := io.ReadAll(response.Body); err == nil {
 		t.Errorf("%d bytes of %d look complete", len(text), len(b.whole))
 	}
 }
 
 func (b *bench) held() int {
-	b.view.mu.Lock()
-	defer b.view.mu.Unlock()
-	return len(b.view.outputs)
+	b.view.outputs.mu.Lock()
+	defer b.view.outputs.mu.Unlock()
+	return b.view.outputs.all
+}
+
+func (b *bench) eventually(what string, holds func() bool) {
+	b.Helper()
+	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			b.Fatalf("not within 10 s: %s", what)
+		}
+	}
 }
 
 func TestFewOutputsAreHeldAtOnce(t *testing.T) {
 	b := newBench(t, nil)
 	for i := range mostOutputs {
-		b.view.outputs[fmt.Sprint("another ", i)] = true
+		if !b.view.outputs.take(fmt.Sprint("another ", i)) {
+			t.Fatalf("after %d outputs there is no place", i)
+		}
 	}
 	if _, err := b.ask(access.OfLease(b.lease.Name, access.Output)); !errors.Is(err, access.Busy) {
 		t.Errorf("got %v, want %s", err, access.Busy)
 	}
-	delete(b.view.outputs, "another 0")
+	b.view.outputs.leave("another 0")
 	if _, err := b.ask(access.OfLease(b.lease.Name, access.Output)); err != nil {
 		t.Error(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/net/websocket"
@@ -31,10 +32,11 @@ import (
 const (
 	// maxOutput is how much of an output is sent at once: Ray answers with all of it, or follows it.
 	maxOutput = 8 << 20
-	// mostOutputs is how many of them are held in memory at once, one of each lease, and heldFor how long one may be: neither its lease's
-	// own head nor its reader can keep those of other leases waiting.
-	mostOutputs = 4
-	heldFor     = 5 * time.Minute
+	// mostOutputs is how many of them are held in memory at once, mostOutputsOf how many of one lease, and heldFor how long one may be: neither
+	// a lease's own head nor its readers can keep those of other leases waiting.
+	mostOutputs   = 8
+	mostOutputsOf = 2
+	heldFor       = 5 * time.Minute
 )
 
 // token is what the lease's Ray asks for.
@@ -151,21 +153,44 @@ func (s *Server) before(ctx context.Context, of program, tail int64) (int, error
 	return len(text) - len(lastLines(text, tail)), err
 }
 
-// hold takes the lease's place for an output that is held in memory, until the function is called that it returns.
+// hold takes a place for an output that is held in memory, until the function is called that it returns.
 func (s *Server) hold(ctx context.Context, of program) (held context.Context, leave func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.outputs[of.of.Name] || len(s.outputs) >= mostOutputs {
-		return nil, nil, access.Refuse(access.Busy, "The supplier sends as many outputs as it can, and one of each lease; try again, or follow it")
+	if !s.outputs.take(of.of.Name) {
+		return nil, nil, access.Refuse(access.Busy,
+			"The supplier sends as many outputs as it can, of all leases or of this one; end one that is not read, try again, or follow it")
 	}
-	s.outputs[of.of.Name] = true
 	held, cancel := context.WithTimeout(ctx, s.heldFor)
 	return held, func() {
 		cancel()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.outputs, of.of.Name)
+		s.outputs.leave(of.of.Name)
 	}, nil
+}
+
+// outputs are those that are held in memory.
+type outputs struct {
+	mu   sync.Mutex
+	all  int
+	each map[string]int // of a lease
+}
+
+func (o *outputs) take(lease string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.all >= mostOutputs || o.each[lease] >= mostOutputsOf {
+		return false
+	}
+	o.all++
+	o.each[lease]++
+	return true
+}
+
+func (o *outputs) leave(lease string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.all--
+	if o.each[lease]--; o.each[lease] == 0 {
+		delete(o.each, lease)
+	}
 }
 
 // program is where a lease's program has its output.

@@ -478,6 +478,13 @@ func TestRead(t *testing.T) {
 
 func TestOutcomeOf(t *testing.T) {
 	end := metav1.NewTime(noon)
+	told := func(at time.Time) *rayv1.RayJob {
+		status := rayv1.RayJobStatus{JobStatus: rayv1.JobStatusSucceeded, EndTime: &end}
+		status.RayJobStatusInfo.EndTime = new(metav1.NewTime(at))
+		return &rayv1.RayJob{Status: status}
+	}
+	unseen := told(noon)
+	unseen.Status.EndTime = nil
 	cases := map[string]struct {
 		object client.Object
 		want   Outcome
@@ -499,6 +506,10 @@ func TestOutcomeOf(t *testing.T) {
 			Outcome{At: noon, Message: "exit 1"},
 			true,
 		},
+		"one of whose end KubeRay heard a little later":     {told(noon.Add(-3 * time.Second)), Outcome{Well: true, At: noon.Add(-3 * time.Second)}, true},
+		"one that says it ended before what is paid for":    {told(noon.Add(-time.Hour)), Outcome{Well: true, At: noon.Add(-heardWithin)}, true},
+		"one that says it ended after KubeRay heard of it":  {told(noon.Add(time.Hour)), Outcome{Well: true, At: noon}, true},
+		"one of which nobody but itself says when it ended": {unseen, Outcome{Well: true}, true},
 		"one that never started": {
 			&rayv1.RayJob{Status: rayv1.RayJobStatus{JobDeploymentStatus: rayv1.JobDeploymentStatusFailed, Reason: rayv1.SubmissionFailed}},
 			Outcome{Message: "SubmissionFailed"},

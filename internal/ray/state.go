@@ -16,6 +16,9 @@ import (
 // outOfMemory is the reason that a kubelet gives for a container which was ended for its memory.
 const outOfMemory = "OOMKilled"
 
+// heardWithin is how long after its end KubeRay may hear of a program's end.
+const heardWithin = time.Minute
+
 // State is how a lease's pods fare.
 type State struct {
 	Pods    int          // all that still exist
@@ -169,13 +172,7 @@ func OutcomeOf(object client.Object) (Outcome, bool) {
 	if !rayv1.IsJobTerminal(status.JobStatus) && !broken {
 		return Outcome{}, false
 	}
-	end := Outcome{Well: status.JobStatus == rayv1.JobStatusSucceeded, Message: status.Message}
-	switch {
-	case status.RayJobStatusInfo.EndTime != nil:
-		end.At = status.RayJobStatusInfo.EndTime.Time
-	case status.EndTime != nil:
-		end.At = status.EndTime.Time
-	}
+	end := Outcome{Well: status.JobStatus == rayv1.JobStatusSucceeded, At: endOf(&status), Message: status.Message}
 	// KubeRay appends the program's last output, with its colours: what a person needs first is the first line.
 	end.Message, _, _ = strings.Cut(end.Message, "\n")
 	end.Message = strings.TrimSuffix(end.Message, ", last available logs (truncated to 20,000 chars):")
@@ -183,6 +180,22 @@ func OutcomeOf(object client.Object) (Outcome, bool) {
 		end.Message = string(cmp.Or(status.Reason, rayv1.AppFailed))
 	}
 	return end, true
+}
+
+// endOf is when a program ended, or zero if that is not known. Ray says so to the second, but it runs in the buyer's image: it is believed as
+// far as KubeRay, which asks it every few seconds, may have heard of it late.
+func endOf(status *rayv1.RayJobStatus) time.Time {
+	seen, told := status.EndTime, status.RayJobStatusInfo.EndTime
+	switch {
+	case seen == nil:
+		return time.Time{}
+	case told == nil || !told.Before(seen):
+		return seen.Time
+	case told.Add(heardWithin).Before(seen.Time):
+		return seen.Add(-heardWithin)
+	default:
+		return told.Time
+	}
 }
 
 // Hosts returns the nodes that the pods were given, in order and each once; ok is false while one has none.

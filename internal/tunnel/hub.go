@@ -57,9 +57,10 @@ func (h *Hub) Open() int {
 	return len(h.open)
 }
 
-// Accept makes the request's connection the member's tunnel, in place of one that it had, and returns when the tunnel ends or the context
-// does. What is refused before the upgrade is returned as ErrFull or ErrNoUpgrade, and can still be answered; everything later is nil.
-func (h *Hub) Accept(ctx context.Context, writer http.ResponseWriter, request *http.Request, member string) error {
+// Accept makes the request's connection the member's tunnel, in place of one that it had, calls the function when it is open, and returns when
+// the tunnel ends or the context does. What is refused before the upgrade is returned as ErrFull or ErrNoUpgrade, and can still be answered;
+// everything later is nil.
+func (h *Hub) Accept(ctx context.Context, writer http.ResponseWriter, request *http.Request, member string, opened func()) error {
 	if !strings.EqualFold(request.Header.Get("Upgrade"), Protocol) || !strings.EqualFold(request.Header.Get("Connection"), "Upgrade") {
 		return ErrNoUpgrade
 	}
@@ -82,6 +83,7 @@ func (h *Hub) Accept(ctx context.Context, writer http.ResponseWriter, request *h
 	l := &link{conn: conn, client: client, about: map[string]int{}}
 	h.enter(member, l)
 	defer h.leave(member, l)
+	opened()
 	select {
 	case <-ctx.Done():
 	case <-conn.closed:

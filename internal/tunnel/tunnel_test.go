@@ -69,7 +69,7 @@ func newBench(t *testing.T) *bench {
 			return
 		}
 		member := strings.Split(request.URL.Path, "/")[3]
-		if err := b.hub.Accept(ctx, writer, request, member); err != nil {
+		if err := b.hub.Accept(ctx, writer, request, member, func() {}); err != nil {
 			_ = (&access.Refusal{Reason: access.Busy, Detail: err.Error()}).Write(writer)
 		}
 	}))
@@ -536,7 +536,7 @@ func TestAnUpgradeWithoutEndIsRefused(t *testing.T) {
 func TestWithoutATokenThereIsNoTunnel(t *testing.T) {
 	b := newBench(t)
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, access.OfTunnel("porto"), nil)
-	if err := b.hub.Accept(t.Context(), httptest.NewRecorder(), request, "porto"); !errors.Is(err, tunnel.ErrNoUpgrade) {
+	if err := b.hub.Accept(t.Context(), httptest.NewRecorder(), request, "porto", func() {}); !errors.Is(err, tunnel.ErrNoUpgrade) {
 		t.Errorf("a plain request: %v", err)
 	}
 }

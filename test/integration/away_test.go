@@ -181,8 +181,9 @@ func (l *joinLab) watched() []string {
 		l.Fatal(err)
 	}
 	open := regexp.MustCompile(`(?m)^apiserver_longrunning_requests\{.*group="bourse\.dev",resource="([a-z]+)",scope="namespace".*verb="WATCH".*\} [1-9]`)
-	var kinds []string
-	for _, match := range open.FindAllStringSubmatch(string(text), -1) {
+	found := open.FindAllStringSubmatch(string(text), -1)
+	kinds := make([]string, 0, len(found))
+	for _, match := range found {
 		kinds = append(kinds, match[1])
 	}
 	slices.Sort(kinds)

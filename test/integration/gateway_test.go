@@ -168,7 +168,7 @@ func (l *gatewayLab) runJob() {
 	l.create(l.lease)
 	plan := ray.Plan{
 		Namespace: ray.LeaseSpace(lease.Name), Lease: lease.Name, Image: "ray:2.54.1", Run: "python", Token: "Ray's own", Workers: 2, Version: "2.54.1",
-		Hosts: []string{"gateway-node"},
+		Hosts: []string{"gateway-node"}, HeadHosts: []string{"gateway-node"},
 	}
 	objects := plan.Objects()
 	pods, err := raytest.Pods(objects[1], time.Now())

@@ -69,6 +69,9 @@ func (r *Reconciler) accept(ctx context.Context, lease *boursev1.GPULease) (reco
 
 // take holds the capacity, and accepts once all of it is held.
 func (r *Reconciler) take(ctx context.Context, lease *boursev1.GPULease, pool *boursev1.GPUPool, program *boursev1.RayProgram) (reconcile.Result, error) {
+	if inherited, err := r.inherited(ctx, lease); err != nil || inherited {
+		return reconcile.Result{}, err
+	}
 	hosts, held, err := r.hold(ctx, lease, pool, program)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -125,9 +128,6 @@ func (r *Reconciler) decline(lease *boursev1.GPULease, reason, message string) {
 // hold makes the lease's namespace, its walls, and the pods that hold its GPUs, and returns the nodes once all are placed. A place that was
 // given up for another lease's workers is not kept.
 func (r *Reconciler) hold(ctx context.Context, lease *boursev1.GPULease, pool *boursev1.GPUPool, program *boursev1.RayProgram) ([]string, bool, error) {
-	if inherited, err := r.inherited(ctx, lease); err != nil || inherited {
-		return nil, false, err
-	}
 	state, err := r.state(ctx, lease)
 	if err != nil {
 		return nil, false, err
@@ -178,7 +178,7 @@ func (r *Reconciler) inherited(ctx context.Context, lease *boursev1.GPULease) (b
 	if client.IgnoreNotFound(err) != nil {
 		return false, fmt.Errorf("get namespace: %w", err)
 	}
-	if of := namespace.Annotations[boursev1.AnnotationLeaseUID]; err != nil || of == "" || of == string(lease.UID) {
+	if of := namespace.Annotations[boursev1.AnnotationLeaseUID]; of == "" || of == string(lease.UID) { // as when there is none
 		return false, nil
 	}
 	r.decline(lease, boursev1.ReasonCapacityGone, "What an earlier lease of this name ran is still here, and is cleared now")

@@ -305,3 +305,25 @@ func TestANodeThatHasNotSeenTheDepositSettlesNothing(t *testing.T) {
 	b.over()
 	b.want(boursev1.LeaseSettled, metav1.ConditionTrue, boursev1.ReasonClosed)
 }
+
+// TestAProgramThatDatesItsEndBackIsPaidFor has an image whose Ray says that the program ended when it began.
+func TestAProgramThatDatesItsEndBackIsPaidFor(t *testing.T) {
+	b := newBench(t, program)
+	b.running()
+	b.hub.Step(30 * time.Minute)
+	object, _, err := b.controller().running(t.Context(), b.lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raytest.Finish(object, true, b.hub.Now()); err != nil {
+		t.Fatal(err)
+	}
+	raytest.DateBack(object, b.hub.Now().Add(-30*time.Minute))
+	b.hub.Edit(object)
+	b.passes(2)
+	b.wantEnd(boursev1.EndCompleted, boursev1.PartyBuyer)
+	least := 8 * (29 * time.Minute).Milliseconds()
+	if usage := b.lease.Status.Usage; usage == nil || number(usage.GPUMilliseconds) < least {
+		t.Errorf("usage is %+v, want at least %d GPU-ms", usage, least)
+	}
+}

@@ -228,10 +228,6 @@ func (r *Reconciler) refund(ctx context.Context, lease *boursev1.GPULease) (reco
 	case EscrowClosed:
 		return reconcile.Result{}, closed(lease, found)
 	case EscrowAbsent:
-		if kube.IsTrue(lease, boursev1.LeaseFunded) && !r.late(lease) { // an escrow that was there leaves its tombstone: the node lags
-			kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonRefunding, "The chain's node does not show the escrow now, which was there")
-			return reconcile.Result{RequeueAfter: pollDeposit}, nil
-		}
 		return r.nothingOwed(ctx, lease)
 	case EscrowRefused:
 		if !kube.IsTrue(lease, boursev1.LeaseFunded) {
@@ -261,6 +257,10 @@ func (r *Reconciler) close(ctx context.Context, lease *boursev1.GPULease) (recon
 // nothingOwed settles a lease without an escrow, unless a deposit is on its way: that one is refunded when it has landed. The buyer's
 // node may show it before ours does.
 func (r *Reconciler) nothingOwed(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
+	if kube.IsTrue(lease, boursev1.LeaseFunded) && !r.late(lease) { // an escrow that was there leaves its tombstone: the node lags
+		kube.Waiting(lease, boursev1.LeaseSettled, boursev1.ReasonRefunding, "The chain's node does not show the escrow now, which was there")
+		return reconcile.Result{RequeueAfter: pollDeposit}, nil
+	}
 	var voucher boursev1.Voucher
 	err := r.Hub.Get(ctx, client.ObjectKey{Namespace: lease.Spec.Job.Namespace, Name: lease.Name}, &voucher)
 	if client.IgnoreNotFound(err) != nil {

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"golang.org/x/net/websocket"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/bourse-dev/bourse/internal/access"
 )
@@ -31,10 +32,18 @@ type dashboard struct {
 	address string
 }
 
-// open opens the job's dashboard as its buyer does. It starts some time after its pod: until then the gateway says that it does not answer.
+// open opens the job's dashboard as its buyer does, as soon as it is there. It starts some time after its pod: until then the gateway says
+// that it does not answer.
 func (t *Teller) open(ctx context.Context, lab *Lab, job *Job) (*dashboard, error) {
 	var found *dashboard
-	err := t.Wait(ctx, "the dashboard of "+job.Name, startLimit, func(context.Context) (ok bool, err error) {
+	err := t.Wait(ctx, "the dashboard of "+job.Name, startLimit, func(waits context.Context) (bool, error) {
+		if err := t.Look(waits, lab, job); err != nil || job.Lease == nil || job.Lease.Status.Namespace == "" {
+			return false, err
+		}
+		heads, err := rayPods(waits, lab, job, "head")
+		if err != nil || len(heads) == 0 || heads[0].Status.Phase != corev1.PodRunning {
+			return false, err
+		}
 		found, err = openOnce(ctx, lab, job) // it stays open when nobody waits any more
 		return err == nil, err
 	})

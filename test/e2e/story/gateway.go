@@ -33,20 +33,23 @@ const (
 )
 
 // Seen holds that the buyer sees its program through the market's gateway, with its own rights: Ray's dashboard and the logs while it runs,
-// its output to the last line, and in the end that it is over and why; and that another member sees nothing.
+// its output to the last line, and in the end that it is over and why; and that another member sees nothing. What takes time and needs no
+// program comes first, since a program may be short.
 func (t *Teller) Seen(ctx context.Context, lab *Lab, job *Job, last string) (err error) {
 	open, err := t.open(ctx, lab, job)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, open.close()) }()
-	for _, look := range []func(context.Context, *Lab, *Job, *dashboard) error{t.page, t.version, t.runs, t.containers, t.refused} {
+	for _, look := range []func(context.Context, *Lab, *Job, *dashboard) error{t.page, t.version, t.refused, t.head, t.runs} {
 		if err := look(ctx, lab, job, open); err != nil {
 			return err
 		}
 	}
-	t.Title("The program's own output, as the buyer follows it")
-	if err := t.Output(ctx, lab, job, last); err != nil {
+	err = t.Output(ctx, lab, job, last, func(ctx context.Context) error {
+		return errors.Join(t.workers(ctx, lab, job), t.show(ctx, lab, job))
+	})
+	if err != nil {
 		return err
 	}
 	return t.over(ctx, lab, job, open)
@@ -92,7 +95,7 @@ func (t *Teller) version(ctx context.Context, _ *Lab, job *Job, open *dashboard)
 }
 
 // runs holds that Ray has the job's program and no other, that it comes to run, and that its output is followed as ray job logs --follow does.
-func (t *Teller) runs(ctx context.Context, _ *Lab, job *Job, open *dashboard) error {
+func (t *Teller) runs(ctx context.Context, lab *Lab, job *Job, open *dashboard) error {
 	var programs []struct {
 		ID         string `json:"submission_id"`
 		Entrypoint string `json:"entrypoint"`
@@ -100,7 +103,8 @@ func (t *Teller) runs(ctx context.Context, _ *Lab, job *Job, open *dashboard) er
 	}
 	err := t.Wait(ctx, "Ray to run the program", startLimit, func(ctx context.Context) (bool, error) {
 		programs = nil
-		if err := open.read(ctx, "/api/jobs/", &programs); err != nil || len(programs) == 0 {
+		err := errors.Join(t.Look(ctx, lab, job), open.read(ctx, "/api/jobs/", &programs))
+		if err != nil || len(programs) == 0 {
 			return false, err // it has not been submitted yet
 		}
 		t.once("program of "+job.Name, programs[0].Status, "GET /api/jobs/     %s is %s: %s", programs[0].ID, programs[0].Status, programs[0].Entrypoint)
@@ -123,34 +127,44 @@ func (t *Teller) runs(ctx context.Context, _ *Lab, job *Job, open *dashboard) er
 	return nil
 }
 
-// containers holds that the buyer reads what Ray writes on the head and on each worker, and of none another's.
-func (t *Teller) containers(ctx context.Context, lab *Lab, job *Job, _ *dashboard) error {
-	pods, err := Pods(ctx, lab, job)
+// head holds that the buyer reads what Ray writes on the head.
+func (t *Teller) head(ctx context.Context, lab *Lab, job *Job, _ *dashboard) error {
+	pods, err := rayPods(ctx, lab, job, "head")
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(pods, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) }) // as workers are numbered
-	heads, workers := 0, 0
-	for _, pod := range pods {
-		var which []string
-		switch pod.Labels["ray.io/node-type"] {
-		case "head":
-			which = []string{"--head"}
-			heads++
-		case "worker":
-			which = []string{"--worker", strconv.Itoa(workers)}
-			workers++
-		default:
-			continue
-		}
-		if err := t.reads(ctx, lab, job, &pod, which...); err != nil {
+	if len(pods) != 1 {
+		return fmt.Errorf("%s has %d heads", job.Name, len(pods))
+	}
+	return t.reads(ctx, lab, job, &pods[0], "--head")
+}
+
+// workers holds that the buyer reads what Ray writes on each worker.
+func (t *Teller) workers(ctx context.Context, lab *Lab, job *Job) error {
+	pods, err := rayPods(ctx, lab, job, "worker")
+	if err != nil {
+		return err
+	}
+	if len(pods) != int(job.Lease.Spec.Workers) {
+		return fmt.Errorf("%s has %d workers, want %d", job.Name, len(pods), job.Lease.Spec.Workers)
+	}
+	for i := range pods {
+		if err := t.reads(ctx, lab, job, &pods[i], "--worker", strconv.Itoa(i)); err != nil {
 			return err
 		}
 	}
-	if heads != 1 || workers != int(job.Lease.Spec.Workers) {
-		return fmt.Errorf("%s has %d heads and %d workers, want 1 and %d", job.Name, heads, workers, job.Lease.Spec.Workers)
-	}
 	return nil
+}
+
+// rayPods are the pods of one kind of a job's Ray cluster, in the order in which workers are numbered.
+func rayPods(ctx context.Context, lab *Lab, job *Job, kind string) ([]corev1.Pod, error) {
+	pods, err := Pods(ctx, lab, job)
+	if err != nil {
+		return nil, err
+	}
+	pods = slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return pod.Labels["ray.io/node-type"] != kind })
+	slices.SortFunc(pods, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
+	return pods, nil
 }
 
 // reads holds that the buyer reads a pod's own log, in which Ray has started.

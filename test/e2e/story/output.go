@@ -6,14 +6,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 )
 
-// Output prints what the job's program writes, as its buyer follows it with kubectl bourse logs, until it ends. Its last line must be the
-// given one.
-func (t *Teller) Output(ctx context.Context, lab *Lab, job *Job, last string) error {
+// Output follows what the job's program writes with kubectl bourse logs, as its buyer does, does something else meanwhile, and then prints it
+// until it ends. Its last line must be the given one.
+func (t *Teller) Output(ctx context.Context, lab *Lab, job *Job, last string, meanwhile func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, endLimit)
 	defer cancel()
 	follow := lab.Bourse(ctx, buyer, "logs", job.Name, "-n", job.Namespace, "--follow")
@@ -26,6 +27,10 @@ func (t *Teller) Output(ctx context.Context, lab *Lab, job *Job, last string) er
 	if err := follow.Start(); err != nil {
 		return fmt.Errorf("start kubectl bourse: %w", err)
 	}
+	if err := meanwhile(ctx); err != nil {
+		cancel()
+		return errors.Join(err, follow.Wait())
+	}
 	lines := make(chan string)
 	go func() { // until the command has ended
 		defer close(lines)
@@ -33,6 +38,7 @@ func (t *Teller) Output(ctx context.Context, lab *Lab, job *Job, last string) er
 			lines <- scanner.Text()
 		}
 	}()
+	t.Title("The program's own output, as the buyer follows it")
 	printed := t.print(ctx, lab, job, lines)
 	err = follow.Wait()
 	if printed == last {

@@ -70,15 +70,11 @@ func (t *Teller) Batch(ctx context.Context, lab *Lab, samples string) error {
 	if err != nil {
 		return err
 	}
-	t.Title("A Ray program: match, acceptance, escrow, Ray job")
+	t.Title("A Ray program: match, acceptance, escrow, Ray job, and what its buyer sees of it through the market's gateway")
 	job, err := t.Apply(ctx, lab, filepath.Join(samples, "computejob-ray-batch.yaml"))
 	if err != nil {
 		return err
 	}
-	if err := t.Running(ctx, lab, job); err != nil {
-		return err
-	}
-	t.Title("What the buyer sees of it, through the market's gateway")
 	if err := t.Seen(ctx, lab, job, fitted); err != nil {
 		return err
 	}
@@ -168,6 +164,16 @@ func (t *Teller) Running(ctx context.Context, lab *Lab, jobs ...*Job) error {
 	if err != nil {
 		return err
 	}
+	for _, job := range jobs {
+		if terminal(job.Object) {
+			return errors.New(job.Name + " ended before it ran")
+		}
+	}
+	return t.show(ctx, lab, jobs...)
+}
+
+// show shows jobs that run, and their pods.
+func (t *Teller) show(ctx context.Context, lab *Lab, jobs ...*Job) error {
 	if err := t.ordered(ctx, lab); err != nil {
 		return err
 	}
@@ -175,9 +181,6 @@ func (t *Teller) Running(ctx context.Context, lab *Lab, jobs ...*Job) error {
 		return err
 	}
 	for _, job := range jobs {
-		if terminal(job.Object) {
-			return errors.New(job.Name + " ended before it ran")
-		}
 		cluster := lab.ClusterOf(job.Lease.Namespace)
 		if err := t.TableIn(ctx, lab, cluster, "get", "pods", "-o", "wide", "-n", job.Lease.Status.Namespace); err != nil {
 			return err
