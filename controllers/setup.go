@@ -54,7 +54,8 @@ type Options struct {
 	// These are the role market's.
 	TreasurySigner signer.Signer                   // nil where the treasury's key is not
 	Swaps          func(endpoint string) swap.Port // proposes what the treasury may sign
-	Access         member.Access                   // takes suspended members what they got by joining; nil where nobody can join
+	Access         member.Access                   // takes members what they got by joining; nil where nobody can join
+	MostUnseenDays int32                           // after how many days without a sign a member that joined is let go; 0 for never
 
 	// MemberNamespace is the namespace of a supplier or a buyer in a hub that is another cluster, and a supplier's in any hub.
 	MemberNamespace string
@@ -114,7 +115,7 @@ func (o Options) market() []controller {
 	hub, live, teller := o.Hub.GetClient(), o.Hub.GetAPIReader(), o.teller(o.Hub)
 	return []controller{
 		{"market", o.Hub, &market.Reconciler{Teller: teller, Hub: hub, Chain: o.Chain, Now: o.Now}},
-		{"member", o.Hub, &member.Reconciler{Teller: teller, Hub: hub, Live: live, Access: o.Access, Now: o.Now}},
+		{"member", o.Hub, &member.Reconciler{Teller: teller, Hub: hub, Live: live, Access: o.Access, MostUnseen: o.MostUnseenDays, Now: o.Now}},
 		{"gpuoffer", o.Hub, &gpuoffer.Reconciler{Teller: teller, Hub: hub, Now: o.Now}},
 		{"gpulease", o.Hub, &marketlease.Reconciler{Hub: hub, Now: o.Now}},
 		{"computejob", o.Hub, &computejob.Reconciler{Teller: teller, Hub: hub, Live: live, Now: o.Now}},

@@ -34,13 +34,13 @@ const (
 	ReasonMintRefused = "MintRefused"
 )
 
-// MemberConnected is True while the member's managers are seen in the hub. Nothing depends on it; a member whose managers never said
-// that they are there does not have it.
+// MemberConnected is True while the member's managers are seen in the hub. A member whose managers never said that they are there does not
+// have it.
 const MemberConnected = "Connected"
 
 // The reasons of a Member's conditions.
 const (
-	// ReasonSeen (Connected) says that every manager was seen within the last minutes.
+	// ReasonSeen says that every manager was seen within the last minutes (Connected), or that the member came back (Retained).
 	ReasonSeen = "Seen"
 	// ReasonNotSeen (Connected, Unknown) says that a manager was not; the message says of which role.
 	ReasonNotSeen = "NotSeen"
@@ -68,6 +68,13 @@ const (
 	// ReasonKept says that nothing is open, and that the Member stays so that the wallet stays suspended.
 	ReasonKept = "Kept"
 )
+
+// MemberRetained is False of a member that joined when the market is about to let it go, as status.unseen.until says, because nothing was
+// seen of it for long; and True, as Seen, of one that came back. Others do not have it.
+const MemberRetained = "Retained"
+
+// ReasonUnseen (Retained, False) says that no manager of the member was seen, and that nobody asked for access in its name.
+const ReasonUnseen = "Unseen"
 
 // The conditions of a GPUPool besides Ready.
 const (

@@ -43,10 +43,15 @@ type MemberSpec struct {
 	// +default="Active"
 	State MemberState `json:"state,omitempty"`
 
-	// leave says that the member leaves the hub, because its wallet has signed that; the join server writes it, and takes it back when the
-	// wallet joins again. An admin may set it for a member that did not join.
+	// leave says that the member leaves the hub, because its wallet has signed that, or because the market has not seen it for long; the join
+	// server writes it, and takes it back when the wallet joins again. An admin may set it for a member that did not join.
 	// +optional
 	Leave *MemberLeave `json:"leave,omitempty"`
+
+	// askedAt is when somebody last asked for access in the member's name, by its wallet's or its agent's signature, to within half a day. The
+	// join server writes it; members that an admin made do not have it.
+	// +optional
+	AskedAt *metav1.Time `json:"askedAt,omitempty"`
 }
 
 // MemberLeave is how a member leaves.
@@ -61,7 +66,7 @@ type MemberLeave struct {
 
 // LeaveMode says what becomes of the leases of a member that leaves.
 //
-// +kubebuilder:validation:Enum=WhenSettled;AtOnce
+// +kubebuilder:validation:Enum=WhenSettled;AtOnce;Unseen
 type LeaveMode string
 
 const (
@@ -69,6 +74,8 @@ const (
 	LeaveWhenSettled LeaveMode = "WhenSettled"
 	// LeaveAtOnce ends them now: those that the member supplies as its own fault, and those of its jobs as if it had deleted the jobs.
 	LeaveAtOnce LeaveMode = "AtOnce"
+	// LeaveUnseen is WhenSettled of a member that the market lets go because it was not seen for long. To ask for access once more takes it back.
+	LeaveUnseen LeaveMode = "Unseen"
 )
 
 // MemberRole is what a member joins for.
@@ -111,6 +118,24 @@ type MemberStatus struct {
 	// leaving is what a member that leaves still has open.
 	// +optional
 	Leaving *MemberLeaving `json:"leaving,omitempty"`
+
+	// unseen counts for how long nothing was seen of a member that joined and has nothing in the market. It is absent of all others.
+	// +optional
+	Unseen *MemberUnseen `json:"unseen,omitempty"`
+}
+
+// MemberUnseen is for how long nothing was seen of a member.
+type MemberUnseen struct {
+	// days is on how many days the market looked for the member in vain. Days on which the market was away, or let nobody in, are not counted.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Days *int32 `json:"days,omitempty"`
+	// countedAt is when the last of them ended, or the first began.
+	// +required
+	CountedAt metav1.Time `json:"countedAt,omitzero"`
+	// until is when the market lets the member go at the earliest; absent while that is not announced.
+	// +optional
+	Until *metav1.Time `json:"until,omitempty"`
 }
 
 // MemberLeaving is what still keeps a member that leaves.
@@ -211,6 +236,7 @@ const (
 // +kubebuilder:printcolumn:name="Reputation",type=string,JSONPath=`.status.reputation.score`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Leaves-By",type=string,priority=1,JSONPath=`.status.leaving.until`
+// +kubebuilder:printcolumn:name="Unseen-Until",type=string,priority=1,JSONPath=`.status.unseen.until`
 // +kubebuilder:printcolumn:name="Standing",type=string,priority=1,JSONPath=`.status.reputation.standing`
 // +kubebuilder:printcolumn:name="Name-Shown",type=string,priority=1,JSONPath=`.spec.displayName`
 // +kubebuilder:selectablefield:JSONPath=`.spec.wallet`

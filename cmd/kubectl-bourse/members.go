@@ -81,6 +81,7 @@ type memberLine struct {
 	Reputation *boursev1.MemberReputation `json:"reputation,omitempty"`
 	Stake      string                     `json:"stake,omitempty"`
 	StakeState string                     `json:"stakeState,omitempty"`
+	Unseen     *boursev1.MemberUnseen     `json:"unseen,omitempty"`
 }
 
 // readMembers reads all members with their stakes, as far as the caller may, and says which kinds it may not.
@@ -102,7 +103,7 @@ func readMembers(ctx context.Context, hub client.Client, namespace string) (line
 		member := &members.Items[i]
 		line := memberLine{
 			Namespace: member.Namespace, Name: member.Spec.DisplayName, Wallet: member.Spec.Wallet, Roles: member.Spec.Roles,
-			Since: member.CreationTimestamp, Reputation: member.Status.Reputation,
+			Since: member.CreationTimestamp, Reputation: member.Status.Reputation, Unseen: member.Status.Unseen,
 		}
 		line.State, line.Message = standingOf(member)
 		for j := range stakes.Items {
@@ -194,6 +195,10 @@ func printMembersInFull(to io.Writer, members []memberLine) error {
 		say("Roles", rolesOf(m.Roles))
 		say("State", strings.TrimSuffix(m.State+": "+m.Message, ": "))
 		say("Since", m.Since.UTC().Format(time.RFC3339))
+		if u := m.Unseen; u != nil && u.Days != nil && u.Until != nil {
+			say("Let go", fmt.Sprintf("at %s at the earliest, unless its manager or its wallet asks for access: nothing was seen of it on %d days",
+				u.Until.UTC().Format(time.RFC3339), *u.Days))
+		}
 		say("Stake", strings.TrimSuffix(cmp.Or(m.Stake, none)+", "+m.StakeState, ", "))
 		if r := m.Reputation; r == nil {
 			say("Score", "none: nobody has leased from it yet")

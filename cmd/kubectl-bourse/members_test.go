@@ -91,6 +91,33 @@ Score       0.93, known
 	}
 }
 
+func TestAMemberIsShownThatItIsToBeLetGo(t *testing.T) {
+	const line = "Let go      at 2027-03-08T12:00:00Z at the earliest, unless its manager or its wallet asks for access: nothing was seen of it on"
+	cases := map[string]struct {
+		unseen *boursev1.MemberUnseen
+		shown  bool
+	}{
+		"one that is seen":                  {nil, false},
+		"one that was not seen for a while": {&boursev1.MemberUnseen{Days: new(int32(22))}, false},
+		"one that is told": {&boursev1.MemberUnseen{
+			Days: new(int32(23)), Until: new(metav1.NewTime(builders.Start.AddDate(0, 0, 7))),
+		}, true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			hub := known(t)
+			m := builders.Member(fjord)
+			hub.Read(m)
+			m.Status.Unseen = tc.unseen
+			hub.EditStatus(m)
+			got, _, err := shownMembers(t, hub, fjord)
+			if words := strings.Join(strings.Fields(got), " "); err != nil || strings.Contains(words, strings.Join(strings.Fields(line), " ")+" 23 days") != tc.shown {
+				t.Errorf("%v:\n%s", err, got)
+			}
+		})
+	}
+}
+
 func TestWhoMayNotReadAllMembersIsShownItself(t *testing.T) {
 	got, hidden, err := shownMembers(t, shut{Client: known(t), kinds: []string{"Member", "StakePosition"}, open: builders.Buyer}, "")
 	if diff := cmp.Diff([]string{"members", "stakepositions"}, hidden); diff != "" || err != nil {

@@ -29,10 +29,12 @@ import (
 	"github.com/bourse-dev/bourse/internal/metrics"
 )
 
-// Bounds of a token's life. The API server makes none that is shorter.
 const (
+	// shortestToken and longestToken are bounds of a token's life. The API server makes none that is shorter.
 	shortestToken = 10 * time.Minute
 	longestToken  = time.Hour
+	// leastUnseen and mostUnseen are bounds of the days after which a member that is not seen is let go; it is told a week before.
+	leastUnseen, usualUnseen, mostUnseen = 14, 30, 3650
 	// askNetwork is how long the join server waits before it asks the chain again which network it is.
 	askNetwork = 5 * time.Second
 )
@@ -45,6 +47,7 @@ type joinOptions struct {
 	hubURL, hubCA  string
 	tokensLifetime time.Duration
 	minStake       uint
+	unseenDays     uint
 }
 
 func (j *joinOptions) addFlags(fs *flag.FlagSet) {
@@ -57,6 +60,8 @@ func (j *joinOptions) addFlags(fs *flag.FlagSet) {
 		"`file` with the certificates that members know it by; default: those that this manager knows it by")
 	fs.UintVar(&j.minStake, "join-min-stake", 0,
 		"how many whole tokens of the market's spec.stake a wallet must have bonded in its own pool to become a member; default: none")
+	fs.UintVar(&j.unseenDays, "join-unseen-days", usualUnseen,
+		"after how many days on which nothing was seen of a member that joined the market lets it go, from 14; 0 for never")
 	fs.DurationVar(&j.tokensLifetime, "join-token-lifetime", longestToken, "how long a member's token is good, from 10m to 1h")
 }
 
@@ -78,13 +83,21 @@ func (j *joinOptions) check(roles controllers.Roles) error {
 	if j.certificates == "" {
 		problems = append(problems, errors.New("--join-cert-dir is required by --join-address: name a folder with tls.crt and tls.key"))
 	}
+	return errors.Join(append(problems, j.bounds()...)...)
+}
+
+// bounds returns which numbers are out of their bounds.
+func (j *joinOptions) bounds() (problems []error) {
 	if j.tokensLifetime < shortestToken || j.tokensLifetime > longestToken {
 		problems = append(problems, fmt.Errorf("--join-token-lifetime must be from %s to %s", shortestToken, longestToken))
+	}
+	if j.unseenDays != 0 && (j.unseenDays < leastUnseen || j.unseenDays > mostUnseen) {
+		problems = append(problems, fmt.Errorf("--join-unseen-days must be from %d to %d, or 0 for never", leastUnseen, mostUnseen))
 	}
 	if j.minStake > math.MaxUint32 {
 		problems = append(problems, fmt.Errorf("--join-min-stake must be at most %d", uint32(math.MaxUint32)))
 	}
-	return errors.Join(problems...)
+	return problems
 }
 
 // checkURLs returns what is wrong with what members are told.
@@ -120,6 +133,7 @@ func (j *joinOptions) open(setup *controllers.Options, mgr ctrl.Manager, hub clu
 		Stake: hubjoin.StakeRule{Least: uint32(j.minStake), Chain: setup.Chain}, //nolint:gosec // checked with the flags
 	})
 	setup.Access = members
+	setup.MostUnseenDays = int32(j.unseenDays) //nolint:gosec // checked with the flags
 	runs := &joinServer{
 		options: *j, members: members, certificate: certificate, network: setup.Chain.GenesisHash,
 		log: mgr.GetLogger().WithName("join"), now: setup.Now, told: setup.Metrics,

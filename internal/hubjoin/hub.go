@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package hubjoin gives those who join a hub their place in it: a namespace, a Member, and an account whose short-lived tokens open that
-// namespace alone; and it writes down who leaves. It keeps no token and no key, it trusts claims that were checked before, and it takes access away when it is told to.
+// namespace alone; and it writes down who asks for access and who leaves. It keeps no token and no key, it trusts claims that were checked before, and it takes access away when it is told to.
 package hubjoin
 
 import (
@@ -57,7 +57,8 @@ type Hub struct {
 // The join server may do this and no more: its ClusterRole is generated from these lines.
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;create;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts;resourcequotas,verbs=create
-// +kubebuilder:rbac:groups="",resources=serviceaccounts;resourcequotas,resourceNames=bourse-member,verbs=get;delete
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,resourceNames=bourse-member,verbs=get;delete
+// +kubebuilder:rbac:groups="",resources=resourcequotas,resourceNames=bourse-member,verbs=get;patch;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts/token,resourceNames=bourse-member,verbs=create
 // +kubebuilder:rbac:groups=bourse.dev,resources=members,verbs=get;list;create;patch;delete
 // +kubebuilder:rbac:groups=bourse.dev,resources=markets,verbs=list
@@ -89,7 +90,8 @@ func (h *Hub) Admit(ctx context.Context, claim join.Claim) (join.Access, error) 
 	return h.access(ctx, member)
 }
 
-// Renew gives a member access once more, if the agent that asks is the one that its wallet delegated to.
+// Renew gives a member access once more, if the agent that asks is the one that its wallet delegated to. One whose delegation has ended is
+// there all the same.
 func (h *Hub) Renew(ctx context.Context, claim join.Claim) (join.Access, error) {
 	member := &boursev1.Member{}
 	key := client.ObjectKey{Namespace: join.Namespace(claim.Wallet), Name: boursev1.MemberName}
@@ -104,7 +106,11 @@ func (h *Hub) Renew(ctx context.Context, claim join.Claim) (join.Access, error) 
 		return join.Access{}, join.Refuse(join.WalletTaken, "The namespace is another wallet's")
 	case string(spec.AgentKey) != address(claim.Agent):
 		return join.Access{}, join.Refuse(join.WrongKey, "The wallet has delegated to another agent; join again with this one")
-	case spec.AgentKeyUntil == nil || !h.o.Now().Before(spec.AgentKeyUntil.Time):
+	}
+	if err := h.asked(ctx, member); err != nil {
+		return join.Access{}, err
+	}
+	if spec.AgentKeyUntil == nil || !h.o.Now().Before(spec.AgentKeyUntil.Time) {
 		return join.Access{}, join.Refuse(join.Expired, "The delegation to the agent has ended; join again")
 	}
 	return h.access(ctx, member)

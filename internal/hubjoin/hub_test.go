@@ -86,6 +86,7 @@ func TestWhoJoinsGetsAPlaceAndAccess(t *testing.T) {
 	want := boursev1.MemberSpec{
 		Wallet: builders.Address("w"), AgentKey: builders.Address("agent"), AgentKeyUntil: new(metav1.NewTime(builders.Start.Add(time.Hour))),
 		ClusterUID: "uid", Roles: []boursev1.MemberRole{boursev1.MemberBuyer, boursev1.MemberSupplier}, DisplayName: "Fjord",
+		AskedAt: new(metav1.NewTime(builders.Start)),
 	}
 	if diff := cmp.Diff(want, member(hub).Spec); diff != "" {
 		t.Errorf("member (-want +got):\n%s", diff)

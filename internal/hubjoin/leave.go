@@ -19,7 +19,7 @@ import (
 )
 
 // Leave writes down that the wallet's member leaves, and returns what the market says of it. A suspended one may leave too. Its access stays
-// until it is gone: what runs must be settled. A mode goes from WhenSettled to AtOnce, and never back.
+// until it is gone: what runs must be settled. A mode goes from Unseen to WhenSettled and to AtOnce, and never back.
 func (h *Hub) Leave(ctx context.Context, claim join.Claim) (join.Departure, error) {
 	member := &boursev1.Member{}
 	key := client.ObjectKey{Namespace: join.Namespace(claim.Wallet), Name: boursev1.MemberName}
@@ -33,9 +33,10 @@ func (h *Hub) Leave(ctx context.Context, claim join.Claim) (join.Departure, erro
 	if err != nil {
 		return join.Departure{}, fmt.Errorf("get member: %w", err)
 	}
-	if mode := modeOf(claim.Mode); mode != "" && (member.Spec.Leave == nil || mode == boursev1.LeaveAtOnce && member.Spec.Leave.Mode != mode) {
+	mode, own := modeOf(claim.Mode), member.Spec.Leave != nil && !unseen(member)
+	if mode != "" && (!own || mode == boursev1.LeaveAtOnce && member.Spec.Leave.Mode != mode) {
 		before := member.DeepCopy()
-		if member.Spec.Leave == nil {
+		if !own {
 			member.Spec.Leave = &boursev1.MemberLeave{Since: metav1.NewTime(h.o.Now().Truncate(time.Second))}
 		}
 		member.Spec.Leave.Mode = mode
@@ -56,21 +57,19 @@ func (h *Hub) Remove(ctx context.Context, member *boursev1.Member, stays bool) (
 	if err := h.unchanged(ctx, member); err != nil {
 		return false, err
 	}
-	namespace := &corev1.Namespace{}
-	err := h.o.Live.Get(ctx, client.ObjectKey{Name: member.Namespace}, namespace)
-	if client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("get namespace: %w", err)
+	namespace, err := h.namespaceOf(ctx, member)
+	if err != nil {
+		return false, err
 	}
-	gone := apierrors.IsNotFound(err)
-	if !gone && namespace.Labels[boursev1.LabelWallet] != string(member.Spec.Wallet) {
+	if namespace != nil && !madeFor(namespace, member) {
 		return false, nil
 	}
 	if err := h.Withdraw(ctx, member.Namespace); err != nil {
 		return false, err
 	}
-	objects := []client.Object{namespace, member}
-	if gone || stays {
-		objects = objects[1:]
+	objects := []client.Object{member}
+	if namespace != nil && !stays {
+		objects = []client.Object{namespace, member}
 	}
 	for _, object := range objects {
 		err := h.o.Client.Delete(ctx, object, client.Preconditions{UID: new(object.GetUID())})
@@ -79,6 +78,24 @@ func (h *Hub) Remove(ctx context.Context, member *boursev1.Member, stays bool) (
 		}
 	}
 	return true, nil
+}
+
+// namespaceOf reads a member's namespace; nil if there is none.
+func (h *Hub) namespaceOf(ctx context.Context, member *boursev1.Member) (*corev1.Namespace, error) {
+	namespace := &corev1.Namespace{}
+	err := h.o.Live.Get(ctx, client.ObjectKey{Name: member.Namespace}, namespace)
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // the comment says what that means
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get namespace: %w", err)
+	}
+	return namespace, nil
+}
+
+// madeFor says whether the namespace was made for the member when it joined.
+func madeFor(namespace *corev1.Namespace, member *boursev1.Member) bool {
+	return namespace.Labels[boursev1.LabelWallet] == string(member.Spec.Wallet)
 }
 
 // unchanged is an error unless the member is what it was, or gone.

@@ -160,6 +160,9 @@ func TestWhoIsRemoved(t *testing.T) {
 				tc.change(hub)
 			}
 			m := member(hub)
+			if got, err := h.Joined(t.Context(), m); err != nil || got != tc.removed {
+				t.Errorf("it joined: %t, %v, want %t", got, err, tc.removed)
+			}
 			for range 2 { // the second time nothing is left to do
 				if removed, err := h.Remove(t.Context(), m, tc.stays); err != nil || removed != tc.removed {
 					t.Fatalf("removed %t, %v, want %t", removed, err, tc.removed)

@@ -75,11 +75,12 @@ func (h *Hub) namespace(ctx context.Context, wallet join.Key, name string) error
 	return nil
 }
 
-// member makes the wallet's Member, or brings it up to date: who joins does not leave. Its state is the admin's.
+// member makes the wallet's Member, or brings it up to date: who joins is there, and does not leave. Its state is the admin's.
 func (h *Hub) member(ctx context.Context, namespace string, spec boursev1.MemberSpec) (*boursev1.Member, error) {
 	member := &boursev1.Member{}
 	err := h.o.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: boursev1.MemberName}, member)
 	if apierrors.IsNotFound(err) {
+		spec.AskedAt = h.stamp(nil)
 		member = &boursev1.Member{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: boursev1.MemberName}, Spec: spec}
 		if err := h.o.Client.Create(ctx, member); err != nil {
 			return nil, fmt.Errorf("create member: %w", err)
@@ -92,7 +93,7 @@ func (h *Hub) member(ctx context.Context, namespace string, spec boursev1.Member
 	if member.Spec.State == boursev1.MemberSuspended {
 		return nil, suspended()
 	}
-	spec.State = member.Spec.State
+	spec.State, spec.AskedAt = member.Spec.State, h.stamp(member.Spec.AskedAt)
 	if apiequality.Semantic.DeepEqual(member.Spec, spec) {
 		return member, nil
 	}
@@ -120,8 +121,8 @@ func specOf(claim *join.Claim) boursev1.MemberSpec {
 	return spec
 }
 
-// ensure makes the object as one of the member's, with which it goes. One of an earlier Member of the namespace is on its way out, so it is
-// replaced.
+// ensure makes the object as one of the member's, with which it goes, and brings it up to date. One of an earlier Member of the namespace is
+// on its way out, so it is replaced.
 func (h *Hub) ensure(ctx context.Context, member *boursev1.Member, object client.Object) error {
 	if err := controllerutil.SetOwnerReference(member, object, h.o.Client.Scheme()); err != nil {
 		return fmt.Errorf("name owner: %w", err)
@@ -141,7 +142,7 @@ func (h *Hub) ensure(ctx context.Context, member *boursev1.Member, object client
 		case err != nil:
 			return fmt.Errorf("get %T: %w", object, err)
 		case belongs(made, member):
-			return nil
+			return h.update(ctx, made, object)
 		}
 		precondition := client.Preconditions{UID: new(made.GetUID())}
 		if err := h.o.Client.Delete(ctx, made, precondition); client.IgnoreNotFound(err) != nil {
@@ -149,6 +150,21 @@ func (h *Hub) ensure(ctx context.Context, member *boursev1.Member, object client
 		}
 	}
 	return fmt.Errorf("replace %T: %w", object, errReplaced)
+}
+
+// update gives a member that joined an older hub the quota that it has now; whatever else it got is the same in all.
+func (h *Hub) update(ctx context.Context, made, wanted client.Object) error {
+	old, isOne := made.(*corev1.ResourceQuota)
+	now, toBe := wanted.(*corev1.ResourceQuota)
+	if !isOne || !toBe || apiequality.Semantic.DeepEqual(old.Spec, now.Spec) {
+		return nil
+	}
+	next := old.DeepCopy()
+	next.Spec = now.Spec
+	if err := h.o.Client.Patch(ctx, next, client.MergeFrom(old)); err != nil {
+		return fmt.Errorf("patch quota: %w", err)
+	}
+	return nil
 }
 
 func belongs(object client.Object, member *boursev1.Member) bool {

@@ -196,11 +196,64 @@ func TestVerifyRefusesWhatCannotBe(t *testing.T) {
 	if err := terms.Verify(second, *first, bounds); !errors.Is(err, ErrRefused) {
 		t.Errorf("going back: error %v, want %v", err, ErrRefused)
 	}
-	if err := terms.Verify(nil, *second, Bounds{Funded: at(60), Now: at(70)}); !errors.Is(err, ErrRefused) {
-		t.Errorf("time before the deposit: error %v, want %v", err, ErrRefused)
-	}
 	if err := terms.Verify(nil, *second, bounds); err != nil {
 		t.Errorf("a record whose neighbour was missed is refused: %v", err)
+	}
+}
+
+// A supplier's clock is rarely right to the second. Whatever it shows, no more is believed than what a minute more than the time since the deposit holds.
+func TestASuppliersClockMayBeAheadOrBehind(t *testing.T) {
+	const funded, began, ends = 3600, 3605, 3665 // the workers are ready for a minute, by the buyer's clock
+	cases := map[string]struct {
+		skew   int // of the supplier's clock, in seconds
+		ready  int // for how many seconds it says that the workers were ready
+		honest bool
+	}{
+		"a right clock":                       {0, 60, true},
+		"one that is ahead":                   {60, 60, true},
+		"one that is too far ahead":           {61, 60, false},
+		"one that is behind":                  {-60, 60, true},
+		"one that is too far behind":          {-66, 60, false},
+		"a minute too much":                   {0, 125, true},
+		"more than a minute":                  {0, 126, false},
+		"more than a minute by a fast clock":  {60, 126, false},
+		"more than it shows, by a slow clock": {-60, 66, false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			terms := testTerms()
+			record, err := terms.Final(nil, ready(ends+tc.skew-tc.ready), at(ends+tc.skew))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = terms.Verify(nil, *record, Bounds{Funded: at(funded), Now: at(ends)})
+			if errors.Is(err, ErrRefused) == tc.honest || err != nil && !errors.Is(err, ErrRefused) {
+				t.Errorf("error %v, to be believed: %t", err, tc.honest)
+			}
+		})
+	}
+}
+
+func TestNoMinuteIsGainedWithEachRecord(t *testing.T) {
+	terms := testTerms()
+	begun, err := terms.Next(nil, ready(-60), at(-60)) // a minute before the deposit, and believed
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted, err := terms.Next(begun, ready(-60), at(60))
+	if err != nil || counted == nil {
+		t.Fatalf("no record: %v", err)
+	}
+	first := *counted
+	if err := terms.Verify(nil, first, Bounds{Funded: at(0), Now: at(60)}); err != nil {
+		t.Fatal(err)
+	}
+	second := first
+	second.Sequence, second.Through, second.GPUMilliseconds = first.Sequence+1, at(120), first.GPUMilliseconds+4*61_000
+	second.Gross = money.Amount(second.GPUMilliseconds / 1000)
+	second.Digest = second.digest(terms.Lease, first.Digest)
+	if err := terms.Verify(&first, second, Bounds{Funded: at(0), Now: at(120)}); !errors.Is(err, ErrRefused) {
+		t.Errorf("error %v, want %v", err, ErrRefused)
 	}
 }
 

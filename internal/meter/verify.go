@@ -11,7 +11,7 @@ import (
 // ErrRefused says that a record claims what cannot be: nobody should pay for it.
 var ErrRefused = errors.New("usage record refused")
 
-// MaxSkew is how far a record may be ahead of the reader's clock.
+// MaxSkew is how far a supplier's clock may be ahead of the reader's, or behind.
 const MaxSkew = time.Minute
 
 // Bounds are what the buyer knows by itself.
@@ -61,15 +61,25 @@ func (t Terms) verifyTime(last *Record, next Record, bounds Bounds) error {
 	if next.ReadySince.After(next.Through) {
 		return fmt.Errorf("%w: the workers became ready after what it counts", ErrRefused)
 	}
-	begin, before := whole(bounds.Funded), uint64(0)
-	if last != nil && last.Through.After(begin) {
-		begin, before = last.Through, last.GPUMilliseconds
-	}
-	if most := before + t.gpuMilliseconds(next.Through.Sub(begin)); next.GPUMilliseconds > most {
+	if most := t.most(last, next, bounds); next.GPUMilliseconds > most {
 		return fmt.Errorf("%w: %d GPU-ms in a time that holds %d", ErrRefused, next.GPUMilliseconds, most)
 	}
 	if most := t.Whole(); next.GPUMilliseconds > most {
 		return fmt.Errorf("%w: %d GPU-ms in a term that holds %d", ErrRefused, next.GPUMilliseconds, most)
 	}
 	return nil
+}
+
+// most is how much GPU time there can have been. From one record to the next, the supplier's clock is held against itself. From the deposit on it is
+// held against ours, and may be behind; one that is ahead gains no more than one that is right, which is MaxSkew in all.
+func (t Terms) most(last *Record, next Record, bounds Bounds) uint64 {
+	begin := whole(bounds.Funded)
+	if last != nil && last.Through.After(begin) {
+		return last.GPUMilliseconds + t.gpuMilliseconds(next.Through.Sub(last.Through))
+	}
+	through := next.Through
+	if through.After(bounds.Now) {
+		through = bounds.Now
+	}
+	return t.gpuMilliseconds(through.Add(MaxSkew).Sub(begin))
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package presence says in a hub that a member's manager is there, by a Lease of Kubernetes that it renews. It is told to whoever looks at
-// the member, and nothing else is done or left undone because of it.
+// the member, and keeps a member that joined from being forgotten; nothing else is done or left undone because of it.
 package presence
 
 import (

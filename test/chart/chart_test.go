@@ -162,6 +162,7 @@ func TestTheSchemaRefusesByName(t *testing.T) {
 		"a folder that is none":           {"agent.keyFolder=bourse", []string{"/agent/keyFolder"}},
 		"a hub joined at no URL":          {"join.enabled=true", []string{"/join/url"}},
 		"a hub joined by HTTP":            {"join.url=http://join.example", []string{"/join/url"}},
+		"members forgotten after a week":  {"join.unseenDays=7", []string{"/join/unseenDays"}},
 		"what members may not all read":   {"join.readable={leaseprograms}", []string{"/join/readable/0"}},
 		"a gateway without a certificate": {"gateway.enabled=true", []string{"/gateway/certificateSecretName"}},
 		"a share of nothing for members":  {"guard.memberShares=0", []string{"/guard/memberShares"}},

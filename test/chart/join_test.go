@@ -78,6 +78,18 @@ func TestAHubMayAskNewMembersForAStake(t *testing.T) {
 	}
 }
 
+func TestHowLongMembersThatAreNotSeenAreKept(t *testing.T) {
+	for days, flag := range map[string]string{"": "--join-unseen-days=30", "14": "--join-unseen-days=14", "0": "--join-unseen-days=0"} {
+		arguments := slices.Clone(joinable)
+		if days != "" {
+			arguments = append(arguments, "--set", "join.unseenDays="+days)
+		}
+		if flags := flagsOf(t, "hub", arguments...); !slices.Contains(flags, flag) {
+			t.Errorf("%q: %s is missing in %v", days, flag, flags)
+		}
+	}
+}
+
 // What is public is read by all, unless the administrator says otherwise; jobs and programs are not, whatever he says.
 func TestMembersReadOfOthersWhatTheAdministratorSays(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -42,6 +42,7 @@ import (
 
 var (
 	hubSuppliers = flag.Int("suppliers", 2000, "how many suppliers the hub's benchmark has")
+	hubGOGC      = flag.String("hub-gogc", "100", "how far the heaps of the hub's processes grow between two collections, in percent")
 	hubFor       = flag.Duration("hub-for", 10*time.Minute, "for how long they keep the hub busy")
 )
 
@@ -75,7 +76,7 @@ func BenchmarkHub(b *testing.B) {
 	if b.N > 1 {
 		b.Skip("one run is many suppliers: -benchtime 1x")
 	}
-	b.Setenv("GOGC", "100") // the hub's memory is measured as it is by default, and not with the compiler's setting of make
+	b.Setenv("GOGC", *hubGOGC) // and not the compiler's setting of make
 	lab := up(b, "--no-fake-nodes")
 	h := &hubBench{b: b, lab: lab, market: startMarket(b, lab), teller: story.NewTeller(b.Output(), time.Now)}
 	var process struct {

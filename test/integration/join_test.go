@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,7 +58,14 @@ type joinLab struct {
 
 	admin, server client.Client
 	hub           *joinhttp.Client
+	moved         *atomic.Int64 // how far the clock of the hub was moved on
 }
+
+// mostDays is after how many days without a sign the lab lets a member go.
+const mostDays = 14
+
+// now is what the clock of the hub says.
+func (l *joinLab) now() time.Time { return time.Now().Add(time.Duration(l.moved.Load())) }
 
 func newJoinLab(t *testing.T) *joinLab {
 	t.Helper()
@@ -69,7 +77,7 @@ func newJoinLab(t *testing.T) *joinLab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &joinLab{T: t, admin: admin}
+	l := &joinLab{T: t, admin: admin, moved: &atomic.Int64{}}
 	l.role("member-role.yaml")
 	l.role("join-role.yaml")
 	l.create(&rbacv1.ClusterRoleBinding{
@@ -83,7 +91,7 @@ func newJoinLab(t *testing.T) *joinLab {
 	}
 	l.eventually("the join server has its rights", func() bool { return l.server.List(t.Context(), &boursev1.MemberList{}) == nil })
 	members := hubjoin.New(hubjoin.Options{
-		Client: l.server, Live: l.server, Server: serverURL(), CA: apiServer.CAData, Lifetime: 10 * time.Minute, Now: time.Now,
+		Client: l.server, Live: l.server, Server: serverURL(), CA: apiServer.CAData, Lifetime: 10 * time.Minute, Now: l.now,
 	})
 	l.serve(members)
 	l.judge(members)
@@ -146,8 +154,10 @@ func (l *joinLab) judge(members *hubjoin.Hub) {
 		l.Fatal(err)
 	}
 	teller := &kube.Teller{Client: mgr.GetClient(), Recorder: events.NewFakeRecorder(1000), Metrics: metrics.New(prometheus.NewRegistry())}
-	later := func() time.Time { return time.Now().Add(2 * time.Minute) } // whoever leaves has been quiet for long enough
-	r := &member.Reconciler{Teller: teller, Hub: mgr.GetClient(), Live: mgr.GetAPIReader(), Access: members, Now: later}
+	later := func() time.Time { return l.now().Add(2 * time.Minute) } // whoever leaves has been quiet for long enough
+	r := &member.Reconciler{
+		Teller: teller, Hub: mgr.GetClient(), Live: mgr.GetAPIReader(), Access: members, MostUnseen: mostDays, Now: later,
+	}
 	if err := r.SetupWithManager(l.Context(), mgr); err != nil {
 		l.Fatal(err)
 	}
@@ -180,7 +190,7 @@ func (l *joinLab) send(kind join.Kind, wallet, agent *signer.Keypair) (join.Acce
 	by := agent
 	if kind == join.Join {
 		by, claim.Roles, claim.Name = wallet, []join.Role{join.Buyer, join.Supplier}, "Fjord & Söhne"
-		claim.Until = time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+		claim.Until = l.now().Add(time.Hour).UTC().Truncate(time.Second)
 	}
 	message, err := claim.Encode()
 	if err != nil {
@@ -313,6 +323,36 @@ func (l *joinLab) renews(first join.Access) {
 	}
 	if _, err := l.send(join.Renew, builders.Wallet("joined"), builders.Wallet("thief")); !errors.Is(err, join.WrongKey) {
 		l.Errorf("another agent: %v, want %s", err, join.WrongKey)
+	}
+}
+
+func TestAMemberOfAnOlderHubGetsTheQuotaOfNow(t *testing.T) {
+	l := newJoinLab(t)
+	wallet, agent := builders.Wallet("long ago"), builders.Wallet("agent")
+	key := client.ObjectKey{Namespace: l.must(l.send(join.Join, wallet, agent)).Namespace, Name: hubjoin.Name}
+	quota, presences := &corev1.ResourceQuota{}, corev1.ResourceName("count/leases.coordination.k8s.io")
+	if err := l.admin.Get(t.Context(), key, quota); err != nil {
+		t.Fatal(err)
+	}
+	want := quota.Spec.Hard[presences]
+	delete(quota.Spec.Hard, presences)
+	if err := l.admin.Update(t.Context(), quota); err != nil {
+		t.Fatal(err)
+	}
+	for _, writes := range []bool{true, false} {
+		before := quota.ResourceVersion
+		if _, err := l.send(join.Renew, wallet, agent); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.admin.Get(t.Context(), key, quota); err != nil {
+			t.Fatal(err)
+		}
+		if got := quota.Spec.Hard[presences]; want.IsZero() || got.Cmp(want) != 0 {
+			t.Errorf("it may have %s signs of presence, want %s", got.String(), want.String())
+		}
+		if (before != quota.ResourceVersion) != writes {
+			t.Errorf("the quota was written: %t, want %t", !writes, writes)
+		}
 	}
 }
 

@@ -112,7 +112,7 @@ func TestAUsageRecordThatCannotBeTrueIsNotAnswered(t *testing.T) {
 		"another price":             {func(u *boursev1.LeaseUsage) { *u.Gross++ }, "digest"},
 		"another digest":            {func(u *boursev1.LeaseUsage) { u.Digest = builders.Hash("x") }, "digest"},
 		"a gap and more time": {func(u *boursev1.LeaseUsage) {
-			u.Sequence, *u.GPUMilliseconds, *u.Gross = 9, 481_000, 24_718_055
+			u.Sequence, *u.GPUMilliseconds, *u.Gross = 9, 961_000, 49_384_722
 		}, "GPU-ms"},
 		"a gap and another price": {func(u *boursev1.LeaseUsage) { u.Sequence, *u.Gross = 9, 24_666_667 }, "costs"},
 		"a gap and the future": {func(u *boursev1.LeaseUsage) {

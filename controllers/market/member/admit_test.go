@@ -47,6 +47,10 @@ func (w *withdrawn) Remove(context.Context, *boursev1.Member, bool) (bool, error
 	return false, w.err
 }
 
+func (w *withdrawn) Joined(context.Context, *boursev1.Member) (bool, error) { return true, w.err }
+
+func (w *withdrawn) Dismiss(context.Context, *boursev1.Member) error { return w.err }
+
 func newBench(t *testing.T, objects ...client.Object) (*fakehub.Hub, *Reconciler) {
 	t.Helper()
 	hub := fakehub.New(t, []fakehub.Index{

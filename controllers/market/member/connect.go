@@ -22,7 +22,7 @@ import (
 // lookEvery is how often it is looked which members' managers show that they are there. A sign by itself wakes nobody.
 const lookEvery = 15 * time.Second
 
-// connect says whether the member's managers were seen. Nothing follows from it: not to see is not to know.
+// connect says whether the member's managers were seen. Nothing follows from it but that one who is seen stays: not to see is not to know.
 func (r *Reconciler) connect(_ context.Context, member *boursev1.Member) (reconcile.Result, error) {
 	found, missing := r.seen.of(member.Namespace)
 	switch found {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package member admits members to the market, one wallet to one namespace, says what suppliers' leases come to, and lets go of those who
-// leave once nothing of theirs is open. It believes a lease's
-// own word on how it ended, and only the chain's on what was paid for it.
+// leave once nothing of theirs is open, and of those who joined and are not seen for long. It believes a lease's own word on how it ended,
+// and only the chain's on what was paid for it.
 package member
 
 import (
@@ -39,6 +39,11 @@ const gathered = 250 * time.Millisecond
 
 // Access takes members what they got by joining. It returns an error when it could not, and repeating a call is harmless.
 type Access interface {
+	// Joined says whether the member got its place by joining.
+	Joined(ctx context.Context, member *boursev1.Member) (bool, error)
+	// Dismiss has a member leave that was not seen for long. A member that has changed since it was read is a conflict, as
+	// apierrors.IsConflict says.
+	Dismiss(ctx context.Context, member *boursev1.Member) error
 	// Withdraw takes a member its rights. What it has in its namespace stays.
 	Withdraw(ctx context.Context, namespace string) error
 	// Remove removes a member, and its namespace with all that is in it unless that is to stay. It says no, and does nothing, if the member did
@@ -53,6 +58,8 @@ type Reconciler struct {
 	Live   client.Reader // reads are not
 	Now    func() time.Time
 	Access Access // nil where nobody can join
+	// MostUnseen is after how many days on which nothing was seen of it a member that joined is let go, if nothing keeps it; 0 for never.
+	MostUnseen int32
 
 	seen sights
 }
@@ -94,12 +101,13 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Complete(reconcile.AsReconciler(r.Hub, r))
 }
 
-// Reconcile decides whether the member may take part, and what is known of it.
+// Reconcile decides whether the member may take part, what is known of it, and whether it stays. Whoever has leases is looked at every day
+// as one who is rated, and no day is counted.
 func (r *Reconciler) Reconcile(ctx context.Context, member *boursev1.Member) (reconcile.Result, error) {
 	if !member.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, nil
 	}
-	return kube.Run(ctx, r.Teller, member, r.admit, r.withdraw, r.leave, r.connect, r.rate)
+	return kube.Run(ctx, r.Teller, member, r.admit, r.withdraw, r.leave, r.connect, r.rate, r.retain)
 }
 
 // counts lets pass what may change a reputation: a lease that comes or goes, and whatever is said of one that has ended. While it is open

@@ -57,7 +57,11 @@ func (r *Reconciler) leave(ctx context.Context, member *boursev1.Member) (reconc
 		kube.Waiting(member, boursev1.MemberSettled, boursev1.ReasonLeasesOpen, "Leases are not settled yet, as status.leaving counts")
 		return reconcile.Result{RequeueAfter: min(pollLeases, max(time.Second, found.next.Sub(r.Now())))}, nil
 	}
-	if left := member.Spec.Leave.Since.Add(quiet).Sub(r.Now()); left > 0 {
+	left := member.Spec.Leave.Since.Add(quiet).Sub(r.Now())
+	if member.Spec.Leave.Mode == boursev1.LeaveUnseen { // after the market was away it may still come back
+		left = max(left, r.seen.settlesIn(r.Now()))
+	}
+	if left > 0 {
 		kube.Waiting(member, boursev1.MemberSettled, boursev1.ReasonLeasesOpen, "What was matched a moment ago is waited for")
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
@@ -73,6 +77,9 @@ func (r *Reconciler) remove(ctx context.Context, member *boursev1.Member) (recon
 	}
 	if found.supplied+found.bought > 0 {
 		return reconcile.Result{RequeueAfter: time.Second}, nil
+	}
+	if back, err := r.back(ctx, member); err != nil || back {
+		return reconcile.Result{RequeueAfter: time.Second}, err
 	}
 	if member.Spec.State == boursev1.MemberSuspended || r.Access == nil {
 		return r.keep(ctx, member)
@@ -92,6 +99,16 @@ func (r *Reconciler) remove(ctx context.Context, member *boursev1.Member) (recon
 		return reconcile.Result{}, err
 	}
 	return r.keep(ctx, member)
+}
+
+// back says whether the member stays after all, which the cache does not show yet: then nothing of it is deleted.
+func (r *Reconciler) back(ctx context.Context, member *boursev1.Member) (bool, error) {
+	now := &boursev1.Member{}
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(member), now)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("get member: %w", err)
+	}
+	return err == nil && now.Spec.Leave == nil, nil
 }
 
 // keep leaves nothing of the member in the market but itself.

@@ -36,6 +36,18 @@ func (r *remover) Remove(ctx context.Context, member *boursev1.Member, stays boo
 	return true, r.hub.Delete(ctx, member)
 }
 
+func (r *remover) Joined(context.Context, *boursev1.Member) (bool, error) { return r.joined, r.err }
+
+// Dismiss does what the join server does.
+func (r *remover) Dismiss(ctx context.Context, member *boursev1.Member) error {
+	if r.err != nil {
+		return r.err
+	}
+	next := member.DeepCopy()
+	next.Spec.Leave = &boursev1.MemberLeave{Since: metav1.NewTime(r.hub.Now()), Mode: boursev1.LeaveUnseen}
+	return r.hub.Patch(ctx, next, client.MergeFromWithOptions(member, client.MergeFromWithOptimisticLock{}))
+}
+
 // leaving returns the supplier, which leaves.
 func leaving(mode boursev1.LeaveMode) *boursev1.Member {
 	m := supplierOnly()
@@ -156,7 +168,8 @@ func TestAMemberIsNotRemovedWhileMatchesMayBeUnderWay(t *testing.T) {
 		t.Errorf("it looks again in %s, want %s", result.RequeueAfter, quiet)
 	}
 	hub.Step(quiet)
-	r.Live = fakehub.New(t, []fakehub.Index{{Of: &boursev1.GPULease{}, Name: byBuyer, Values: buyerOf}}, runs(t))
+	index := []fakehub.Index{{Of: &boursev1.GPULease{}, Name: byBuyer, Values: buyerOf}}
+	r.Live = fakehub.New(t, index, runs(t), leaving(boursev1.LeaveWhenSettled))
 	for range 3 {
 		if m, _ := look(t, hub, r); m.UID != "" && m.Spec.Leave == nil {
 			t.Fatal("it is gone, though the API server has a lease that the cache does not show")
@@ -164,6 +177,19 @@ func TestAMemberIsNotRemovedWhileMatchesMayBeUnderWay(t *testing.T) {
 	}
 	m := supplierOnly()
 	hub.Read(m) // fails if it is gone
+}
+
+func TestAMemberIsNotRemovedThatHasJustComeBack(t *testing.T) {
+	hub, r := newBench(t, leaving(boursev1.LeaveWhenSettled))
+	r.Access = &remover{hub: hub, joined: true}
+	hub.Step(quiet)
+	r.Live = fakehub.New(t, []fakehub.Index{{Of: &boursev1.GPULease{}, Name: byBuyer, Values: buyerOf}}, supplierOnly())
+	for range 3 {
+		if _, result := look(t, hub, r); result.RequeueAfter != time.Second {
+			t.Errorf("it looks again in %s", result.RequeueAfter)
+		}
+	}
+	hub.Read(supplierOnly()) // fails if it is gone
 }
 
 func TestWhoLeavesAtOnce(t *testing.T) {

@@ -28,6 +28,7 @@ const (
 type sights struct {
 	mu     sync.Mutex
 	looked bool
+	began  time.Time                  // when it was first looked
 	signs  map[string]map[string]sign // by namespace and role
 	told   map[string]verdict         // what was made of each namespace's signs
 }
@@ -68,7 +69,9 @@ func (s *sights) look(leases []coordinationv1.Lease, now time.Time) []string {
 		}
 		s.signs[lease.Namespace][role] = next
 	}
-	s.looked = true
+	if !s.looked {
+		s.looked, s.began = true, now
+	}
 	return s.tell()
 }
 
@@ -99,6 +102,28 @@ func (s *sights) of(namespace string) (found sight, missing string) {
 	defer s.mu.Unlock()
 	now := s.judge(namespace)
 	return now.found, now.missing
+}
+
+// there says whether some manager of a namespace's member shows itself.
+func (s *sights) there(namespace string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, last := range s.signs[namespace] {
+		if last.fresh && last.age < presence.Patience {
+			return true
+		}
+	}
+	return false
+}
+
+// settlesIn is for how long more it is to be looked before that nothing was seen says something.
+func (s *sights) settlesIn(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.looked {
+		return settle
+	}
+	return max(0, settle-now.Sub(s.began))
 }
 
 func (s *sights) judge(namespace string) verdict {
