@@ -38,12 +38,14 @@ func (l *unseenLab) patch(namespace string, spec map[string]any) {
 	}
 }
 
-// looked brings the idle member back to the market until it says what it is to say. No clock but the hub's is moved, so nothing else does.
+// looked brings the idle member back to the market until it says what it is to say. No clock but the hub's is moved, so nothing else does. That
+// goes on by a minute each time, since the market says nothing in the hour after it began to look, which may be now.
 func (l *unseenLab) looked(what string, says func(m *boursev1.Member) bool) {
 	l.Helper()
 	times := 0
 	l.eventually(what, func() bool {
 		times++
+		l.moved.Add(int64(time.Minute))
 		l.patch(l.idle, map[string]any{"displayName": time.Now().String()[:30]})
 		return says(l.member(l.idle))
 	})
