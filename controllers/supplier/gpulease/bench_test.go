@@ -337,6 +337,7 @@ func (b *bench) paid() int64 { return number(b.lease.Status.Paid) }
 // over lets the nodes stop the pods, and waits until the lease is settled and forgotten.
 func (b *bench) over() {
 	b.t.Helper()
+	b.hub.Step(lastWords)
 	b.pass()
 	b.vanish()
 	b.until("the lease is over", func() bool { return over(b.lease) })

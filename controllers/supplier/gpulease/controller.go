@@ -38,6 +38,7 @@ const (
 	lostAllowance  = 10 * time.Minute // how long a worker may not be ready before the lease is at fault
 	leastWait      = 10 * time.Minute // how long the last voucher is waited for, if two periods are shorter
 	clearWithin    = 10 * time.Minute // after the end and the notice, until the pods must be gone, or the namespace goes with them
+	lastWords      = 10 * time.Second // how long a program's pods stay after its end: Ray sends on what it wrote a second later
 	signingWait    = 20 * time.Second // how long after its end an accepted lease waits for a deposit to be written down
 	deadlineMargin = time.Minute      // how long before the escrow's deadline everything must be claimed
 	disputeMargin  = 5 * time.Minute  // how long before the deadline what is not promised is disputed, if the lease has an arbiter

@@ -174,11 +174,15 @@ func (r *Reconciler) end(lease *boursev1.GPULease, reason string, party boursev1
 	kube.Waiting(lease, boursev1.Succeeded, boursev1.ReasonSettling, lease.Status.End.Message+"; the lease is being settled")
 }
 
-// clear removes what the lease runs and whatever holds its place. By now the last usage record is written.
+// clear removes what the lease runs and whatever holds its place. By now the last usage record is written. What a program ended in stays for
+// a moment, for those who follow its output.
 func (r *Reconciler) clear(ctx context.Context, lease *boursev1.GPULease) (reconcile.Result, error) {
 	object, launched, err := r.running(ctx, lease)
 	if err != nil {
 		return reconcile.Result{}, err
+	}
+	if left := lease.Status.End.At.Add(lastWords).Sub(r.Now()); left > 0 && concluded(object) {
+		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	state, err := r.state(ctx, lease)
 	if err != nil {
@@ -202,6 +206,12 @@ func (r *Reconciler) clear(ctx context.Context, lease *boursev1.GPULease) (recon
 		}
 	}
 	return reconcile.Result{}, r.hurry(ctx, lease, state)
+}
+
+// concluded says whether a program has ended by itself.
+func concluded(object client.Object) bool {
+	_, ended := ray.OutcomeOf(object)
+	return ended
 }
 
 // grace is how long the lease's pods may take to end.
