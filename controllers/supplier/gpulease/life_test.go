@@ -190,43 +190,6 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// Ray sends what a program wrote to those who follow it up to a second later: the end is the part that nobody may miss. What is cut off has no
-// last words.
-func TestWhoFollowsAProgramHearsItsEnd(t *testing.T) {
-	cases := map[string]struct {
-		happens func(*bench)
-		stays   bool
-	}{
-		"a program that ended well":  {func(b *bench) { b.finishProgram(true) }, true},
-		"one that failed":            {func(b *bench) { b.finishProgram(false) }, true},
-		"one whose job is deleted":   {func(b *bench) { b.deleteJob() }, false},
-		"one that outlasts its term": {func(b *bench) { b.hub.Step(65 * time.Minute) }, false},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			b := newBench(t, program)
-			b.running()
-			tc.happens(b)
-			there := func() bool {
-				_, launched, err := b.controller().running(t.Context(), b.lease)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return launched
-			}
-			b.rest()
-			if there() != tc.stays {
-				t.Errorf("it is there: %t", !tc.stays)
-			}
-			b.hub.Step(lastWords)
-			b.rest()
-			if there() {
-				t.Error("it stays")
-			}
-		})
-	}
-}
-
 // deleteJob ends the lease as the market does when its job is deleted.
 func (b *bench) deleteJob() {
 	b.t.Helper()

@@ -195,10 +195,8 @@ func (r *Reconciler) clear(ctx context.Context, lease *boursev1.GPULease) (recon
 	for i := range state.Holders {
 		doomed = append(doomed, &state.Holders[i])
 	}
-	for _, object := range doomed {
-		if err := r.Local.Delete(ctx, object); client.IgnoreNotFound(err) != nil {
-			return reconcile.Result{}, fmt.Errorf("delete %T: %w", object, err)
-		}
+	if err := r.remove(ctx, doomed...); err != nil {
+		return reconcile.Result{}, err
 	}
 	if state.Pods > 0 && !r.Now().Before(lease.Status.End.At.Add(clearWithin+grace(lease))) {
 		if _, err := r.raze(ctx, lease); err != nil { // KubeRay is away, and its finalizer keeps what owns the pods
@@ -206,6 +204,16 @@ func (r *Reconciler) clear(ctx context.Context, lease *boursev1.GPULease) (recon
 		}
 	}
 	return reconcile.Result{}, r.hurry(ctx, lease, state)
+}
+
+// remove deletes what is still there of the objects.
+func (r *Reconciler) remove(ctx context.Context, objects ...client.Object) error {
+	for _, object := range objects {
+		if err := r.Local.Delete(ctx, object); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("delete %T: %w", object, err)
+		}
+	}
+	return nil
 }
 
 // concluded says whether a program has ended by itself.
