@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package hubjoin gives those who join a hub their place in it: a namespace, a Member, and an account whose short-lived tokens open that
-// namespace alone; and it writes down who asks for access and who leaves. It keeps no token and no key, it trusts claims that were checked before, and it takes access away when it is told to.
+// namespace alone; and it writes down who asks for access and who leaves. It keeps no token and no key, it trusts claims that were checked
+// before, and it takes access away when it is told to.
 package hubjoin
 
 import (

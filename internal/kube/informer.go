@@ -16,13 +16,13 @@ import (
 // Client-go asks for five to ten minutes, and each new watch costs a hub about as much as a write, for every kind and member. A link
 // that is silently broken is noticed on the connection, within a minute, and not by the end of a watch.
 func NewPatientInformer(from cache.ListerWatcher, of runtime.Object, resync time.Duration, indexers cache.Indexers) cache.SharedIndexInformer {
-	if list, ok := from.(*cache.ListWatch); ok && list.WatchFuncWithContext != nil {
-		patient := *list
-		patient.WatchFuncWithContext = func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	all := cache.ToListerWatcherWithContext(from)
+	patient := &cache.ListWatch{
+		ListWithContextFunc: all.ListWithContext,
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.TimeoutSeconds = nil
-			return list.WatchFuncWithContext(ctx, options)
-		}
-		from = &patient
+			return all.WatchWithContext(ctx, options)
+		},
 	}
-	return cache.NewSharedIndexInformer(from, of, resync, indexers)
+	return cache.NewSharedIndexInformer(patient, of, resync, indexers)
 }

@@ -51,7 +51,7 @@ func (l *lease) container(worker *int) (what string, found ray.Container, err er
 	if worker != nil {
 		if *worker >= int(l.Spec.Workers) {
 			return "", ray.Container{}, access.Refuse(access.Malformed,
-				"worker must be from 0 to %d: lease %s has %d workers", l.Spec.Workers-1, l.Name, l.Spec.Workers)
+				"Lease %s has no worker %d: they are numbered from 0 to %d", l.Name, *worker, l.Spec.Workers-1)
 		}
 		what = fmt.Sprintf("Worker %d", *worker)
 		found, there = ray.Worker(l.pods, *worker)

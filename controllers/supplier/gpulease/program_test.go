@@ -8,11 +8,13 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	boursev1 "github.com/bourse-dev/bourse/api/v1alpha1"
 	"github.com/bourse-dev/bourse/internal/contract"
+	"github.com/bourse-dev/bourse/internal/ray/raytest"
 )
 
 // handedOver is the program that the market handed over for the lease.
@@ -189,9 +191,15 @@ func TestWhoFollowsAProgramHearsItsEnd(t *testing.T) {
 		happens func(*bench)
 		stays   bool
 	}{
-		"a program that ended well":  {func(b *bench) { b.finishProgram(true) }, true},
-		"one that failed":            {func(b *bench) { b.finishProgram(false) }, true},
-		"one whose job is deleted":   {func(b *bench) { b.deleteJob() }, false},
+		"a program that ended well": {func(b *bench) { b.finishProgram(true) }, true},
+		"one that failed":           {func(b *bench) { b.finishProgram(false) }, true},
+		"one whose job is deleted":  {func(b *bench) { b.deleteJob() }, false},
+		"one that failed as its GPUs were taken": {func(b *bench) {
+			b.edit("ray-worker", func(pod *corev1.Pod) { raytest.Preempt(pod, b.hub.Now()) })
+			b.rest()
+			b.hub.Step(notice)
+			b.finishProgram(false)
+		}, false},
 		"one that outlasts its term": {func(b *bench) { b.hub.Step(65 * time.Minute) }, false},
 	}
 	for name, tc := range cases {

@@ -181,7 +181,7 @@ func (r *Reconciler) clear(ctx context.Context, lease *boursev1.GPULease) (recon
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if left := lease.Status.End.At.Add(lastWords).Sub(r.Now()); left > 0 && concluded(object) {
+	if left := lease.Status.End.At.Add(lastWords).Sub(r.Now()); left > 0 && concluded(lease, object) {
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	state, err := r.state(ctx, lease)
@@ -216,10 +216,10 @@ func (r *Reconciler) remove(ctx context.Context, objects ...client.Object) error
 	return nil
 }
 
-// concluded says whether a program has ended by itself.
-func concluded(object client.Object) bool {
+// concluded says whether the lease ended because its program did. Whoever takes the GPUs back has waited for them already.
+func concluded(lease *boursev1.GPULease, object client.Object) bool {
 	_, ended := ray.OutcomeOf(object)
-	return ended
+	return ended && lease.Status.End.Party == boursev1.PartyBuyer
 }
 
 // grace is how long the lease's pods may take to end.
